@@ -1,0 +1,85 @@
+/** The log: events, their index, the heads of the feeds, the keys of repeatable batches; and the admin's token. */
+import type { Knex } from 'knex';
+import { randomBytes } from 'node:crypto';
+
+export const name = '0001_log';
+
+const SQLITE = [
+  `create table log (
+    id integer primary key check (id = 1),
+    epoch text not null,
+    floor integer not null,
+    indexed integer not null
+  )`,
+  `create table events (
+    position integer primary key,
+    access_id text not null,
+    version integer not null,
+    created_at integer not null,
+    recorded_at integer not null,
+    event_id text,
+    payload text not null
+  )`,
+  `create unique index events_event_id on events (access_id, event_id) where event_id is not null`,
+  // Written in the order of its key, so that appending never dirties old pages: see docs/decisions.md D2.
+  `create table event_index (
+    segment integer not null,
+    access_id text not null,
+    last_offset integer not null,
+    max_created_at integer not null,
+    offsets text not null,
+    primary key (segment, access_id, last_offset)
+  ) without rowid`,
+  `create table feeds (
+    access_id text primary key,
+    version integer not null,
+    position integer not null
+  ) without rowid`,
+  `create table batches (
+    key text primary key,
+    fingerprint text not null,
+    first_position integer not null,
+    last_position integer not null
+  ) without rowid`,
+  `create index batches_last_position on batches (last_position)`,
+  `create table tokens (
+    jti text primary key,
+    token_hash text not null,
+    scope text not null,
+    created_at integer not null
+  ) without rowid`,
+  `create trigger events_no_update before update on events
+    begin select raise(abort, 'events is append-only'); end`,
+  `create trigger events_no_delete before delete on events
+    when old.position >= (select floor from log)
+    begin select raise(abort, 'events is append-only: only what retention has given up may go'); end`,
+  `create trigger events_in_order before insert on events
+    when new.position <= (select max(position) from events)
+    begin select raise(abort, 'events is append-only: a position is taken once'); end`,
+  `create view event_history as
+    select position, access_id, version,
+           strftime('%Y-%m-%dT%H:%M:%fZ', created_at / 1000.0, 'unixepoch') as created_at,
+           strftime('%Y-%m-%dT%H:%M:%fZ', recorded_at / 1000.0, 'unixepoch') as recorded_at,
+           event_id, payload
+    from events`,
+  `create view event_counts as
+    select access_id, date(recorded_at / 1000.0, 'unixepoch') as day, count(*) as events,
+           min(version) as first_version, max(version) as last_version
+    from events group by access_id, day`,
+];
+
+/** Makes the log empty, with a new epoch. */
+export async function up(knex: Knex): Promise<void> {
+  for (const statement of SQLITE) await knex.raw(statement);
+  await knex('log').insert({ id: 1, epoch: newEpoch(), floor: 1, indexed: 0 });
+}
+
+/** Undoing the first migration would be losing the log. */
+export function down(): Promise<void> {
+  return Promise.reject(new Error('0001_log cannot be undone: it holds the events'));
+}
+
+/** Eight characters of base 36, about 41 bits. */
+function newEpoch(): string {
+  return Array.from(randomBytes(8), (byte) => (byte % 36).toString(36)).join('');
+}

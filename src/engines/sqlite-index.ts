@@ -1,0 +1,191 @@
+/**
+ * The deferred index of the SQLite engine: which positions belong to an access_id. New events are only counted in
+ * memory; every `FLUSH_EVENTS` they are written to `event_index` in the order of its key, in slices, so that the
+ * append itself touches no random page. `log.indexed` says how far the index reaches; what lies above is found by
+ * the memory of the running process, which is rebuilt from `events` at start.
+ */
+import type { Database, Statement } from 'better-sqlite3';
+
+/** Positions of one segment: `segment * SEGMENT_EVENTS + offset`. Fixed for ever by the data on disk. */
+export const SEGMENT_EVENTS = 65_536;
+
+/** Events of one access_id in one row of the index: a row of at most some 770 bytes stays inside its page. */
+export const CHUNK_EVENTS = 128;
+
+/** Unindexed events that start a flush. */
+const FLUSH_EVENTS = 65_536;
+
+/** Rows written per slice: some 3 ms. */
+const SLICE_ROWS = 1_000;
+
+interface PendingFeed {
+  version: number;
+  readonly positions: number[];
+  readonly createdAts: number[];
+}
+
+interface IndexRow {
+  readonly segment: number;
+  readonly accessId: string;
+  readonly lastOffset: number;
+  readonly maxCreatedAt: number;
+  readonly offsets: string;
+}
+
+interface Flush {
+  readonly feeds: ReadonlyMap<string, PendingFeed>;
+  readonly through: number;
+  readonly rows: readonly IndexRow[];
+  readonly heads: readonly [accessId: string, version: number, position: number][];
+  rowsDone: number;
+  headsDone: number;
+}
+
+export interface DeferredIndex {
+  /** Version of the last event of `accessId`, 0 if it never had one. */
+  headVersion(accessId: string): number;
+  /** Counts a committed event, the next in order. */
+  add(position: number, accessId: string, version: number, createdAt: number): void;
+  /**
+   * Begins a flush of everything counted so far when there is enough of it, or when `isForced`. Returns the
+   * position through which it reaches, or `undefined`.
+   */
+  startFlush(isForced?: boolean): number | undefined;
+  readonly isFlushing: boolean;
+  /** Writes one slice, inside the caller's transaction. Call `committed` after its commit, or write it again. */
+  writeSlice(): void;
+  /** The slice is on disk. Returns the new end of the index when the flush is complete. */
+  committed(): number | undefined;
+}
+
+/** Heads of feeds kept in memory at most, beside those with unindexed events. */
+const MAX_CACHED_HEADS = 100_000;
+
+/** Opens the index on the writer's connection and clears what an interrupted flush has left. */
+export function openIndex(db: Database): DeferredIndex {
+  let pending = new Map<string, PendingFeed>();
+  let pendingEvents = 0;
+  let lastPosition = 0;
+  let flush: Flush | undefined;
+  let sliceEnd: { rows: number; heads: number } | undefined;
+  const heads = new Map<string, number>();
+
+  const selectHead = db.prepare<[string], number>('select version from feeds where access_id = ?').pluck();
+  const insertRow: Statement = db.prepare('insert into event_index values (?, ?, ?, ?, ?)');
+  const upsertHead: Statement = db.prepare(
+    `insert into feeds (access_id, version, position) values (?, ?, ?)
+     on conflict (access_id) do update set version = excluded.version, position = excluded.position`,
+  );
+  const setIndexed: Statement = db.prepare('update log set indexed = ?');
+
+  function add(position: number, accessId: string, version: number, createdAt: number): void {
+    const feed = pending.get(accessId);
+    if (feed === undefined) {
+      pending.set(accessId, { version, positions: [position], createdAts: [createdAt] });
+    } else {
+      feed.version = version;
+      feed.positions.push(position);
+      feed.createdAts.push(createdAt);
+    }
+    pendingEvents += 1;
+    lastPosition = position;
+  }
+
+  recover(db, add);
+
+  return {
+    headVersion(accessId) {
+      const known = pending.get(accessId)?.version ?? flush?.feeds.get(accessId)?.version ?? heads.get(accessId);
+      if (known !== undefined) return known;
+      const version = selectHead.get(accessId) ?? 0;
+      if (heads.size >= MAX_CACHED_HEADS) heads.clear();
+      heads.set(accessId, version);
+      return version;
+    },
+    add,
+    startFlush(isForced = false) {
+      if (flush !== undefined || pendingEvents === 0 || (pendingEvents < FLUSH_EVENTS && !isForced)) return undefined;
+      const accessIds = [...pending.keys()].sort();
+      flush = {
+        feeds: pending,
+        through: lastPosition,
+        rows: indexRows(pending, accessIds),
+        heads: accessIds.map((accessId) => {
+          const feed = pending.get(accessId);
+          return [accessId, feed?.version ?? 0, feed?.positions.at(-1) ?? 0];
+        }),
+        rowsDone: 0,
+        headsDone: 0,
+      };
+      pending = new Map();
+      pendingEvents = 0;
+      return flush.through;
+    },
+    get isFlushing() {
+      return flush !== undefined;
+    },
+    writeSlice() {
+      if (flush === undefined) return;
+      const rows = Math.min(flush.rowsDone + SLICE_ROWS, flush.rows.length);
+      for (const row of flush.rows.slice(flush.rowsDone, rows)) {
+        insertRow.run(row.segment, row.accessId, row.lastOffset, row.maxCreatedAt, row.offsets);
+      }
+      const room = SLICE_ROWS - (rows - flush.rowsDone);
+      const headsEnd = Math.min(flush.headsDone + room, flush.heads.length);
+      for (const head of flush.heads.slice(flush.headsDone, headsEnd)) upsertHead.run(...head);
+      if (rows === flush.rows.length && headsEnd === flush.heads.length) setIndexed.run(flush.through);
+      sliceEnd = { rows, heads: headsEnd };
+    },
+    committed() {
+      if (flush === undefined || sliceEnd === undefined) return undefined;
+      flush.rowsDone = sliceEnd.rows;
+      flush.headsDone = sliceEnd.heads;
+      sliceEnd = undefined;
+      if (flush.rowsDone < flush.rows.length || flush.headsDone < flush.heads.length) return undefined;
+      const { feeds, through } = flush;
+      flush = undefined;
+      for (const [accessId, feed] of feeds) if (heads.has(accessId)) heads.set(accessId, feed.version);
+      return through;
+    },
+  };
+}
+
+/** Forgets rows of a flush that did not end, and counts the events above the index again. */
+function recover(db: Database, add: DeferredIndex['add']): void {
+  const indexed = db.prepare<[], number>('select indexed from log').pluck().get() ?? 0;
+  const segment = Math.floor((indexed + 1) / SEGMENT_EVENTS);
+  db.prepare(
+    'delete from event_index where segment > ? or (segment = ? and segment * ? + last_offset > ?)',
+  ).run(segment, segment, SEGMENT_EVENTS, indexed);
+  const rows = db
+    .prepare<[number], [number, string, number, number]>(
+      'select position, access_id, version, created_at from events where position > ? order by position',
+    )
+    .raw()
+    .iterate(indexed);
+  for (const [position, accessId, version, createdAt] of rows) add(position, accessId, version, createdAt);
+}
+
+/** The rows of the index, in the order of its key. `accessIds` is sorted as SQLite sorts text: by code point. */
+function indexRows(feeds: ReadonlyMap<string, PendingFeed>, accessIds: readonly string[]): IndexRow[] {
+  const rows: IndexRow[] = [];
+  for (const accessId of accessIds) {
+    const feed = feeds.get(accessId);
+    if (feed === undefined) continue;
+    let from = 0;
+    while (from < feed.positions.length) {
+      const segment = Math.floor((feed.positions[from] ?? 0) / SEGMENT_EVENTS);
+      const offsets: number[] = [];
+      let maxCreatedAt = Number.MIN_SAFE_INTEGER;
+      while (offsets.length < CHUNK_EVENTS && from < feed.positions.length) {
+        const offset = (feed.positions[from] ?? 0) - segment * SEGMENT_EVENTS;
+        if (offset >= SEGMENT_EVENTS) break;
+        offsets.push(offset);
+        maxCreatedAt = Math.max(maxCreatedAt, feed.createdAts[from] ?? 0);
+        from += 1;
+      }
+      rows.push({ segment, accessId, lastOffset: offsets.at(-1) ?? 0, maxCreatedAt, offsets: JSON.stringify(offsets) });
+    }
+  }
+  return rows.sort((a, b) => a.segment - b.segment);
+}

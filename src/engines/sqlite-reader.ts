@@ -1,0 +1,151 @@
+/**
+ * Reading the log from the SQLite file: a read-only connection of its own, short statements, no cursor held open
+ * between pages, so that a slow reader never pins the WAL.
+ */
+import Database from 'better-sqlite3';
+import type { Event } from '../log/event.ts';
+import { eventBytes } from '../log/event.ts';
+import type { Page, PageLimit } from '../log/store.ts';
+import { SEGMENT_EVENTS } from './sqlite-index.ts';
+import type { RecentPositions } from './sqlite-recent.ts';
+
+type Row = [number, string, number, number, number, string | null, string];
+
+const COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id, payload';
+
+export interface SqliteReader {
+  readLog(position: number, limit: PageLimit): Event[];
+  /** `head` is the highest position the caller may report: what is committed beyond it is left for the next page. */
+  readFeed(accessId: string, position: number, limit: PageLimit, head: number): Page;
+  lastPosition(accessId: string): number;
+  positionBefore(accessId: string, createdAt: number, head: number): Promise<number>;
+  floor(): number;
+  close(): void;
+}
+
+export function openReader(path: string, recent: RecentPositions): SqliteReader {
+  const db = new Database(path, { readonly: true, fileMustExist: true });
+  db.pragma('busy_timeout = 5000');
+  db.pragma('cache_size = -32768');
+  const selectOne = db.prepare<[number], Row>(`select ${COLUMNS} from events where position = ?`).raw();
+  const selectAfter = db
+    .prepare<[number, number], Row>(`select ${COLUMNS} from events where position > ? order by position limit ?`)
+    .raw();
+  const selectChunks = db
+    .prepare<[number, string, number, number], string>(
+      `select offsets from event_index where segment = ? and access_id = ? and last_offset > ?
+       order by last_offset limit ?`,
+    )
+    .pluck();
+  const selectChunksSince = db
+    .prepare<[number, string, number], string>(
+      `select offsets from event_index where segment = ? and access_id = ? and max_created_at >= ?
+       order by last_offset`,
+    )
+    .pluck();
+  const selectCreatedAt = db.prepare<[number], number>('select created_at from events where position = ?').pluck();
+  const selectRecentSince = db
+    .prepare<[number, string, number], number>(
+      'select position from events where position > ? and access_id = ? and created_at >= ? order by position limit 1',
+    )
+    .pluck();
+  const selectLast = db.prepare<[string], number>('select position from feeds where access_id = ?').pluck();
+  const selectFloor = db.prepare<[], number>('select floor from log').pluck();
+
+  /** Positions of `accessId` in `segment` after `offset`, from the index. */
+  function indexedPositions(segment: number, accessId: string, offset: number, limit: number): number[] {
+    const positions: number[] = [];
+    // Chunks hold up to 128 events, but old ones may be small: ask again until there is enough.
+    let from = offset;
+    while (positions.length < limit) {
+      const chunks = selectChunks.all(segment, accessId, from, 8);
+      for (const chunk of chunks) {
+        for (const at of JSON.parse(chunk) as number[]) {
+          from = at;
+          if (at > offset) positions.push(segment * SEGMENT_EVENTS + at);
+        }
+      }
+      if (chunks.length < 8) break;
+    }
+    return positions;
+  }
+
+  function positionsAfter(accessId: string, position: number, limit: number): number[] {
+    const indexed = recent.indexedThrough;
+    if (position >= indexed) return recent.after(accessId, position, limit);
+    const positions: number[] = [];
+    if ((selectLast.get(accessId) ?? 0) > position) {
+      const lastSegment = Math.floor(indexed / SEGMENT_EVENTS);
+      let segment = Math.floor((position + 1) / SEGMENT_EVENTS);
+      let offset = position - segment * SEGMENT_EVENTS;
+      while (segment <= lastSegment && positions.length < limit) {
+        for (const at of indexedPositions(segment, accessId, offset, limit - positions.length)) {
+          if (at <= indexed) positions.push(at);
+        }
+        segment += 1;
+        offset = -1;
+      }
+    }
+    if (positions.length < limit) positions.push(...recent.after(accessId, indexed, limit - positions.length));
+    return positions;
+  }
+
+  return {
+    readLog(position, limit) {
+      const events: Event[] = [];
+      let bytes = 0;
+      for (const row of selectAfter.iterate(position, limit.maxEvents)) {
+        const event = eventOf(row);
+        bytes += eventBytes(event);
+        if (events.length > 0 && bytes > limit.maxBytes) break;
+        events.push(event);
+      }
+      return events;
+    },
+    readFeed(accessId, position, limit, head) {
+      const positions = positionsAfter(accessId, position, limit.maxEvents);
+      const events: Event[] = [];
+      let bytes = 0;
+      for (const at of positions) {
+        if (at > head || events.length >= limit.maxEvents) break;
+        const row = selectOne.get(at);
+        if (row === undefined) continue; // Given up by retention since the index was written.
+        const event = eventOf(row);
+        bytes += eventBytes(event);
+        if (events.length > 0 && bytes > limit.maxBytes) return pageOf(events);
+        events.push(event);
+      }
+      return positions.length >= limit.maxEvents ? pageOf(events, positions[limit.maxEvents - 1]) : { events, through: Math.max(position, head) };
+    },
+    lastPosition(accessId) {
+      return recent.last(accessId) ?? selectLast.get(accessId) ?? 0;
+    },
+    async positionBefore(accessId, createdAt, head) {
+      const indexed = recent.indexedThrough;
+      for (let segment = 0; segment <= Math.floor(indexed / SEGMENT_EVENTS); segment += 1) {
+        for (const chunk of selectChunksSince.all(segment, accessId, createdAt)) {
+          for (const offset of JSON.parse(chunk) as number[]) {
+            const at = segment * SEGMENT_EVENTS + offset;
+            if (at <= indexed && (selectCreatedAt.get(at) ?? Number.NEGATIVE_INFINITY) >= createdAt) return at - 1;
+          }
+        }
+        if (segment % 64 === 63) await new Promise((resolve) => setImmediate(resolve));
+      }
+      const found = selectRecentSince.get(indexed, accessId, createdAt);
+      return found === undefined || found > head ? head : found - 1;
+    },
+    floor: () => selectFloor.get() ?? 1,
+    close() {
+      db.close();
+    },
+  };
+}
+
+function pageOf(events: readonly Event[], through?: number): Page {
+  return { events, through: Math.max(events.at(-1)?.position ?? 0, through ?? 0) };
+}
+
+function eventOf(row: Row): Event {
+  const [position, accessId, version, createdAt, recordedAt, id, payload] = row;
+  return { position, accessId, version, createdAt, recordedAt, id, payload };
+}

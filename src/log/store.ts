@@ -1,0 +1,76 @@
+/**
+ * The port behind which an engine keeps the log. An engine promises: appends are atomic per request and durable
+ * when acknowledged (G1, G4), positions and versions have no holes and follow commit order (G2), ids are unique
+ * within their access_id (G5), and whatever a read reports as covered will never gain an event later.
+ */
+import type { LastseenError } from './errors.ts';
+import type { Event, NewEvent } from './event.ts';
+
+/** One caller's batch: appended whole or not at all. */
+export interface AppendRequest {
+  readonly events: readonly NewEvent[];
+  /** Makes the batch repeatable: same key and fingerprint is acknowledged again, another fingerprint refused. */
+  readonly key: { readonly value: string; readonly fingerprint: string } | null;
+}
+
+/** Where an event of a batch stands in the log. */
+export interface Receipt {
+  readonly position: number;
+  readonly version: number;
+  /** True when the event was there already; position and version are the first ones. */
+  readonly duplicate: boolean;
+}
+
+/** What became of one request: its receipts in the order sent, or the reason why nothing of it was appended. */
+export type AppendOutcome =
+  | { readonly receipts: readonly Receipt[] }
+  | { readonly refused: LastseenError };
+
+/** What one commit did: an outcome per request, in order. */
+export interface AppendResult {
+  readonly recordedAt: number;
+  readonly outcomes: readonly AppendOutcome[];
+}
+
+/** The ends of the retained log. Empty: `floor` is `head + 1`. */
+export interface Bounds {
+  /** Changes when the log is restored or reset: 8 characters. */
+  readonly epoch: string;
+  /** Lowest position retained. */
+  readonly floor: number;
+  /** Highest position committed; 0 in a new log. */
+  readonly head: number;
+}
+
+/** How much to read at most. A page holds at least one event, however large, if there is one. */
+export interface PageLimit {
+  readonly maxEvents: number;
+  readonly maxBytes: number;
+}
+
+/** Events of one access_id, ascending. */
+export interface Page {
+  readonly events: readonly Event[];
+  /** Every event of the access_id up to and including this position is in this page or before it. */
+  readonly through: number;
+}
+
+/** The log as an engine keeps it. All reads see committed events only. */
+export interface EventStore {
+  /** Appends all requests in one transaction and one flush. @throws ERR_STORE_UNAVAILABLE: nothing was appended. */
+  append(requests: readonly AppendRequest[]): Promise<AppendResult>;
+  bounds(): Promise<Bounds>;
+  /** The next page of `accessId` after `position`. */
+  readFeed(accessId: string, position: number, limit: PageLimit): Promise<Page>;
+  /** The next events of the whole log after `position`. */
+  readLog(position: number, limit: PageLimit): Promise<readonly Event[]>;
+  /** Position of the last event of `accessId`, 0 if it never had one. */
+  lastPosition(accessId: string): Promise<number>;
+  /** The position before the first event of `accessId` with `created_at >= createdAt`; the head if there is none. */
+  positionBefore(accessId: string, createdAt: number): Promise<number>;
+  /** Forgets the events up to and including `position`; the floor moves, positions and versions never restart. */
+  prune(position: number): Promise<void>;
+  /** Calls `wake` when others may have appended: a hint without data. Returns how to stop. */
+  onWake(wake: () => void): () => void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,192 @@
+/**
+ * The live end of the log in this process: a ring of the most recent events, contiguous by position, bounded in
+ * bytes. It is fed by this process's own commits and, when others append too, by reading the store. Both are
+ * accepted only where they continue the ring exactly (head + 1), so the ring is always a true copy of the log's
+ * end, and a lost or doubled hint costs latency, never an event (G3).
+ */
+import { eventBytes, type Event } from './event.ts';
+import type { EventStore, PageLimit } from './store.ts';
+
+export interface TailLimits {
+  /** Bytes of events kept, default 32 MiB: some 60,000 events of 200 bytes. */
+  readonly maxBytes: number;
+}
+
+export const DEFAULT_TAIL_LIMITS: TailLimits = { maxBytes: 32 * 1024 * 1024 };
+
+export interface Tail {
+  /** Highest position known to be committed. */
+  readonly head: number;
+  /** All events after this position, up to `head`, are in the ring. */
+  readonly floor: number;
+  /** Takes committed events, ascending and without holes among themselves. */
+  offer(events: readonly Event[]): void;
+  /** There may be more in the store: reads it. Errors are left to the next hint. */
+  wake(): void;
+  /** Calls `listener` after events of `accessId` came into the ring. Returns how to stop. */
+  follow(accessId: string, listener: () => void): () => void;
+  /**
+   * The events of `accessId` after `position`, ascending, as many as `limit` allows; `undefined` if there are none.
+   * Only for `position >= floor`. Subscribers at the same place get the same array, so work done on it is shared.
+   */
+  after(accessId: string, position: number, limit: PageLimit): readonly Event[] | undefined;
+  close(): void;
+}
+
+/** The ring's events of one access_id: a queue in an array, `start` being its first live index. */
+interface FeedRing {
+  events: Event[];
+  start: number;
+  shared: readonly Event[] | undefined;
+}
+
+const READ_LIMIT: PageLimit = { maxEvents: 2_000, maxBytes: 4 * 1024 * 1024 };
+
+/** Starts at `head`: what was committed before is read from the store. */
+export function createTail(
+  store: Pick<EventStore, 'readLog'>,
+  head: number,
+  onError: (error: unknown) => void,
+  limits: TailLimits = DEFAULT_TAIL_LIMITS,
+): Tail {
+  let floor = head;
+  let bytes = 0;
+  let ring: Event[] = [];
+  let ringStart = 0;
+  const feeds = new Map<string, FeedRing>();
+  const listeners = new Map<string, Set<() => void>>();
+  let isReading = false;
+  let isWoken = false;
+  let isClosed = false;
+
+  function take(events: readonly Event[]): void {
+    const touched = new Set<string>();
+    for (const event of events) {
+      if (event.position !== head + 1) continue;
+      head = event.position;
+      ring.push(event);
+      bytes += eventBytes(event);
+      const feed = feeds.get(event.accessId);
+      if (feed === undefined) feeds.set(event.accessId, { events: [event], start: 0, shared: undefined });
+      else feed.events.push(event);
+      touched.add(event.accessId);
+    }
+    evict();
+    for (const accessId of touched) {
+      const following = listeners.get(accessId);
+      if (following !== undefined) for (const listener of [...following]) listener();
+    }
+  }
+
+  function evict(): void {
+    while (bytes > limits.maxBytes) {
+      const event = ring[ringStart];
+      if (event === undefined) break;
+      ringStart += 1;
+      bytes -= eventBytes(event);
+      floor = event.position;
+      const feed = feeds.get(event.accessId);
+      if (feed === undefined) continue;
+      feed.start += 1;
+      if (feed.start === feed.events.length) feeds.delete(event.accessId);
+      else if (feed.start > 64 && feed.start * 2 > feed.events.length) {
+        feed.events = feed.events.slice(feed.start);
+        feed.start = 0;
+      }
+    }
+    if (ringStart > 1024 && ringStart * 2 > ring.length) {
+      ring = ring.slice(ringStart);
+      ringStart = 0;
+    }
+  }
+
+  /** Drain, then wait: reads until the store has no more, once more if woken meanwhile. */
+  async function readOn(): Promise<void> {
+    isReading = true;
+    try {
+      while (isWoken && !isClosed) {
+        isWoken = false;
+        for (;;) {
+          const events = await store.readLog(head, READ_LIMIT);
+          if (events.length === 0 || isClosed) break;
+          take(events);
+        }
+      }
+    } catch (error) {
+      onError(error);
+    } finally {
+      isReading = false;
+    }
+  }
+
+  function wake(): void {
+    isWoken = true;
+    if (!isReading && !isClosed) void readOn();
+  }
+
+  return {
+    get head() {
+      return head;
+    },
+    get floor() {
+      return floor;
+    },
+    offer(events) {
+      const first = events[0];
+      if (first === undefined || isClosed) return;
+      if (first.position > head + 1) wake();
+      else take(events);
+    },
+    wake,
+    follow(accessId, listener) {
+      const following = listeners.get(accessId) ?? new Set();
+      listeners.set(accessId, following);
+      following.add(listener);
+      return () => {
+        following.delete(listener);
+        if (following.size === 0 && listeners.get(accessId) === following) listeners.delete(accessId);
+      };
+    },
+    after(accessId, position, limit) {
+      const feed = feeds.get(accessId);
+      if (feed === undefined) return undefined;
+      const from = firstAfter(feed, position);
+      const first = feed.events[from];
+      if (first === undefined) return undefined;
+      const to = endOfPage(feed.events, from, limit);
+      const shared = feed.shared;
+      if (shared?.[0] === first && shared.at(-1) === feed.events[to - 1]) return shared;
+      feed.shared = feed.events.slice(from, to);
+      return feed.shared;
+    },
+    close() {
+      isClosed = true;
+      listeners.clear();
+    },
+  };
+}
+
+function firstAfter(feed: FeedRing, position: number): number {
+  let low = feed.start;
+  let high = feed.events.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const event = feed.events[middle];
+    if (event !== undefined && event.position <= position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function endOfPage(events: readonly Event[], from: number, limit: PageLimit): number {
+  let bytes = 0;
+  let to = from;
+  while (to < events.length && to - from < limit.maxEvents) {
+    const event = events[to];
+    if (event === undefined) break;
+    bytes += eventBytes(event);
+    if (to > from && bytes > limit.maxBytes) break;
+    to += 1;
+  }
+  return to;
+}

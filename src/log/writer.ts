@@ -1,0 +1,155 @@
+/**
+ * The one way into the log: a bounded queue and group commit. While a commit is under way its followers wait; then
+ * all that wait go into the next transaction and share its flush (G1). Callers get their own results: a batch that
+ * is refused does not touch its neighbours (G4, G8).
+ */
+import { LastseenError } from './errors.ts';
+import type { Event } from './event.ts';
+import type { AppendOutcome, AppendRequest, AppendResult, EventStore, Receipt } from './store.ts';
+
+/** Bounds of the queue and of one commit. */
+export interface WriterLimits {
+  /** Events waiting at most, default 200,000: about a second of the fastest measured engine. */
+  readonly maxQueuedEvents: number;
+  /** Payload characters waiting at most, default 128 Mi. */
+  readonly maxQueuedCharacters: number;
+  /** Events in one commit at most; a larger single batch still goes whole. Default 4,000: some 20 ms of engine time. */
+  readonly maxCommitEvents: number;
+}
+
+export const DEFAULT_WRITER_LIMITS: WriterLimits = {
+  maxQueuedEvents: 200_000,
+  maxQueuedCharacters: 128 * 1024 * 1024,
+  maxCommitEvents: 4_000,
+};
+
+export interface Writer {
+  /** Appends a batch. @throws ERR_QUEUE_FULL, ERR_ID_CONFLICT, ERR_STORE_UNAVAILABLE, ERR_DRAINING */
+  append(request: AppendRequest): Promise<readonly Receipt[]>;
+  /** Events waiting or being committed. */
+  readonly queuedEvents: number;
+  /** Takes nothing more and resolves when all that was taken is answered. */
+  drain(): Promise<void>;
+}
+
+interface Waiting {
+  readonly request: AppendRequest;
+  readonly characters: number;
+  readonly resolve: (receipts: readonly Receipt[]) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** `onCommitted` gets every newly appended event, in position order, before the callers are answered. */
+export function createWriter(
+  store: Pick<EventStore, 'append'>,
+  onCommitted: (events: readonly Event[]) => void,
+  limits: WriterLimits = DEFAULT_WRITER_LIMITS,
+): Writer {
+  let queue: Waiting[] = [];
+  let queuedEvents = 0;
+  let queuedCharacters = 0;
+  let isDraining = false;
+  let running: Promise<void> | undefined;
+
+  async function run(): Promise<void> {
+    // Requests that arrive in the same turn of the event loop share the first commit too.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    while (queue.length > 0) {
+      const group = takeGroup();
+      try {
+        const result = await store.append(group.map((waiting) => waiting.request));
+        answer(group, result);
+      } catch (error) {
+        for (const waiting of group) waiting.reject(unavailable(error));
+      }
+      for (const waiting of group) {
+        queuedEvents -= waiting.request.events.length;
+        queuedCharacters -= waiting.characters;
+      }
+    }
+    running = undefined;
+  }
+
+  function takeGroup(): Waiting[] {
+    let events = 0;
+    let count = 0;
+    for (const waiting of queue) {
+      if (count > 0 && events + waiting.request.events.length > limits.maxCommitEvents) break;
+      events += waiting.request.events.length;
+      count += 1;
+    }
+    const group = queue.slice(0, count);
+    queue = queue.slice(count);
+    return group;
+  }
+
+  function answer(group: readonly Waiting[], result: AppendResult): void {
+    const events: Event[] = [];
+    group.forEach((waiting, index) => {
+      const outcome = result.outcomes[index];
+      if (outcome !== undefined && 'receipts' in outcome) collect(waiting.request, outcome.receipts, result.recordedAt, events);
+    });
+    if (events.length > 0) onCommitted(events);
+    group.forEach((waiting, index) => settle(waiting, result.outcomes[index]));
+  }
+
+  return {
+    get queuedEvents() {
+      return queuedEvents;
+    },
+    append(request) {
+      if (isDraining) return Promise.reject(new LastseenError('ERR_DRAINING', 'the server is shutting down: push again later', { temporary: true }));
+      let characters = 0;
+      for (const event of request.events) characters += event.payload.length;
+      const isFull =
+        queue.length > 0 &&
+        (queuedEvents + request.events.length > limits.maxQueuedEvents ||
+          queuedCharacters + characters > limits.maxQueuedCharacters);
+      if (isFull) {
+        const message = `the queue is full (${String(queuedEvents)} events waiting): nothing was appended, push again later`;
+        return Promise.reject(new LastseenError('ERR_QUEUE_FULL', message, { temporary: true }));
+      }
+      return new Promise((resolve, reject) => {
+        queue.push({ request, characters, resolve, reject });
+        queuedEvents += request.events.length;
+        queuedCharacters += characters;
+        running ??= run();
+      });
+    },
+    async drain() {
+      isDraining = true;
+      await running;
+    },
+  };
+}
+
+function settle(waiting: Waiting, outcome: AppendOutcome | undefined): void {
+  if (outcome === undefined) waiting.reject(new Error('the engine gave no outcome for a request'));
+  else if ('refused' in outcome) waiting.reject(outcome.refused);
+  else waiting.resolve(outcome.receipts);
+}
+
+function collect(request: AppendRequest, receipts: readonly Receipt[], recordedAt: number, into: Event[]): void {
+  request.events.forEach((event, index) => {
+    const receipt = receipts[index];
+    if (receipt === undefined || receipt.duplicate) return;
+    const createdAt = event.createdAt ?? recordedAt;
+    into.push({
+      position: receipt.position,
+      accessId: event.accessId,
+      version: receipt.version,
+      createdAt,
+      recordedAt,
+      id: event.id,
+      payload: event.payload,
+    });
+  });
+}
+
+function unavailable(error: unknown): Error {
+  if (error instanceof LastseenError) return error;
+  return new LastseenError('ERR_STORE_UNAVAILABLE', 'the store could not take the events: nothing was appended, push again later', {
+    temporary: true,
+    cause: error,
+  });
+}
