@@ -179,9 +179,13 @@ async function openStore(path: string, unlock: () => void, onError: (error: unkn
   };
 }
 
+/** From source, a thread must first be taught TypeScript; from `dist` there is nothing to teach. */
 function startThread(name: string, path: string): Worker {
-  const suffix = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
-  return new Worker(new URL(`./${name}${suffix}`, import.meta.url), { workerData: { path } });
+  const options = { workerData: { path } };
+  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL(`./${name}.js`, import.meta.url), options);
+  const file = JSON.stringify(new URL(`./${name}.ts`, import.meta.url).href);
+  const teach = `import('tsx/esm/api').then(({ register }) => { register(); return import(${file}); })`;
+  return new Worker(teach, { ...options, eval: true });
 }
 
 function ready(writer: Worker): Promise<number> {
