@@ -1,0 +1,13 @@
+/** For the knex command line: `npx knex migrate:latest`, `npx knex seed:run`. The server migrates by itself. */
+import type { Knex } from 'knex';
+import { readConfig } from './src/config.ts';
+import { migrationSource } from './src/engines/migrate.ts';
+import { sqliteKnexConfig } from './src/engines/sqlite-knex.ts';
+
+const config: Knex.Config = {
+  ...sqliteKnexConfig(readConfig(process.env).databasePath),
+  migrations: { migrationSource },
+  seeds: { directory: './seeds', extension: 'ts', loadExtensions: ['.ts'] },
+};
+
+export default config;

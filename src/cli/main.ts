@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+/** The command line. Exit codes: 0 done, 1 failed, 2 used wrongly. */
+import { Command, CommanderError } from 'commander';
+import { readFileSync } from 'node:fs';
+import { LastseenError } from '../log/errors.ts';
+import { addMigrate } from './migrate.ts';
+import { addPush } from './push.ts';
+import { addSeed } from './seed.ts';
+import { addServe } from './serve.ts';
+import { addTail } from './tail.ts';
+
+const program = new Command('lastseen')
+  .description('An event log that people can be connected to.')
+  .version(version())
+  .showHelpAfterError('(add --help for the options)')
+  .exitOverride();
+for (const add of [addServe, addMigrate, addPush, addTail, addSeed]) add(program);
+for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  } else {
+    const isExpected = error instanceof LastseenError || (error instanceof Error && 'code' in error);
+    process.stderr.write(`lastseen: ${error instanceof Error ? (isExpected ? error.message : (error.stack ?? error.message)) : String(error)}\n`);
+    process.exitCode = error instanceof LastseenError && error.code === 'ERR_REQUEST_INVALID' ? 2 : 1;
+  }
+}
+
+function version(): string {
+  for (const up of ['../../', '../../../']) {
+    try {
+      return (JSON.parse(readFileSync(new URL(`${up}package.json`, import.meta.url), 'utf8')) as { version: string }).version;
+    } catch {
+      // From source it stands two folders up, from `dist` three.
+    }
+  }
+  return 'unknown';
+}

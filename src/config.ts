@@ -1,0 +1,132 @@
+/** The only reader of the environment: validated once, frozen, units in the names. */
+import { z } from 'zod';
+import { LastseenError, shown } from './log/errors.ts';
+
+const Port = z.coerce.number().int().min(0).max(65_535);
+const Count = z.coerce.number().int().min(1);
+
+/** The environment as it may be given. Its keys are the settings table of the documentation. */
+export const Settings = z.object({
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PORT: Port.default(8080),
+  DATABASE_URL: z
+    .string()
+    .regex(/^sqlite:.+/, 'must be sqlite:PATH')
+    .default('sqlite:./data/lastseen.db'),
+  LASTSEEN_MIGRATE: z.enum(['on', 'off']).default('on'),
+  LASTSEEN_AUTH: z.enum(['required', 'open']).default('required'),
+  LASTSEEN_ADMIN_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII without spaces')
+    .optional(),
+  LASTSEEN_ORIGINS: z.string().default(''),
+  LASTSEEN_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  LASTSEEN_MAX_BATCH_EVENTS: Count.default(10_000),
+  LASTSEEN_MAX_BATCH_BYTES: Count.default(8 * 1024 * 1024),
+  LASTSEEN_MAX_PAYLOAD_BYTES: Count.default(1024 * 1024),
+  LASTSEEN_MAX_CONNECTIONS: Count.default(10_000),
+  LASTSEEN_MAX_CONNECTIONS_PER_ACCESS_ID: Count.default(10_000),
+  LASTSEEN_STALL_SECONDS: Count.default(300),
+});
+
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  /** File of the SQLite database. */
+  readonly databasePath: string;
+  readonly shouldMigrate: boolean;
+  readonly isAuthOpen: boolean;
+  readonly adminToken: string | undefined;
+  /** Exact origins, or patterns that must match the whole origin; empty: same origin only. */
+  readonly origins: readonly (string | RegExp)[];
+  readonly logLevel: string;
+  readonly maxBatchEvents: number;
+  readonly maxBatchBytes: number;
+  readonly maxPayloadBytes: number;
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAccessId: number;
+  readonly stallTimeoutMs: number;
+}
+
+/** A name=value map, as `process.env` is. An empty value counts as not set. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** @throws ERR_REQUEST_INVALID naming the setting and what is wrong with it; never its value if it is a secret. */
+export function readConfig(environment: Environment): Config {
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([name, value]) => name in Settings.shape && value !== ''),
+  );
+  const parsed = Settings.safeParse(given);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const name = String(issue?.path[0]);
+    const got = name === 'LASTSEEN_ADMIN_TOKEN' || name === 'DATABASE_URL' ? '' : `, got ${shown(given[name])}`;
+    throw invalid(`${name}: ${issue?.message ?? 'is invalid'}${got}`);
+  }
+  const settings = parsed.data;
+  const isAuthOpen = settings.LASTSEEN_AUTH === 'open';
+  if (isAuthOpen && !isLoopback(settings.HOST)) {
+    throw invalid(`LASTSEEN_AUTH: "open" serves on a loopback address only, and HOST is ${shown(settings.HOST)}`);
+  }
+  return Object.freeze({
+    host: settings.HOST,
+    port: settings.PORT,
+    databasePath: settings.DATABASE_URL.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, ''),
+    shouldMigrate: settings.LASTSEEN_MIGRATE === 'on',
+    isAuthOpen,
+    adminToken: settings.LASTSEEN_ADMIN_TOKEN,
+    origins: settings.LASTSEEN_ORIGINS.split(',')
+      .map((origin) => origin.trim())
+      .filter((origin) => origin !== '')
+      .map(originPattern),
+    logLevel: settings.LASTSEEN_LOG,
+    maxBatchEvents: settings.LASTSEEN_MAX_BATCH_EVENTS,
+    maxBatchBytes: settings.LASTSEEN_MAX_BATCH_BYTES,
+    maxPayloadBytes: settings.LASTSEEN_MAX_PAYLOAD_BYTES,
+    maxConnections: settings.LASTSEEN_MAX_CONNECTIONS,
+    maxConnectionsPerAccessId: settings.LASTSEEN_MAX_CONNECTIONS_PER_ACCESS_ID,
+    stallTimeoutMs: settings.LASTSEEN_STALL_SECONDS * 1000,
+  });
+}
+
+/** True for addresses that only this machine can reach. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** `https://app.example` stands for itself; what begins with `^` is a pattern for the whole origin. */
+function originPattern(text: string): string | RegExp {
+  if (!text.startsWith('^')) return text.replace(/\/$/, '').toLowerCase();
+  try {
+    return new RegExp(`^(?:${text.slice(1).replace(/\$$/, '')})$`);
+  } catch (error) {
+    throw invalid(`LASTSEEN_ORIGINS: ${shown(text)} is not a pattern`, error);
+  }
+}
+
+function invalid(message: string, cause?: unknown): LastseenError {
+  return new LastseenError('ERR_REQUEST_INVALID', message, { cause });
+}
+
+/** The settings as the operator may see them: no secret. */
+export function settingsShown(config: Config): Record<string, unknown> {
+  const { adminToken, origins, ...rest } = config;
+  return { ...rest, origins: origins.map(String), adminToken: adminToken === undefined ? 'not set' : '[redacted]' };
+}
+
+/** What the commands that talk to a server need. */
+export interface ClientConfig {
+  /** Base URL of the server, without a slash at its end. */
+  readonly url: string;
+  readonly token: string | undefined;
+}
+
+const DEFAULT_URL = 'http://127.0.0.1:8080';
+
+/** @throws ERR_REQUEST_INVALID when the URL is none */
+export function readClientConfig(environment: Environment, url?: string): ClientConfig {
+  const given = url ?? environment['LASTSEEN_URL'] ?? DEFAULT_URL;
+  if (!URL.canParse(given) || !/^https?:/.test(given)) throw invalid(`--url: must be an http or https URL, got ${shown(given)}`);
+  const token = environment['LASTSEEN_TOKEN'] ?? environment['LASTSEEN_ADMIN_TOKEN'];
+  return { url: given.replace(/\/+$/, ''), token: token === '' ? undefined : token };
+}

@@ -1,0 +1,211 @@
+/**
+ * An authenticated wire with its subscriptions. It moves events from each subscription to the wire as long as the
+ * wire takes them: a slow client stops its own cursors, which go on from the store later (G7), and disturbs nobody
+ * (G8). Heartbeats, missed pongs and stalls are judged at the hub's beat.
+ */
+import { LastseenError, shown } from '../log/errors.ts';
+import type { Event } from '../log/event.ts';
+import type { Log } from '../log/log.ts';
+import type { Subscription } from '../log/subscription.ts';
+import type { CloseReason, Connection } from './connection.ts';
+
+/** How a protocol puts a feed on its wire. Each gives bytes, or `undefined` where the protocol says nothing. */
+export interface FeedEncoder {
+  /** The same array may be given for many sessions: an encoder may keep what it made of it. */
+  events(accessId: string, events: readonly Event[]): Uint8Array | undefined;
+  /** Catch-up has met the tail. Called once a subscription. */
+  live(accessId: string, position: number): Uint8Array | undefined;
+}
+
+export interface SessionOptions {
+  readonly log: Log;
+  readonly connection: Connection;
+  /** The heartbeat frame for where each subscription stands. */
+  readonly heartbeat: (positions: ReadonlyMap<string, number>) => Uint8Array | undefined;
+  /** A peer that takes no bytes for so long is closed. */
+  readonly stallTimeoutMs: number;
+  readonly onFault: (error: unknown) => void;
+}
+
+/** A line of the list of who is connected. */
+export interface SessionFeed {
+  readonly accessId: string;
+  readonly position: number;
+  readonly isLive: boolean;
+}
+
+export interface Session {
+  readonly connection: Connection;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  /** Head of the log when the session began: a drop before it does not concern it. */
+  readonly sinceHead: number;
+  readonly feeds: readonly SessionFeed[];
+  /** @throws ERR_TOO_MANY_SUBSCRIPTIONS, ERR_REQUEST_INVALID when the access_id is subscribed already. */
+  subscribe(accessId: string, position: number, encoder: FeedEncoder): void;
+  /** @throws ERR_REQUEST_INVALID when there is no such subscription. */
+  unsubscribe(accessId: string): void;
+  /** The peer has shown that it lives. */
+  alive(): void;
+  /** Called by the hub at every beat. */
+  beat(now: number): void;
+  close(reason: CloseReason): void;
+  /** The wire is gone: lets go of everything. */
+  ended(): void;
+}
+
+/** Bytes on one wire's buffer from which nothing more is read for it. One frame may still go over it. */
+export const HIGH_WATER_BYTES = 256 * 1024;
+
+/** Subscriptions on one connection. */
+export const MAX_SUBSCRIPTIONS = 100;
+
+/** Pings that may go unanswered. */
+const MAX_MISSED_PONGS = 2;
+
+interface Feed {
+  readonly subscription: Subscription;
+  readonly encoder: FeedEncoder;
+  isReading: boolean;
+  saidLive: boolean;
+}
+
+export function createSession(options: SessionOptions): Session {
+  const { log, connection } = options;
+  const feeds = new Map<string, Feed>();
+  let isEnded = false;
+  let missedPongs = 0;
+  let flushedAtProgress = 0;
+  let progressAt = Date.now();
+  const since = Date.now();
+
+  connection.onDrain(() => {
+    for (const feed of feeds.values()) pump(feed);
+  });
+
+  function pump(feed: Feed): void {
+    try {
+      while (!feed.isReading && isOpen(feed) && connection.bufferedBytes < HIGH_WATER_BYTES) {
+        const next = feed.subscription.next();
+        if (next === undefined) {
+          sayLive(feed);
+          return;
+        }
+        if (next instanceof Promise) wait(feed, next);
+        else deliver(feed, next);
+      }
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  function wait(feed: Feed, next: Promise<readonly Event[] | undefined>): void {
+    feed.isReading = true;
+    next.then(
+      (events) => {
+        feed.isReading = false;
+        if (!isOpen(feed)) return;
+        if (events !== undefined) deliver(feed, events);
+        // Also when there was nothing: more may have come since that was found.
+        pump(feed);
+      },
+      (error: unknown) => {
+        feed.isReading = false;
+        fail(error);
+      },
+    );
+  }
+
+  function deliver(feed: Feed, events: readonly Event[]): void {
+    const frame = feed.encoder.events(feed.subscription.accessId, events);
+    if (frame !== undefined) connection.write(frame);
+  }
+
+  function sayLive(feed: Feed): void {
+    if (feed.saidLive) return;
+    feed.saidLive = true;
+    const frame = feed.encoder.live(feed.subscription.accessId, feed.subscription.position);
+    if (frame !== undefined) connection.write(frame);
+  }
+
+  /** Where the cursor stands is unknown after a failure, so the client is sent back to resume from its own. */
+  function fail(error: unknown): void {
+    if (isEnded) return;
+    options.onFault(error);
+    connection.close('fault');
+  }
+
+  function isOpen(feed: Feed): boolean {
+    return !isEnded && feeds.get(feed.subscription.accessId) === feed;
+  }
+
+  return {
+    connection,
+    since,
+    sinceHead: log.head,
+    get feeds() {
+      return [...feeds.values()].map(({ subscription }) => ({
+        accessId: subscription.accessId,
+        position: subscription.position,
+        isLive: subscription.isLive,
+      }));
+    },
+    subscribe(accessId, position, encoder) {
+      if (feeds.has(accessId)) {
+        throw new LastseenError('ERR_REQUEST_INVALID', `${shown(accessId)} is subscribed on this connection already`);
+      }
+      if (feeds.size >= MAX_SUBSCRIPTIONS) {
+        const message = `a connection has at most ${String(MAX_SUBSCRIPTIONS)} subscriptions: open another one`;
+        throw new LastseenError('ERR_TOO_MANY_SUBSCRIPTIONS', message);
+      }
+      const feed: Feed = {
+        subscription: log.subscribe(accessId, position, () => {
+          pump(feed);
+        }),
+        encoder,
+        isReading: false,
+        saidLive: false,
+      };
+      feeds.set(accessId, feed);
+      pump(feed);
+    },
+    unsubscribe(accessId) {
+      const feed = feeds.get(accessId);
+      if (feed === undefined) throw new LastseenError('ERR_REQUEST_INVALID', `${shown(accessId)} is not subscribed on this connection`);
+      feeds.delete(accessId);
+      feed.subscription.close();
+    },
+    alive() {
+      missedPongs = 0;
+    },
+    beat(now) {
+      const flushed = connection.flushedBytes;
+      if (connection.bufferedBytes === 0 || flushed !== flushedAtProgress) {
+        flushedAtProgress = flushed;
+        progressAt = now;
+      }
+      if (connection.bufferedBytes > 0) {
+        // A ping behind unread data says nothing about the peer: what counts is whether it takes bytes.
+        if (now - progressAt >= options.stallTimeoutMs) connection.close('stalled');
+        return;
+      }
+      if (connection.canPong && missedPongs >= MAX_MISSED_PONGS) {
+        connection.close('no-pong');
+        return;
+      }
+      missedPongs += 1;
+      const frame = options.heartbeat(new Map([...feeds].map(([accessId, feed]) => [accessId, feed.subscription.position])));
+      if (frame !== undefined) connection.write(frame);
+      connection.ping();
+    },
+    close(reason) {
+      connection.close(reason);
+    },
+    ended() {
+      if (isEnded) return;
+      isEnded = true;
+      for (const feed of feeds.values()) feed.subscription.close();
+      feeds.clear();
+    },
+  };
+}

@@ -1,0 +1,92 @@
+/** Queries of GET /events ⇄ values, and the two forms of its answer. Pure. */
+import { z } from 'zod';
+import { eventJson } from '../../delivery/event-json.ts';
+import { LastseenError, shown } from '../../log/errors.ts';
+import { createdAtFault, nameFault, type Event } from '../../log/event.ts';
+import type { Start } from '../../log/log.ts';
+
+export interface EventsQuery {
+  readonly accessId: string;
+  readonly start: Start;
+  readonly limit: number;
+  readonly waitSeconds: number;
+}
+
+export const DEFAULT_LIMIT = 500;
+export const MAX_LIMIT = 5_000;
+export const MAX_WAIT_SECONDS = 60;
+
+const whole = (max: number, min: number): z.ZodType<number, string> =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max);
+
+const Query = z.object({
+  access_id: z.string(),
+  after: z.string().optional(),
+  timestamp: z
+    .string()
+    .regex(/^-?\d{1,16}$/)
+    .transform(Number)
+    .optional(),
+  limit: whole(MAX_LIMIT, 1).optional(),
+  wait: whole(MAX_WAIT_SECONDS, 0).optional(),
+});
+
+const RULES: Readonly<Record<string, string>> = {
+  access_id: 'must be given once',
+  after: 'must be a cursor, "start" or "now"',
+  timestamp: 'must be an integer',
+  limit: `must be an integer from 1 to ${String(MAX_LIMIT)}`,
+  wait: `must be an integer from 0 to ${String(MAX_WAIT_SECONDS)}`,
+};
+
+/** Without `after` and `timestamp` reading begins at the start. @throws ERR_REQUEST_INVALID naming the parameter */
+export function decodeQuery(query: unknown, lastEventId: string | undefined): EventsQuery {
+  const parsed = Query.safeParse(query);
+  if (!parsed.success) {
+    const name = String(parsed.error.issues[0]?.path[0]);
+    throw invalid(name, `${RULES[name] ?? 'is not valid'}, got ${shown((query as Record<string, unknown>)[name])}`);
+  }
+  const { access_id: accessId, after, timestamp, limit, wait } = parsed.data;
+  const nameIs = nameFault(accessId);
+  if (nameIs !== undefined) throw invalid('access_id', nameIs);
+  if (timestamp !== undefined && after !== undefined) throw invalid('timestamp', 'must not stand beside `after`');
+  const timeIs = timestamp === undefined ? undefined : createdAtFault(timestamp);
+  if (timeIs !== undefined) throw invalid('timestamp', timeIs);
+  return {
+    accessId,
+    start: startOf(lastEventId ?? after, timestamp),
+    limit: limit ?? DEFAULT_LIMIT,
+    waitSeconds: wait ?? 0,
+  };
+}
+
+function startOf(after: string | undefined, createdAt: number | undefined): Start {
+  return after === undefined && createdAt !== undefined ? { createdAt } : { after: after ?? 'start' };
+}
+
+export function encodePage(
+  accessId: string,
+  events: readonly Event[],
+  next: number,
+  isCaughtUp: boolean,
+  cursor: (position: number) => string,
+): string {
+  const list = events.map((event) => eventJson(event, cursor)).join(',');
+  return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursor(next)}","caught_up":${String(isCaughtUp)}}`;
+}
+
+/** Records of an event stream (HTML Living Standard §9.2). A payload has no line break outside its strings. */
+export function encodeRecords(events: readonly Event[], cursor: (position: number) => string): Buffer {
+  return Buffer.from(
+    events.map((event) => `id: ${cursor(event.position)}\ndata: ${eventJson(event, cursor)}\n\n`).join(''),
+  );
+}
+
+function invalid(parameter: string, detail: string): LastseenError {
+  const faults = [{ pointer: `/${parameter}`, detail }];
+  return new LastseenError('ERR_REQUEST_INVALID', `\`${parameter}\` ${detail}`, { faults });
+}

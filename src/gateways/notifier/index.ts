@@ -1,0 +1,120 @@
+/** The notifier's room: POST /push_events, POST /drop_user, GET /clients, WebSocket /subscribe_to_events. */
+import type { Express, Request, Response } from 'express';
+import { createHash } from 'node:crypto';
+import { dropUser } from '../../delivery/control.ts';
+import type { Hub } from '../../delivery/hub.ts';
+import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
+import type { Guards } from '../../http/guards.ts';
+import type { Sockets } from '../../http/sockets.ts';
+import { requireAccess, type Principal } from '../../identity/principal.ts';
+import { LastseenError } from '../../log/errors.ts';
+import { nameFault, type NewEvent } from '../../log/event.ts';
+import type { Log } from '../../log/log.ts';
+import type { AppendRequest } from '../../log/store.ts';
+import type { Logger } from '../../logger.ts';
+import { decodePush, encodeReceipts, PUSH_TYPES, type PushLimits } from './push-codec.ts';
+import { createSocketHandler } from './socket.ts';
+
+export interface NotifierOptions extends PushLimits {
+  readonly app: Express;
+  readonly sockets: Sockets;
+  readonly log: Log;
+  readonly hub: Hub;
+  readonly guards: Guards;
+  readonly logger: Logger;
+  readonly maxBatchBytes: number;
+  readonly stallTimeoutMs: number;
+}
+
+/** Bytes of a body that is not a batch. */
+const MAX_REQUEST_BYTES = 16 * 1024;
+
+export function mountNotifier(options: NotifierOptions): void {
+  const { app, sockets } = options;
+  only(app, 'post', '/push_events', (request, response) => push(options, request, response));
+  only(app, 'post', '/drop_user', (request, response) => drop(options, request, response));
+  only(app, 'get', '/clients', (request, response) => {
+    clients(options, request, response);
+  });
+  sockets.route('/subscribe_to_events', 'notifier', createSocketHandler(options));
+}
+
+async function push(options: NotifierOptions, request: Request, response: Response): Promise<void> {
+  const { log, guards } = options;
+  const principal = guards.authorize(request, 'push');
+  const type = requireMediaType(request, PUSH_TYPES);
+  const events = decodePush(type, await readText(request, options.maxBatchBytes), options);
+  for (const event of events) requireAccess(principal, event.accessId);
+  const receipts = await log.append({ events, key: batchKey(request, principal, events) });
+  const wantsReceipts = /(^|[\s,;])return=representation\b/i.test(request.get('Prefer') ?? '');
+  if (wantsReceipts) response.setHeader('Preference-Applied', 'return=representation');
+  response.setHeader('Content-Type', 'application/json; charset=utf-8');
+  response.end(wantsReceipts ? encodeReceipts(events, receipts, log.cursor) : 'true');
+}
+
+/** Keys are each principal's own, so that one connector cannot hit on another's. */
+function batchKey(request: Request, principal: Principal, events: readonly NewEvent[]): AppendRequest['key'] {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return null;
+  const fault = nameFault(key);
+  if (fault !== undefined) throw new LastseenError('ERR_REQUEST_INVALID', `Idempotency-Key ${fault}`);
+  const hash = createHash('sha256');
+  for (const { accessId, createdAt, id, payload } of events) hash.update(JSON.stringify([accessId, createdAt, id, payload]));
+  return { value: JSON.stringify([principal.subject, key]), fingerprint: hash.digest('hex') };
+}
+
+async function drop(options: NotifierOptions, request: Request, response: Response): Promise<void> {
+  const principal = options.guards.authorize(request, 'drop');
+  requireMediaType(request, ['application/json']);
+  const { drop_access_id: accessId } = await readJsonObject(request, MAX_REQUEST_BYTES);
+  const fault = nameFault(accessId);
+  if (fault !== undefined) {
+    const faults = [{ pointer: '/drop_access_id', detail: fault }];
+    throw new LastseenError('ERR_REQUEST_INVALID', `drop_access_id ${fault}`, { faults });
+  }
+  requireAccess(principal, accessId as string);
+  await dropUser(options.log, accessId as string);
+  response.type('json').end('true');
+}
+
+function clients(options: NotifierOptions, request: Request, response: Response): void {
+  const { log, hub, guards } = options;
+  guards.authorize(request, 'admin');
+  const connected = [...hub.sessions].flatMap((session) => session.feeds.map((feed) => ({ session, feed })));
+  switch (request.accepts(['json', 'text/plain'])) {
+    case 'text/plain': {
+      const names = new Set(connected.map(({ feed }) => `${feed.accessId} `));
+      response.type('text/plain').end(`Connected clients:${[...names].join('')}`);
+      break;
+    }
+    case 'json':
+      response.json(
+        connected.map(({ session, feed }) => ({
+          access_id: feed.accessId,
+          gateway: session.connection.gateway,
+          since: session.since,
+          cursor: log.cursor(feed.position),
+          // Events of the whole log that this reader may still have to look through: 0 when it is live.
+          lag: feed.isLive ? 0 : Math.max(0, log.head - feed.position),
+          buffered_bytes: session.connection.bufferedBytes,
+        })),
+      );
+      break;
+    default:
+      throw new LastseenError('ERR_NOT_ACCEPTABLE', 'the list of clients is had as application/json or text/plain');
+  }
+}
+
+/** Serves one method at a path and says so to the others. */
+function only(
+  app: Express,
+  method: 'get' | 'post',
+  path: string,
+  handle: (request: Request, response: Response) => void | Promise<void>,
+): void {
+  app[method](path, handle);
+  app.all(path, (_request, response) => {
+    response.setHeader('Allow', method.toUpperCase());
+    throw new LastseenError('ERR_METHOD', `only ${method.toUpperCase()} is served here`);
+  });
+}

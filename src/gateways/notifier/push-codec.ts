@@ -1,0 +1,137 @@
+/** Bodies of POST /push_events ⇄ new events. Pure. Payloads keep the sender's text (G9). */
+import { z } from 'zod';
+import { parseJson } from '../../http/body.ts';
+import { LastseenError, shown, type InputFault } from '../../log/errors.ts';
+import { accessIdFault, createdAtFault, invalidEvents, nameFault, type NewEvent } from '../../log/event.ts';
+import { compact, depthOf, elementSpans, MAX_DEPTH, memberSpan } from '../../log/json-text.ts';
+import type { Receipt } from '../../log/store.ts';
+
+export const PUSH_TYPES = ['application/json', 'application/cloudevents-batch+json', 'application/cloudevents+json'];
+
+export interface PushLimits {
+  readonly maxBatchEvents: number;
+  readonly maxPayloadBytes: number;
+}
+
+/** Faults named in one answer at most. */
+const MAX_FAULTS = 20;
+
+/**
+ * The events of a body of one of `PUSH_TYPES`.
+ * @throws ERR_BODY_MALFORMED, ERR_EVENT_INVALID naming each event and field, ERR_TOO_LARGE
+ */
+export function decodePush(type: string, text: string, limits: PushLimits): NewEvent[] {
+  const body = parseJson(text);
+  const isSingle = type === 'application/cloudevents+json';
+  if (!isSingle && !Array.isArray(body)) {
+    throw invalidEvents([{ pointer: '', detail: `must be a JSON array of events, got ${shown(body)}` }]);
+  }
+  const values: readonly unknown[] = isSingle ? [body] : (body as unknown[]);
+  if (values.length > limits.maxBatchEvents) {
+    const message = `a batch may have at most ${String(limits.maxBatchEvents)} events, got ${String(values.length)}: nothing was appended`;
+    throw new LastseenError('ERR_TOO_LARGE', message);
+  }
+  const spans = elementSpans(text);
+  const decode = type === 'application/json' ? decodeEvent : decodeCloudEvent;
+  const faults: InputFault[] = [];
+  const events: NewEvent[] = [];
+  values.forEach((value, index) => {
+    if (faults.length >= MAX_FAULTS) return;
+    const span = spans[index];
+    const at = isSingle ? '' : `/${String(index)}`;
+    const report = (field: string, detail: string): void => {
+      faults.push({ pointer: `${at}${field}`, detail });
+    };
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || span === undefined) {
+      report('', `must be an object, got ${shown(value)}`);
+      return;
+    }
+    const event = decode(value as Record<string, unknown>, text, span, report);
+    if (event === undefined) return;
+    const bytes = Buffer.byteLength(event.payload);
+    if (bytes > limits.maxPayloadBytes) {
+      const message = `${at}/payload: may have at most ${String(limits.maxPayloadBytes)} bytes, got ${String(bytes)}: nothing was appended`;
+      throw new LastseenError('ERR_TOO_LARGE', message, { faults: [{ pointer: `${at}/payload`, detail: 'is too large' }] });
+    }
+    if (depthOf(event.payload) > MAX_DEPTH) report('/payload', `must not nest deeper than ${String(MAX_DEPTH)}`);
+    events.push(event);
+  });
+  if (faults.length > 0) throw invalidEvents(faults);
+  return events;
+}
+
+type Report = (field: string, detail: string) => void;
+type Span = { readonly start: number; readonly end: number };
+
+function decodeEvent(value: Record<string, unknown>, text: string, span: Span, report: Report): NewEvent | undefined {
+  const name = 'accessid' in value ? 'accessid' : 'access_id';
+  const accessId = value[name];
+  const createdAt = value['created_at'];
+  const id = value['id'] ?? null;
+  const payload = memberSpan(text, span.start, 'payload');
+  const accessFault = accessIdFault(accessId);
+  const timeFault = createdAtFault(createdAt);
+  const idFault = id === null ? undefined : nameFault(id);
+  if (accessFault !== undefined) report(`/${name}`, accessFault);
+  if (timeFault !== undefined) report('/created_at', timeFault);
+  if (idFault !== undefined) report('/id', idFault);
+  if (payload === undefined) report('/payload', 'is required: any JSON value');
+  if (accessFault !== undefined || timeFault !== undefined || idFault !== undefined || payload === undefined) return undefined;
+  return {
+    accessId: accessId as string,
+    createdAt: createdAt as number,
+    id: id as string | null,
+    payload: compact(text.slice(payload.start, payload.end)),
+  };
+}
+
+/** CloudEvents 1.0 §3: the attributes that are required, and the two that place the event here. */
+const CloudEvent = z.object({
+  specversion: z.literal('1.0'),
+  id: z.string().min(1),
+  source: z.string().min(1),
+  type: z.string().min(1),
+  subject: z.string(),
+  time: z.iso.datetime({ offset: true }).optional(),
+});
+
+function decodeCloudEvent(value: Record<string, unknown>, text: string, span: Span, report: Report): NewEvent | undefined {
+  const parsed = CloudEvent.safeParse(value);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) report(`/${issue.path.join('/')}`, issue.message);
+    return undefined;
+  }
+  const { id, source, subject, time } = parsed.data;
+  // A source is a URI reference and has no space, so that the pair stays unambiguous.
+  const name = `${source} ${id}`;
+  const subjectFault = accessIdFault(subject);
+  const idFault = nameFault(name);
+  if (subjectFault !== undefined) report('/subject', subjectFault);
+  if (idFault !== undefined) report('/id', `with its source ${idFault}`);
+  if (subjectFault !== undefined || idFault !== undefined) return undefined;
+  return {
+    accessId: subject,
+    createdAt: time === undefined ? null : Date.parse(time),
+    id: name,
+    payload: compact(text.slice(span.start, span.end)),
+  };
+}
+
+/** The answer to `Prefer: return=representation`. */
+export function encodeReceipts(
+  events: readonly NewEvent[],
+  receipts: readonly Receipt[],
+  cursor: (position: number) => string,
+): string {
+  const duplicates = receipts.filter((receipt) => receipt.duplicate).length;
+  return JSON.stringify({
+    appended: receipts.length - duplicates,
+    duplicates,
+    events: receipts.map((receipt, index) => ({
+      access_id: events[index]?.accessId,
+      version: receipt.version,
+      cursor: cursor(receipt.position),
+      duplicate: receipt.duplicate,
+    })),
+  });
+}

@@ -1,0 +1,193 @@
+/**
+ * WebSocket /subscribe_to_events: the original notifier's wire, and the exact one beside it (G3, G6, G7). The first
+ * message decides which; it has a deadline, so that a silent socket costs nothing for long.
+ */
+import { createSession, type FeedEncoder, type Session } from '../../delivery/session.ts';
+import { textFrame } from '../../http/frame.ts';
+import { closeReasonOf, userError } from '../../http/problem.ts';
+import type { AcceptedSocket } from '../../http/sockets.ts';
+import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
+import { LastseenError } from '../../log/errors.ts';
+import type { Event } from '../../log/event.ts';
+import {
+  createSocketEncoder,
+  decodeFirst,
+  decodeNext,
+  errorFrame,
+  jsonFrame,
+  type ClientMessage,
+  type SocketEncoder,
+} from './socket-codec.ts';
+import type { NotifierOptions } from './index.ts';
+
+/** Time for the first message. */
+const FIRST_MESSAGE_MS = 10_000;
+
+/** Messages waiting to be handled on one socket. */
+const MAX_WAITING_MESSAGES = 64;
+
+/** Serves accepted sockets. */
+export function createSocketHandler(options: NotifierOptions): (accepted: AcceptedSocket) => void {
+  const encoder = createSocketEncoder(options.log.cursor);
+  return (accepted) => {
+    serve(accepted, options, encoder);
+  };
+}
+
+function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: SocketEncoder): void {
+  const { log, hub, guards, logger } = options;
+  const { socket, connection } = accepted;
+  let principal: Principal | undefined = accepted.principal;
+  let session: Session | undefined;
+  let isLegacy = false;
+  let waiting = 0;
+  let work: Promise<void> = Promise.resolve();
+
+  const deadline = setTimeout(() => {
+    connection.write(errorFrame(new LastseenError('ERR_TIMEOUT', 'the first message did not come within 10 s'), undefined));
+    connection.close('bad-first-message');
+  }, FIRST_MESSAGE_MS);
+
+  socket.on('message', (data, isBinary) => {
+    session?.alive();
+    if (isLegacy) return;
+    if ((waiting += 1) > MAX_WAITING_MESSAGES) {
+      connection.close('too-many');
+      return;
+    }
+    const text = textOf(data);
+    // One after the other: a subscription is in place before the next message is looked at.
+    work = work.then(async () => {
+      waiting -= 1;
+      if (socket.readyState !== socket.OPEN) return;
+      if (session === undefined && !isLegacy) await open(text);
+      else if (!isLegacy) await next(text);
+    });
+    void isBinary;
+  });
+  socket.on('pong', () => session?.alive());
+  socket.on('close', () => {
+    clearTimeout(deadline);
+    if (session !== undefined) hub.remove(session);
+  });
+
+  /** The first message. */
+  async function open(text: string): Promise<void> {
+    clearTimeout(deadline);
+    let message: ClientMessage | undefined;
+    try {
+      message = decodeFirst(text);
+      if (message === undefined) {
+        connection.write(textFrame('Wrong JSON announcement'));
+        connection.close('bad-first-message');
+        return;
+      }
+      if (message.type === 'legacy') {
+        isLegacy = true;
+        await subscribeLegacy(message);
+      } else if (message.type === 'subscribe') {
+        await subscribe(message);
+      }
+    } catch (error) {
+      const known = userError(error, logger);
+      connection.write(errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined));
+      connection.close(closeReasonOf(known) ?? 'bad-first-message');
+    }
+  }
+
+  /** A later message of the exact form. Only what the table calls fatal ends the socket. */
+  async function next(text: string): Promise<void> {
+    let message: ClientMessage | undefined;
+    try {
+      message = decodeNext(text);
+      if (message.type === 'subscribe') await subscribe(message);
+      else if (message.type === 'unsubscribe') session?.unsubscribe(message.accessId);
+      else if (message.type === 'token') refresh(message.token);
+    } catch (error) {
+      const known = userError(error, logger);
+      connection.write(errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined));
+      const reason = closeReasonOf(known);
+      if (reason !== undefined) connection.close(reason);
+    }
+  }
+
+  async function subscribe(message: ClientMessage & { type: 'subscribe' }): Promise<void> {
+    const { accessId } = message;
+    admit(accessId, message.token);
+    const position = await log.resolve(accessId, message.start);
+    const last = await log.lastPosition(accessId);
+    const current = sessionOf((positions) => {
+      const cursors = Object.fromEntries([...positions].map(([name, at]) => [name, log.cursor(at)]));
+      return jsonFrame({ type: 'heartbeat', cursors });
+    });
+    if (current.feeds.some((feed) => feed.accessId === accessId)) {
+      throw new LastseenError('ERR_REQUEST_INVALID', `this access_id is subscribed on this connection already`);
+    }
+    const head = log.cursor(Math.max(last, position));
+    connection.write(jsonFrame({ type: 'subscribed', access_id: accessId, cursor: log.cursor(position), head }));
+    current.subscribe(accessId, position, exactFeed);
+  }
+
+  async function subscribeLegacy(message: ClientMessage & { type: 'legacy' }): Promise<void> {
+    admit(message.accessId, message.token);
+    const position = await log.resolve(message.accessId, { createdAt: message.timestamp });
+    sessionOf(() => undefined).subscribe(message.accessId, position, legacyFeed(message.timestamp));
+  }
+
+  function admit(accessId: string, token: string | undefined): void {
+    if (token !== undefined || principal === undefined) principal = guards.fromToken(token);
+    requireScope(principal, 'subscribe');
+    requireAccess(principal, accessId);
+    if (hub.isFullFor(accessId)) {
+      throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections read this access_id: come back later', { temporary: true });
+    }
+  }
+
+  function sessionOf(heartbeat: (positions: ReadonlyMap<string, number>) => Buffer | undefined): Session {
+    if (session !== undefined) return session;
+    session = createSession({
+      log,
+      connection,
+      heartbeat,
+      stallTimeoutMs: options.stallTimeoutMs,
+      onFault: (error) => {
+        userError(error, logger);
+      },
+    });
+    // The socket may have closed while the start was looked up.
+    if (socket.readyState === socket.OPEN) hub.add(session);
+    else session.ended();
+    return session;
+  }
+
+  /** A new token on the open socket: the subscriptions go on. */
+  function refresh(token: string): void {
+    const fresh = guards.fromToken(token);
+    requireScope(fresh, 'subscribe');
+    for (const feed of session?.feeds ?? []) requireAccess(fresh, feed.accessId);
+    principal = fresh;
+    connection.write(jsonFrame({ type: 'token', expires_in: null }));
+  }
+
+  const exactFeed: FeedEncoder = {
+    events: encoder.events,
+    live: (accessId, position) => jsonFrame({ type: 'live', access_id: accessId, cursor: log.cursor(position) }),
+  };
+
+  /** Only events at or after the time that the client named, in the order of the log. */
+  function legacyFeed(timestamp: number): FeedEncoder {
+    return {
+      events(_accessId, events: readonly Event[]) {
+        const wanted = events.filter((event) => event.createdAt >= timestamp);
+        if (wanted.length === 0) return undefined;
+        return encoder.legacyEvents(wanted.length === events.length ? events : wanted);
+      },
+      live: () => undefined,
+    };
+  }
+}
+
+function textOf(data: Buffer | ArrayBuffer | Buffer[]): string {
+  if (Array.isArray(data)) return Buffer.concat(data).toString('utf8');
+  return Buffer.from(data as Buffer).toString('utf8');
+}

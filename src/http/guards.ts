@@ -1,0 +1,78 @@
+/** Who is asking: the only place that takes tokens and origins out of requests. */
+import type { IncomingMessage } from 'node:http';
+import type { Authenticator } from '../identity/authenticator.ts';
+import { requireScope, type Principal, type Scope } from '../identity/principal.ts';
+import { LastseenError, shown } from '../log/errors.ts';
+
+export interface Guards {
+  /** The principal of an HTTP request. @throws ERR_UNAUTHENTICATED, ERR_FORBIDDEN, ERR_ORIGIN */
+  authorize(request: IncomingMessage, scope: Scope): Principal;
+  /** The principal that an upgrade request names, or `undefined` if it carries no token. @throws ERR_UNAUTHENTICATED */
+  fromUpgrade(request: IncomingMessage): Principal | undefined;
+  /** The principal of a token that came in a message. @throws ERR_UNAUTHENTICATED */
+  fromToken(token: string | undefined): Principal;
+  /** @throws ERR_ORIGIN when a browser page of a foreign origin asks for a socket. */
+  checkOrigin(request: IncomingMessage): void;
+}
+
+export interface GuardOptions {
+  readonly authenticator: Authenticator;
+  readonly origins: readonly (string | RegExp)[];
+}
+
+const SUBPROTOCOL_BEARER = 'lastseen.bearer.';
+
+export function createGuards({ authenticator, origins }: GuardOptions): Guards {
+  function fromToken(token: string | undefined): Principal {
+    return authenticator.authenticate(token);
+  }
+
+  /** Without tokens, a name that a page's owner points at this machine must not open the door to that page. */
+  function checkHost(request: IncomingMessage): void {
+    const host = request.headers.host ?? '';
+    if (!authenticator.isOpen || /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i.test(host)) return;
+    throw new LastseenError('ERR_ORIGIN', `with LASTSEEN_AUTH=open only loopback names are served, got Host ${shown(host)}`);
+  }
+
+  return {
+    authorize(request, scope) {
+      checkHost(request);
+      const principal = fromToken(bearerOf(request));
+      requireScope(principal, scope);
+      return principal;
+    },
+    fromUpgrade(request) {
+      const token = bearerOf(request) ?? subprotocolToken(request);
+      return token === undefined && !authenticator.isOpen ? undefined : fromToken(token);
+    },
+    fromToken,
+    checkOrigin(request) {
+      checkHost(request);
+      const origin = request.headers.origin;
+      if (origin === undefined || isAllowed(origin.toLowerCase(), request, origins)) return;
+      throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
+    },
+  };
+}
+
+function isAllowed(origin: string, request: IncomingMessage, origins: GuardOptions['origins']): boolean {
+  if (origins.length === 0) {
+    const host = request.headers.host?.toLowerCase();
+    return host !== undefined && (origin === `http://${host}` || origin === `https://${host}`);
+  }
+  return origins.some((allowed) => (typeof allowed === 'string' ? allowed === origin : allowed.test(origin)));
+}
+
+function bearerOf(request: IncomingMessage): string | undefined {
+  const header = request.headers.authorization;
+  if (header === undefined) return undefined;
+  const token = /^Bearer +([\x21-\x7e]+) *$/i.exec(header)?.[1];
+  if (token !== undefined) return token;
+  throw new LastseenError('ERR_UNAUTHENTICATED', 'the Authorization header must be "Bearer TOKEN"');
+}
+
+/** The pair `lastseen, lastseen.bearer.TOKEN`, for clients that cannot set headers. */
+function subprotocolToken(request: IncomingMessage): string | undefined {
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
+  return offered.find((name) => name.startsWith(SUBPROTOCOL_BEARER))?.slice(SUBPROTOCOL_BEARER.length);
+}

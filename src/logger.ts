@@ -1,0 +1,16 @@
+/** The operator's log: JSON lines, or readable when standard output is a terminal. Secrets are cut out (G12). */
+import { pino, type Logger } from 'pino';
+
+export type { Logger };
+
+/** Keys whose values never reach a line, wherever they stand. */
+const SECRET_KEYS = ['authorization', 'token', 'access_token', 'refresh_token', 'client_secret', 'password', 'cookie'];
+
+export function createLogger(level: string, isTerminal: boolean): Logger {
+  return pino({
+    level,
+    base: null,
+    redact: { paths: SECRET_KEYS.flatMap((key) => [key, `*.${key}`, `req.headers.${key}`]), censor: '[redacted]' },
+    ...(isTerminal ? { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss' } } } : {}),
+  });
+}

@@ -1,0 +1,107 @@
+/**
+ * Composition root: config → engine → log → identity → hub → rooms. Starts them in that order, stops them in the
+ * reverse one.
+ */
+import type { AddressInfo } from 'node:net';
+import type { Config } from './config.ts';
+import { followControl } from './delivery/control.ts';
+import { createHub } from './delivery/hub.ts';
+import { openSqlite } from './engines/sqlite.ts';
+import { mountEvents } from './gateways/events/index.ts';
+import { mountNotifier } from './gateways/notifier/index.ts';
+import { createHttpApp } from './http/app.ts';
+import { createGuards } from './http/guards.ts';
+import { mountHealth } from './http/health.ts';
+import { createSockets } from './http/sockets.ts';
+import { createAuthenticator } from './identity/authenticator.ts';
+import { createLog } from './log/log.ts';
+import type { Logger } from './logger.ts';
+
+export interface ServerOptions {
+  readonly config: Config;
+  readonly logger: Logger;
+  /** Called with the admin token made at the first start: the only time it is in clear. */
+  readonly onAdminToken?: (token: string, url: string) => void;
+}
+
+export interface RunningServer {
+  /** Where it listens, e.g. `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** Drains: stops accepting, answers what is in flight, closes sockets, flushes, closes the store. */
+  stop(): Promise<void>;
+}
+
+/** Time for answers in flight when draining. */
+const DRAIN_MS = 10_000;
+
+/** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE, or Node's error when the address cannot be listened on */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { config, logger } = options;
+  const onFault = (error: unknown): void => {
+    logger.error({ err: error }, 'background failure');
+  };
+  const engine = await openSqlite({ path: config.databasePath, migrate: config.shouldMigrate, onError: onFault });
+  const log = await createLog({ store: engine.store, onError: onFault });
+  let adminToken: string | undefined;
+  const authenticator = await createAuthenticator({
+    identity: engine.identity,
+    isOpen: config.isAuthOpen,
+    adminToken: config.adminToken,
+    onAdminToken: (token) => (adminToken = token),
+  });
+  const draining = new AbortController();
+  const hub = createHub(config);
+  const stopControl = followControl(log, hub, onFault);
+  const { app, server, finish } = createHttpApp(logger);
+  const guards = createGuards({ authenticator, origins: config.origins });
+  const isDraining = (): boolean => draining.signal.aborted;
+  const sockets = createSockets({ app, server, guards, hub, maxConnections: config.maxConnections, isDraining, logger });
+
+  const room = { ...config, app, sockets, log, hub, guards, logger, draining: draining.signal };
+  mountNotifier(room);
+  mountEvents(room);
+  mountHealth(app, log, isDraining);
+  finish();
+
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(config.port, config.host, resolve);
+    });
+  } catch (error) {
+    hub.stop();
+    await log.close();
+    throw error;
+  }
+  const url = urlOf(config.host, (server.address() as AddressInfo).port);
+  if (adminToken !== undefined) options.onAdminToken?.(adminToken, url);
+
+  async function stop(): Promise<void> {
+    draining.abort();
+    const closed = new Promise<void>((resolve) => server.close(() => {
+      resolve();
+    }));
+    hub.closeAll('restarting');
+    sockets.closeAll('restarting');
+    // Connections that fall idle once they are answered are closed as they do.
+    const idle = setInterval(() => {
+      server.closeIdleConnections();
+    }, 20);
+    const cut = setTimeout(() => {
+      server.closeAllConnections();
+    }, DRAIN_MS);
+    await closed;
+    clearInterval(idle);
+    clearTimeout(cut);
+    hub.stop();
+    stopControl();
+    await log.close();
+  }
+
+  let stopping: Promise<void> | undefined;
+  return { url, stop: () => (stopping ??= stop()) };
+}
+
+function urlOf(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+}
