@@ -60,13 +60,16 @@ export function readConfig(environment: Environment): Config {
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const name = String(issue?.path[0]);
-    const got = name === 'LASTSEEN_ADMIN_TOKEN' || name === 'DATABASE_URL' ? '' : `, got ${shown(given[name])}`;
+    const got =
+      name === 'LASTSEEN_ADMIN_TOKEN' || name === 'DATABASE_URL' ? '' : `, got ${shown(given[name])}`;
     throw invalid(`${name}: ${issue?.message ?? 'is invalid'}${got}`);
   }
   const settings = parsed.data;
   const isAuthOpen = settings.LASTSEEN_AUTH === 'open';
   if (isAuthOpen && !isLoopback(settings.HOST)) {
-    throw invalid(`LASTSEEN_AUTH: "open" serves on a loopback address only, and HOST is ${shown(settings.HOST)}`);
+    throw invalid(
+      `LASTSEEN_AUTH: "open" serves on a loopback address only, and HOST is ${shown(settings.HOST)}`,
+    );
   }
   return Object.freeze({
     host: settings.HOST,
@@ -111,7 +114,11 @@ function invalid(message: string, cause?: unknown): LastseenError {
 /** The settings as the operator may see them: no secret. */
 export function settingsShown(config: Config): Record<string, unknown> {
   const { adminToken, origins, ...rest } = config;
-  return { ...rest, origins: origins.map(String), adminToken: adminToken === undefined ? 'not set' : '[redacted]' };
+  return {
+    ...rest,
+    origins: origins.map(String),
+    adminToken: adminToken === undefined ? 'not set' : '[redacted]',
+  };
 }
 
 /** What the commands that talk to a server need. */
@@ -126,7 +133,8 @@ const DEFAULT_URL = 'http://127.0.0.1:8080';
 /** @throws ERR_REQUEST_INVALID when the URL is none */
 export function readClientConfig(environment: Environment, url?: string): ClientConfig {
   const given = url ?? environment['LASTSEEN_URL'] ?? DEFAULT_URL;
-  if (!URL.canParse(given) || !/^https?:/.test(given)) throw invalid(`--url: must be an http or https URL, got ${shown(given)}`);
+  if (!URL.canParse(given) || !/^https?:/.test(given))
+    throw invalid(`--url: must be an http or https URL, got ${shown(given)}`);
   const token = environment['LASTSEEN_TOKEN'] ?? environment['LASTSEEN_ADMIN_TOKEN'];
   return { url: given.replace(/\/+$/, ''), token: token === '' ? undefined : token };
 }

@@ -4,13 +4,31 @@ import { pino, type Logger } from 'pino';
 export type { Logger };
 
 /** Keys whose values never reach a line, wherever they stand. */
-const SECRET_KEYS = ['authorization', 'token', 'access_token', 'refresh_token', 'client_secret', 'password', 'cookie'];
+const SECRET_KEYS = [
+  'authorization',
+  'token',
+  'access_token',
+  'refresh_token',
+  'client_secret',
+  'password',
+  'cookie',
+];
 
 export function createLogger(level: string, isTerminal: boolean): Logger {
   return pino({
     level,
     base: null,
-    redact: { paths: SECRET_KEYS.flatMap((key) => [key, `*.${key}`, `req.headers.${key}`]), censor: '[redacted]' },
-    ...(isTerminal ? { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss' } } } : {}),
+    redact: {
+      paths: SECRET_KEYS.flatMap((key) => [key, `*.${key}`, `req.headers.${key}`]),
+      censor: '[redacted]',
+    },
+    ...(isTerminal
+      ? {
+          transport: {
+            target: 'pino-pretty',
+            options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss' },
+          },
+        }
+      : {}),
   });
 }

@@ -40,7 +40,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const onFault = (error: unknown): void => {
     logger.error({ err: error }, 'background failure');
   };
-  const engine = await openSqlite({ path: config.databasePath, migrate: config.shouldMigrate, onError: onFault });
+  const engine = await openSqlite({
+    path: config.databasePath,
+    migrate: config.shouldMigrate,
+    onError: onFault,
+  });
   const log = await createLog({ store: engine.store, onError: onFault });
   let adminToken: string | undefined;
   const authenticator = await createAuthenticator({
@@ -55,7 +59,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { app, server, finish } = createHttpApp(logger);
   const guards = createGuards({ authenticator, origins: config.origins });
   const isDraining = (): boolean => draining.signal.aborted;
-  const sockets = createSockets({ app, server, guards, hub, maxConnections: config.maxConnections, isDraining, logger });
+  const sockets = createSockets({
+    app,
+    server,
+    guards,
+    hub,
+    maxConnections: config.maxConnections,
+    isDraining,
+    logger,
+  });
 
   const room = { ...config, app, sockets, log, hub, guards, logger, draining: draining.signal };
   mountNotifier(room);
@@ -78,9 +90,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   async function stop(): Promise<void> {
     draining.abort();
-    const closed = new Promise<void>((resolve) => server.close(() => {
-      resolve();
-    }));
+    const closed = new Promise<void>((resolve) =>
+      server.close(() => {
+        resolve();
+      }),
+    );
     hub.closeAll('restarting');
     sockets.closeAll('restarting');
     // Connections that fall idle once they are answered are closed as they do.

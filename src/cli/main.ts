@@ -15,7 +15,8 @@ const program = new Command('lastseen')
   .showHelpAfterError('(add --help for the options)')
   .exitOverride();
 for (const add of [addServe, addMigrate, addPush, addTail, addSeed]) add(program);
-for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
+for (const command of program.commands)
+  command.exitOverride().showHelpAfterError('(add --help for the options)');
 
 try {
   await program.parseAsync();
@@ -24,7 +25,9 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else {
     const isExpected = error instanceof LastseenError || (error instanceof Error && 'code' in error);
-    process.stderr.write(`lastseen: ${error instanceof Error ? (isExpected ? error.message : (error.stack ?? error.message)) : String(error)}\n`);
+    process.stderr.write(
+      `lastseen: ${error instanceof Error ? (isExpected ? error.message : (error.stack ?? error.message)) : String(error)}\n`,
+    );
     process.exitCode = error instanceof LastseenError && error.code === 'ERR_REQUEST_INVALID' ? 2 : 1;
   }
 }
@@ -32,7 +35,9 @@ try {
 function version(): string {
   for (const up of ['../../', '../../../']) {
     try {
-      return (JSON.parse(readFileSync(new URL(`${up}package.json`, import.meta.url), 'utf8')) as { version: string }).version;
+      return (
+        JSON.parse(readFileSync(new URL(`${up}package.json`, import.meta.url), 'utf8')) as { version: string }
+      ).version;
     } catch {
       // From source it stands two folders up, from `dist` three.
     }

@@ -9,7 +9,10 @@ export function addMigrate(program: Command): void {
     .description('bring the database to the schema of this program')
     .option('--database-url <url>', 'sqlite:PATH [DATABASE_URL]')
     .action(async (options: { databaseUrl?: string }) => {
-      const config = readConfig({ ...process.env, ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }) });
+      const config = readConfig({
+        ...process.env,
+        ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
+      });
       const ran = await migrateSqlite(config.databasePath);
       process.stdout.write(ran.length === 0 ? 'nothing to migrate\n' : `migrated: ${ran.join(', ')}\n`);
     });

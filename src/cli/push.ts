@@ -26,7 +26,10 @@ export function addPush(program: Command): void {
     .argument('[file]', 'file to read; "-" or none: standard input')
     .option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]')
     .option('--batch <events>', 'events a request', '500')
-    .option('--source <name>', 'name of the input, part of the ids made for events without one (default: the file)')
+    .option(
+      '--source <name>',
+      'name of the input, part of the ids made for events without one (default: the file)',
+    )
     .addHelpText(
       'after',
       `
@@ -43,7 +46,10 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
   const client = readClientConfig(process.env, options.url);
   const size = Number(options.batch);
   if (!Number.isInteger(size) || size < 1 || size > 10_000) {
-    throw new LastseenError('ERR_REQUEST_INVALID', `--batch must be an integer from 1 to 10000, got ${options.batch}`);
+    throw new LastseenError(
+      'ERR_REQUEST_INVALID',
+      `--batch must be an integer from 1 to 10000, got ${options.batch}`,
+    );
   }
   const name = nameEvents(options.source ?? file ?? '');
   let batch: string[] = [];
@@ -97,7 +103,10 @@ function checkJson(text: string, what: string): void {
   try {
     JSON.parse(text);
   } catch (error) {
-    throw new LastseenError('ERR_BODY_MALFORMED', `${what} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+    throw new LastseenError(
+      'ERR_BODY_MALFORMED',
+      `${what} is not JSON: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
 }
 
@@ -120,7 +129,10 @@ async function send(client: ClientConfig, batch: readonly string[], before: numb
     const isTemporary = answer.status === 0 || answer.status === 429 || answer.status === 503;
     if (!isTemporary || attempt >= MAX_TRIES) {
       const where = before === 0 ? '' : ` (the ${String(before)} events before it are in)`;
-      throw new LastseenError('ERR_STORE_UNAVAILABLE', `the batch from event ${String(before)} was not taken${where}: ${reasonOf(answer)}`);
+      throw new LastseenError(
+        'ERR_STORE_UNAVAILABLE',
+        `the batch from event ${String(before)} was not taken${where}: ${reasonOf(answer)}`,
+      );
     }
     progress(`waiting for the server: ${reasonOf(answer)}`);
     await sleep(backoffMs(attempt, answer.retryAfterSeconds));
@@ -148,7 +160,8 @@ async function post(client: ClientConfig, body: string): Promise<Answer> {
     const retryAfterSeconds = Number(response.headers.get('Retry-After') ?? 0);
     return { status: response.status, text: await response.text(), retryAfterSeconds };
   } catch (error) {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
+    const cause =
+      error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
     return { status: 0, text: cause, retryAfterSeconds: 0 };
   }
 }

@@ -9,15 +9,26 @@ const FLAGS: readonly [flag: string, setting: string, meaning: string][] = [
   ['--port <number>', 'PORT', 'port to listen on, 0 picks a free one (default 8080)'],
   ['--database-url <url>', 'DATABASE_URL', 'sqlite:PATH (default sqlite:./data/lastseen.db)'],
   ['--migrate <on|off>', 'LASTSEEN_MIGRATE', 'run missing migrations at start (default on)'],
-  ['--auth <required|open>', 'LASTSEEN_AUTH', 'open skips authentication, on loopback only (default required)'],
-  ['--origins <list>', 'LASTSEEN_ORIGINS', 'origins that may open sockets from a browser (default same origin)'],
+  [
+    '--auth <required|open>',
+    'LASTSEEN_AUTH',
+    'open skips authentication, on loopback only (default required)',
+  ],
+  [
+    '--origins <list>',
+    'LASTSEEN_ORIGINS',
+    'origins that may open sockets from a browser (default same origin)',
+  ],
   ['--log <level>', 'LASTSEEN_LOG', 'trace, debug, info, warn, error, fatal or silent (default info)'],
 ];
 
 export function addServe(program: Command): void {
   const command = program.command('serve').description('serve the log over HTTP and WebSockets');
   for (const [flag, setting, meaning] of FLAGS) command.option(flag, `${meaning} [${setting}]`);
-  command.addHelpText('after', '\nEvery setting of the README can also be given in the environment; flags win.');
+  command.addHelpText(
+    'after',
+    '\nEvery setting of the README can also be given in the environment; flags win.',
+  );
   command.action(async (options: Record<string, string>) => {
     await serve({ ...process.env, ...settingsOf(command, options) });
   });

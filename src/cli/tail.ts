@@ -27,7 +27,10 @@ export function addTail(program: Command): void {
     .option('--after <cursor>', 'a cursor, "start" or "now" (default "now", or what the state file holds)')
     .option('--state <file>', 'keep the cursor of the last printed event in this file, and go on from it')
     .option('--no-follow', 'end when everything there is has been printed')
-    .addHelpText('after', '\nThe token is read from LASTSEEN_TOKEN. A refused cursor ends the command with code 1.')
+    .addHelpText(
+      'after',
+      '\nThe token is read from LASTSEEN_TOKEN. A refused cursor ends the command with code 1.',
+    )
     .action(async (accessId: string, options: TailOptions) => {
       await tail(accessId, options);
     });
@@ -35,12 +38,16 @@ export function addTail(program: Command): void {
 
 async function tail(accessId: string, options: TailOptions): Promise<void> {
   const client = readClientConfig(process.env, options.url);
-  let after = options.after ?? (options.state === undefined ? undefined : readState(options.state)) ?? (options.follow ? 'now' : 'start');
+  let after =
+    options.after ??
+    (options.state === undefined ? undefined : readState(options.state)) ??
+    (options.follow ? 'now' : 'start');
   // Who reads us may stop reading: that is an end, not a failure.
   process.stdout.on('error', () => process.exit(0));
   for (let attempt = 1; ; attempt += 1) {
     const end = await follow(client, accessId, after, options.follow, async (lines, cursor) => {
-      if (lines !== '' && !process.stdout.write(lines)) await new Promise((resolve) => process.stdout.once('drain', resolve));
+      if (lines !== '' && !process.stdout.write(lines))
+        await new Promise((resolve) => process.stdout.once('drain', resolve));
       after = cursor;
       attempt = 0;
       if (options.state !== undefined) writeState(options.state, cursor);
@@ -61,7 +68,10 @@ function follow(
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const headers = client.token === undefined ? {} : { Authorization: `Bearer ${client.token}` };
-    const socket = new WebSocket(`${client.url.replace(/^http/, 'ws')}/subscribe_to_events`, { headers, perMessageDeflate: false });
+    const socket = new WebSocket(`${client.url.replace(/^http/, 'ws')}/subscribe_to_events`, {
+      headers,
+      perMessageDeflate: false,
+    });
     let failure: LastseenError | undefined;
     let reason = 'the connection was lost';
     let isDone = false;
@@ -71,7 +81,13 @@ function follow(
     }, SILENCE_MS);
 
     async function handle(text: string): Promise<void> {
-      const frame = JSON.parse(text) as { type: string; cursor?: string; code?: string; detail?: string; events?: { cursor: string }[] };
+      const frame = JSON.parse(text) as {
+        type: string;
+        cursor?: string;
+        code?: string;
+        detail?: string;
+        events?: { cursor: string }[];
+      };
       if (frame.type === 'subscribed' && frame.cursor !== undefined) await onEvents('', frame.cursor);
       else if (frame.type === 'events') {
         const last = frame.events?.at(-1);
@@ -80,7 +96,10 @@ function follow(
         isDone = true;
         socket.close();
       } else if (frame.type === 'error') {
-        failure = new LastseenError('ERR_STORE_UNAVAILABLE', `${frame.code ?? ''} ${frame.detail ?? ''}`.trim());
+        failure = new LastseenError(
+          'ERR_STORE_UNAVAILABLE',
+          `${frame.code ?? ''} ${frame.detail ?? ''}`.trim(),
+        );
       }
     }
 
@@ -91,19 +110,26 @@ function follow(
       silence.refresh();
       // While the lines are being taken, the server is not asked for more.
       socket.pause();
-      work = work.then(() => handle(data.toString('utf8'))).then(() => {
-        socket.resume();
-      }, reject);
+      work = work
+        .then(() => handle(data.toString('utf8')))
+        .then(() => {
+          socket.resume();
+        }, reject);
     });
     socket.on('unexpected-response', (request, response) => {
       const status = response.statusCode ?? 0;
       request.destroy();
       reason = `the server answered ${String(status)}`;
-      if (status !== 503 && status !== 429) failure = new LastseenError('ERR_FORBIDDEN', `${reason}: ${status === 401 ? 'set LASTSEEN_TOKEN' : 'not served'}`);
+      if (status !== 503 && status !== 429)
+        failure = new LastseenError(
+          'ERR_FORBIDDEN',
+          `${reason}: ${status === 401 ? 'set LASTSEEN_TOKEN' : 'not served'}`,
+        );
       socket.terminate();
     });
     socket.on('error', (error) => {
-      if (failure === undefined && !reason.startsWith('the server answered')) reason = error.message || reason;
+      if (failure === undefined && !reason.startsWith('the server answered'))
+        reason = error.message || reason;
     });
     socket.on('close', (code) => {
       clearTimeout(silence);

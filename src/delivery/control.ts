@@ -30,7 +30,11 @@ export function followControl(log: Log, hub: Hub, onFault: (error: unknown) => v
     try {
       while (isWoken) {
         isWoken = false;
-        for (let events = await subscription.next(); events !== undefined; events = await subscription.next()) {
+        for (
+          let events = await subscription.next();
+          events !== undefined;
+          events = await subscription.next()
+        ) {
           for (const event of events) obey(event);
         }
       }
@@ -43,7 +47,8 @@ export function followControl(log: Log, hub: Hub, onFault: (error: unknown) => v
 
   function obey(event: Event): void {
     const order = JSON.parse(event.payload) as { type?: unknown; access_id?: unknown };
-    if (order.type === 'dropped' && typeof order.access_id === 'string') hub.drop(order.access_id, event.position);
+    if (order.type === 'dropped' && typeof order.access_id === 'string')
+      hub.drop(order.access_id, event.position);
   }
 
   return () => {

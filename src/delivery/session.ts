@@ -152,7 +152,10 @@ export function createSession(options: SessionOptions): Session {
     },
     subscribe(accessId, position, encoder) {
       if (feeds.has(accessId)) {
-        throw new LastseenError('ERR_REQUEST_INVALID', `${shown(accessId)} is subscribed on this connection already`);
+        throw new LastseenError(
+          'ERR_REQUEST_INVALID',
+          `${shown(accessId)} is subscribed on this connection already`,
+        );
       }
       if (feeds.size >= MAX_SUBSCRIPTIONS) {
         const message = `a connection has at most ${String(MAX_SUBSCRIPTIONS)} subscriptions: open another one`;
@@ -171,7 +174,11 @@ export function createSession(options: SessionOptions): Session {
     },
     unsubscribe(accessId) {
       const feed = feeds.get(accessId);
-      if (feed === undefined) throw new LastseenError('ERR_REQUEST_INVALID', `${shown(accessId)} is not subscribed on this connection`);
+      if (feed === undefined)
+        throw new LastseenError(
+          'ERR_REQUEST_INVALID',
+          `${shown(accessId)} is not subscribed on this connection`,
+        );
       feeds.delete(accessId);
       feed.subscription.close();
     },
@@ -194,7 +201,9 @@ export function createSession(options: SessionOptions): Session {
         return;
       }
       missedPongs += 1;
-      const frame = options.heartbeat(new Map([...feeds].map(([accessId, feed]) => [accessId, feed.subscription.position])));
+      const frame = options.heartbeat(
+        new Map([...feeds].map(([accessId, feed]) => [accessId, feed.subscription.position])),
+      );
       if (frame !== undefined) connection.write(frame);
       connection.ping();
     },

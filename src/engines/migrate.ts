@@ -27,13 +27,21 @@ export async function requireMigrated(knex: Knex): Promise<void> {
   const missing = migrations.filter((migration) => !done.includes(migration.name));
   if (missing.length === 0) return;
   const names = missing.map((migration) => migration.name).join(', ');
-  throw new LastseenError('ERR_STORE_UNAVAILABLE', `the database lacks migrations (${names}): run "lastseen migrate"`);
+  throw new LastseenError(
+    'ERR_STORE_UNAVAILABLE',
+    `the database lacks migrations (${names}): run "lastseen migrate"`,
+  );
 }
 
 async function refuseNewer(knex: Knex): Promise<void> {
-  const unknown = (await completed(knex)).filter((done) => !migrations.some((migration) => migration.name === done));
+  const unknown = (await completed(knex)).filter(
+    (done) => !migrations.some((migration) => migration.name === done),
+  );
   if (unknown.length === 0) return;
-  throw new LastseenError('ERR_STORE_UNAVAILABLE', `the database is newer than this program (it has ${unknown.join(', ')}): upgrade lastseen`);
+  throw new LastseenError(
+    'ERR_STORE_UNAVAILABLE',
+    `the database is newer than this program (it has ${unknown.join(', ')}): upgrade lastseen`,
+  );
 }
 
 async function completed(knex: Knex): Promise<string[]> {

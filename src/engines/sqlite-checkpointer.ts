@@ -24,7 +24,10 @@ const timer = setInterval(() => {
     if (bytes > RESTART_BYTES) parentPort?.postMessage({ type: 'restart-wal' });
   } catch (error) {
     // Busy or out of space: the WAL keeps everything, and the next round tries again.
-    parentPort?.postMessage({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
+    parentPort?.postMessage({
+      type: 'failed',
+      message: error instanceof Error ? error.message : String(error),
+    });
   }
 }, EVERY_MS);
 

@@ -95,7 +95,8 @@ export function openIndex(db: Database): DeferredIndex {
 
   return {
     headVersion(accessId) {
-      const known = pending.get(accessId)?.version ?? flush?.feeds.get(accessId)?.version ?? heads.get(accessId);
+      const known =
+        pending.get(accessId)?.version ?? flush?.feeds.get(accessId)?.version ?? heads.get(accessId);
       if (known !== undefined) return known;
       const version = selectHead.get(accessId) ?? 0;
       if (heads.size >= MAX_CACHED_HEADS) heads.clear();
@@ -104,7 +105,8 @@ export function openIndex(db: Database): DeferredIndex {
     },
     add,
     startFlush(isForced = false) {
-      if (flush !== undefined || pendingEvents === 0 || (pendingEvents < FLUSH_EVENTS && !isForced)) return undefined;
+      if (flush !== undefined || pendingEvents === 0 || (pendingEvents < FLUSH_EVENTS && !isForced))
+        return undefined;
       const accessIds = [...pending.keys()].sort();
       flush = {
         feeds: pending,
@@ -184,7 +186,13 @@ function indexRows(feeds: ReadonlyMap<string, PendingFeed>, accessIds: readonly 
         maxCreatedAt = Math.max(maxCreatedAt, feed.createdAts[from] ?? 0);
         from += 1;
       }
-      rows.push({ segment, accessId, lastOffset: offsets.at(-1) ?? 0, maxCreatedAt, offsets: JSON.stringify(offsets) });
+      rows.push({
+        segment,
+        accessId,
+        lastOffset: offsets.at(-1) ?? 0,
+        maxCreatedAt,
+        offsets: JSON.stringify(offsets),
+      });
     }
   }
   return rows.sort((a, b) => a.segment - b.segment);

@@ -29,7 +29,9 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
   db.pragma('cache_size = -32768');
   const selectOne = db.prepare<[number], Row>(`select ${COLUMNS} from events where position = ?`).raw();
   const selectAfter = db
-    .prepare<[number, number], Row>(`select ${COLUMNS} from events where position > ? order by position limit ?`)
+    .prepare<[number, number], Row>(
+      `select ${COLUMNS} from events where position > ? order by position limit ?`,
+    )
     .raw();
   const selectChunks = db
     .prepare<[number, string, number, number], string>(
@@ -43,7 +45,9 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
        order by last_offset`,
     )
     .pluck();
-  const selectCreatedAt = db.prepare<[number], number>('select created_at from events where position = ?').pluck();
+  const selectCreatedAt = db
+    .prepare<[number], number>('select created_at from events where position = ?')
+    .pluck();
   const selectRecentSince = db
     .prepare<[number, string, number], number>(
       'select position from events where position > ? and access_id = ? and created_at >= ? order by position limit 1',
@@ -86,7 +90,8 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
         offset = -1;
       }
     }
-    if (positions.length < limit) positions.push(...recent.after(accessId, indexed, limit - positions.length));
+    if (positions.length < limit)
+      positions.push(...recent.after(accessId, indexed, limit - positions.length));
     return positions;
   }
 
@@ -115,7 +120,9 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
         if (events.length > 0 && bytes > limit.maxBytes) return pageOf(events);
         events.push(event);
       }
-      return positions.length >= limit.maxEvents ? pageOf(events, positions[limit.maxEvents - 1]) : { events, through: Math.max(position, head) };
+      return positions.length >= limit.maxEvents
+        ? pageOf(events, positions[limit.maxEvents - 1])
+        : { events, through: Math.max(position, head) };
     },
     lastPosition(accessId) {
       return recent.last(accessId) ?? selectLast.get(accessId) ?? 0;
@@ -126,7 +133,8 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
         for (const chunk of selectChunksSince.all(segment, accessId, createdAt)) {
           for (const offset of JSON.parse(chunk) as number[]) {
             const at = segment * SEGMENT_EVENTS + offset;
-            if (at <= indexed && (selectCreatedAt.get(at) ?? Number.NEGATIVE_INFINITY) >= createdAt) return at - 1;
+            if (at <= indexed && (selectCreatedAt.get(at) ?? Number.NEGATIVE_INFINITY) >= createdAt)
+              return at - 1;
           }
         }
         if (segment % 64 === 63) await new Promise((resolve) => setImmediate(resolve));

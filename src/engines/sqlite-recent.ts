@@ -42,7 +42,11 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
       const found: number[] = [];
       for (const generation of generations) {
         const positions = generation.get(accessId) ?? [];
-        for (let at = firstAbove(positions, position); at < positions.length && found.length < limit; at += 1) {
+        for (
+          let at = firstAbove(positions, position);
+          at < positions.length && found.length < limit;
+          at += 1
+        ) {
           found.push(positions[at] ?? 0);
         }
       }

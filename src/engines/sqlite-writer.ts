@@ -139,7 +139,10 @@ function findDuplicates(events: readonly NewEvent[]): Duplicates | { conflict: {
 }
 
 function isSame(event: NewEvent, createdAt: number | null, payload: string): boolean {
-  return event.payload === payload && (event.createdAt === null || createdAt === null || event.createdAt === createdAt);
+  return (
+    event.payload === payload &&
+    (event.createdAt === null || createdAt === null || event.createdAt === createdAt)
+  );
 }
 
 /** The receipts of a batch that was appended before under its key: its new events stand in a row from `first`. */

@@ -69,7 +69,12 @@ export async function migrateSqlite(path: string): Promise<string[]> {
   }
 }
 
-async function openStore(path: string, unlock: () => void, onError: (error: unknown) => void, knex: Knex): Promise<EventStore> {
+async function openStore(
+  path: string,
+  unlock: () => void,
+  onError: (error: unknown) => void,
+  knex: Knex,
+): Promise<EventStore> {
   const writer = startThread('sqlite-writer', path);
   let head = await ready(writer);
   const start = readStart(path);
@@ -83,7 +88,11 @@ async function openStore(path: string, unlock: () => void, onError: (error: unkn
   });
 
   let waiting:
-    | { requests: readonly AppendRequest[]; resolve: (result: AppendResult) => void; reject: (error: Error) => void }
+    | {
+        requests: readonly AppendRequest[];
+        resolve: (result: AppendResult) => void;
+        reject: (error: Error) => void;
+      }
     | undefined;
   let onPruned: ((failed: string | undefined) => void) | undefined;
   let dead: Error | undefined;
@@ -203,9 +212,15 @@ function readStart(path: string): { epoch: string; indexed: number; unindexed: [
   const db = new Database(path, { readonly: true });
   try {
     const log = db.prepare<[], { epoch: string; indexed: number }>('select epoch, indexed from log').get();
-    if (log === undefined) throw new LastseenError('ERR_STORE_UNAVAILABLE', `${path} has no row in table log: it is not a whole lastseen database`);
+    if (log === undefined)
+      throw new LastseenError(
+        'ERR_STORE_UNAVAILABLE',
+        `${path} has no row in table log: it is not a whole lastseen database`,
+      );
     const unindexed = db
-      .prepare<[number], [number, string]>('select position, access_id from events where position > ? order by position')
+      .prepare<[number], [number, string]>(
+        'select position, access_id from events where position > ? order by position',
+      )
       .raw()
       .all(log.indexed);
     return { ...log, unindexed };
@@ -233,11 +248,17 @@ function conflict(request: AppendRequest | undefined, index: number): LastseenEr
   }
   const detail = `the id ${shown(request?.events[index]?.id)} is taken in this access_id by an event with other content`;
   const faults = [{ pointer: `/${String(index)}/id`, detail }];
-  return new LastseenError('ERR_ID_CONFLICT', `nothing was appended: /${String(index)}/id: ${detail}`, { faults });
+  return new LastseenError('ERR_ID_CONFLICT', `nothing was appended: /${String(index)}/id: ${detail}`, {
+    faults,
+  });
 }
 
 function unavailable(reason: string): LastseenError {
-  return new LastseenError('ERR_STORE_UNAVAILABLE', `the store failed (${reason}): nothing was appended, try again later`, { temporary: true });
+  return new LastseenError(
+    'ERR_STORE_UNAVAILABLE',
+    `the store failed (${reason}): nothing was appended, try again later`,
+    { temporary: true },
+  );
 }
 
 function nextTurn(): Promise<void> {
@@ -247,7 +268,9 @@ function nextTurn(): Promise<void> {
 function identityStore(knex: Knex): IdentityStore {
   return {
     async adminTokenHash() {
-      const row = await knex<{ jti: string; token_hash: string }>('tokens').where({ jti: 'admin' }).first('token_hash');
+      const row = await knex<{ jti: string; token_hash: string }>('tokens')
+        .where({ jti: 'admin' })
+        .first('token_hash');
       return row?.token_hash;
     },
     async saveAdminTokenHash(hash) {

@@ -11,16 +11,24 @@ export function mediaType(request: IncomingMessage): string {
 /** @throws ERR_MEDIA_TYPE unless the body is one of these types, in plain UTF-8. */
 export function requireMediaType(request: IncomingMessage, accepted: readonly string[]): string {
   const type = mediaType(request);
-  const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(request.headers['content-type'] ?? '')?.[1]?.toLowerCase();
+  const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i
+    .exec(request.headers['content-type'] ?? '')?.[1]
+    ?.toLowerCase();
   const encoding = request.headers['content-encoding'];
   if (!accepted.includes(type)) {
-    throw new LastseenError('ERR_MEDIA_TYPE', `Content-Type must be ${accepted.join(' or ')}, got ${shown(type)}`);
+    throw new LastseenError(
+      'ERR_MEDIA_TYPE',
+      `Content-Type must be ${accepted.join(' or ')}, got ${shown(type)}`,
+    );
   }
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8') {
     throw new LastseenError('ERR_MEDIA_TYPE', `the body must be UTF-8, got charset ${shown(charset)}`);
   }
   if (encoding !== undefined && encoding !== 'identity') {
-    throw new LastseenError('ERR_MEDIA_TYPE', `the body must not be encoded, got Content-Encoding ${shown(encoding)}`);
+    throw new LastseenError(
+      'ERR_MEDIA_TYPE',
+      `the body must not be encoded, got Content-Encoding ${shown(encoding)}`,
+    );
   }
   return type;
 }
@@ -59,7 +67,10 @@ export function readText(request: IncomingMessage, maxBytes: number): Promise<st
 }
 
 /** The body as a JSON object. @throws ERR_BODY_MALFORMED, ERR_TOO_LARGE */
-export async function readJsonObject(request: IncomingMessage, maxBytes: number): Promise<Record<string, unknown>> {
+export async function readJsonObject(
+  request: IncomingMessage,
+  maxBytes: number,
+): Promise<Record<string, unknown>> {
   const value = parseJson(await readText(request, maxBytes));
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new LastseenError('ERR_REQUEST_INVALID', 'the body must be a JSON object', {

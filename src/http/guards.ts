@@ -31,7 +31,10 @@ export function createGuards({ authenticator, origins }: GuardOptions): Guards {
   function checkHost(request: IncomingMessage): void {
     const host = request.headers.host ?? '';
     if (!authenticator.isOpen || /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i.test(host)) return;
-    throw new LastseenError('ERR_ORIGIN', `with LASTSEEN_AUTH=open only loopback names are served, got Host ${shown(host)}`);
+    throw new LastseenError(
+      'ERR_ORIGIN',
+      `with LASTSEEN_AUTH=open only loopback names are served, got Host ${shown(host)}`,
+    );
   }
 
   return {

@@ -8,11 +8,15 @@ export function mountHealth(app: Express, log: Log, isDraining: () => boolean): 
     response.json({ status: 'ok' });
   });
   app.get('/ready', async (_request, response) => {
-    if (isDraining()) throw new LastseenError('ERR_DRAINING', 'the server is shutting down', { temporary: true });
+    if (isDraining())
+      throw new LastseenError('ERR_DRAINING', 'the server is shutting down', { temporary: true });
     try {
       await log.bounds();
     } catch (error) {
-      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store does not answer', { temporary: true, cause: error });
+      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store does not answer', {
+        temporary: true,
+        cause: error,
+      });
     }
     response.json({ status: 'ready' });
   });

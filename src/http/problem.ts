@@ -32,10 +32,20 @@ const TABLE: Readonly<Record<ErrorCode, Mapping>> = {
   ERR_QUEUE_FULL: { status: 503, title: 'The queue is full', retryAfterSeconds: 1 },
   ERR_REQUEST_INVALID: { status: 400, title: 'The request is not valid' },
   ERR_STORE_LOCKED: { status: 503, title: 'The store is in use', retryAfterSeconds: 5 },
-  ERR_STORE_UNAVAILABLE: { status: 503, title: 'The store is not available', close: 'fault', retryAfterSeconds: 2 },
+  ERR_STORE_UNAVAILABLE: {
+    status: 503,
+    title: 'The store is not available',
+    close: 'fault',
+    retryAfterSeconds: 2,
+  },
   ERR_TIMEOUT: { status: 408, title: 'Too slow', close: 'bad-first-message' },
   ERR_TOO_LARGE: { status: 413, title: 'Too large' },
-  ERR_TOO_MANY_CONNECTIONS: { status: 503, title: 'Too many connections', close: 'too-many', retryAfterSeconds: 5 },
+  ERR_TOO_MANY_CONNECTIONS: {
+    status: 503,
+    title: 'Too many connections',
+    close: 'too-many',
+    retryAfterSeconds: 5,
+  },
   ERR_TOO_MANY_SUBSCRIPTIONS: { status: 400, title: 'Too many subscriptions' },
   ERR_UNAUTHENTICATED: { status: 401, title: 'A valid token is needed', close: 'not-allowed' },
 };
@@ -92,12 +102,19 @@ export function problemOf(error: LastseenError): Problem {
 /** An expected error as it is; anything else is logged under an id, and the user sees the id. */
 export function userError(error: unknown, logger: Logger): LastseenError {
   if (error instanceof LastseenError) {
-    if (error.cause !== undefined) logger.warn({ code: error.code, cause: String(error.cause) }, error.message);
+    if (error.cause !== undefined)
+      logger.warn(
+        { code: error.code, cause: error.cause instanceof Error ? error.cause.message : 'unknown' },
+        error.message,
+      );
     return error;
   }
   const id = randomUUID();
   logger.error({ id, err: error }, 'unexpected error');
-  return new LastseenError('ERR_INTERNAL', `something went wrong on our side; its id in the server's log is ${id}`);
+  return new LastseenError(
+    'ERR_INTERNAL',
+    `something went wrong on our side; its id in the server's log is ${id}`,
+  );
 }
 
 export function sendProblem(response: Response, error: LastseenError): void {
@@ -107,8 +124,9 @@ export function sendProblem(response: Response, error: LastseenError): void {
 
 /** Express's last handler. A response that has begun is cut, so that nobody takes it for whole. */
 export function problemHandler(logger: Logger): ErrorRequestHandler {
-  return (error: unknown, request, response, next) => {
-    void next;
+  // Express tells an error handler by its four parameters.
+  // eslint-disable-next-line @typescript-eslint/no-unused-vars
+  return (error: unknown, request, response, _next) => {
     if (response.headersSent) {
       userError(error, logger);
       response.destroy();

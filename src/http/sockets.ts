@@ -54,11 +54,16 @@ export function createSockets(options: SocketOptions): Sockets {
   function admit(request: IncomingMessage): void {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
     if (!paths.has(path)) throw new LastseenError('ERR_NOT_FOUND', 'no socket is served here');
-    if (options.isDraining()) throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', { temporary: true });
+    if (options.isDraining())
+      throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', {
+        temporary: true,
+      });
     guards.checkOrigin(request);
     const principal = guards.fromUpgrade(request);
     if (options.hub.isFull || wss.clients.size >= options.maxConnections) {
-      throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', { temporary: true });
+      throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', {
+        temporary: true,
+      });
     }
     if (principal !== undefined) principals.set(request, principal);
   }
@@ -98,7 +103,11 @@ export function createSockets(options: SocketOptions): Sockets {
           logger.debug({ gateway, reason: error.message }, 'socket error');
         });
         try {
-          handle({ socket, connection: socketConnection(socket, request.socket, gateway), principal: principals.get(request) });
+          handle({
+            socket,
+            connection: socketConnection(socket, request.socket, gateway),
+            principal: principals.get(request),
+          });
         } catch (error) {
           userError(error, logger);
           closeSocket(socket, 'fault');

@@ -28,7 +28,11 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
     isOpen,
     authenticate(token) {
       if (expected === undefined) return ANYONE;
-      if (token === undefined) throw new LastseenError('ERR_UNAUTHENTICATED', 'a token is needed: send "Authorization: Bearer TOKEN"');
+      if (token === undefined)
+        throw new LastseenError(
+          'ERR_UNAUTHENTICATED',
+          'a token is needed: send "Authorization: Bearer TOKEN"',
+        );
       // Both sides are SHA-256, so their lengths are equal. A token of 256 random bits needs no slow hash.
       if (timingSafeEqual(sha256(token), expected)) return ADMIN;
       throw new LastseenError('ERR_UNAUTHENTICATED', 'the token is not valid');

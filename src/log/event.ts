@@ -64,7 +64,9 @@ export function accessIdFault(value: unknown): string | undefined {
 
 /** What is wrong with a publisher's time, or `undefined`: an integer, −2^53 < n < 2^53. */
 export function createdAtFault(value: unknown): string | undefined {
-  return Number.isSafeInteger(value) ? undefined : `must be an integer, −2^53 < n < 2^53, got ${shown(value)}`;
+  return Number.isSafeInteger(value)
+    ? undefined
+    : `must be an integer, −2^53 < n < 2^53, got ${shown(value)}`;
 }
 
 /** The refusal of a batch, naming the event and the field. */

@@ -9,9 +9,7 @@ import { createTail, type TailLimits } from './tail.ts';
 import { createWriter, type WriterLimits } from './writer.ts';
 
 /** Where a reader wants to start: after a cursor, at an end of the log, or by the publisher's time. */
-export type Start =
-  | { readonly after: string }
-  | { readonly createdAt: number };
+export type Start = { readonly after: string } | { readonly createdAt: number };
 
 export interface Log {
   /** Appends a batch whole or not at all, and resolves once it is on disk (G1, G4). */
@@ -57,13 +55,15 @@ export async function createLog(options: LogOptions): Promise<Log> {
     append: writer.append,
     async resolve(accessId, start) {
       const bounds = await store.bounds();
-      if ('createdAt' in start) return Math.max(await store.positionBefore(accessId, start.createdAt), bounds.floor - 1);
+      if ('createdAt' in start)
+        return Math.max(await store.positionBefore(accessId, start.createdAt), bounds.floor - 1);
       if (start.after === 'start') return bounds.floor - 1;
       if (start.after === 'now') return bounds.head;
       return resolveCursor(start.after, bounds);
     },
     read: (accessId, position, limit) => store.readFeed(accessId, position, limit),
-    subscribe: (accessId, position, onMore) => createSubscription({ store, tail, accessId, position, onMore }),
+    subscribe: (accessId, position, onMore) =>
+      createSubscription({ store, tail, accessId, position, onMore }),
     lastPosition: (accessId) => store.lastPosition(accessId),
     bounds: () => store.bounds(),
     cursor: (position) => encodeCursor(epoch, position),
@@ -82,4 +82,3 @@ export async function createLog(options: LogOptions): Promise<Log> {
     },
   };
 }
-

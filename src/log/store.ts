@@ -22,9 +22,7 @@ export interface Receipt {
 }
 
 /** What became of one request: its receipts in the order sent, or the reason why nothing of it was appended. */
-export type AppendOutcome =
-  | { readonly receipts: readonly Receipt[] }
-  | { readonly refused: LastseenError };
+export type AppendOutcome = { readonly receipts: readonly Receipt[] } | { readonly refused: LastseenError };
 
 /** What one commit did: an outcome per request, in order. */
 export interface AppendResult {

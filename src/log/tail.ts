@@ -60,6 +60,7 @@ export function createTail(
   let isClosed = false;
 
   function take(events: readonly Event[]): void {
+    if (isClosed) return;
     const touched = new Set<string>();
     for (const event of events) {
       if (event.position !== head + 1) continue;
@@ -104,12 +105,12 @@ export function createTail(
   async function readOn(): Promise<void> {
     isReading = true;
     try {
-      while (isWoken && !isClosed) {
+      while (isWoken) {
         isWoken = false;
-        for (;;) {
-          const events = await store.readLog(head, READ_LIMIT);
-          if (events.length === 0 || isClosed) break;
+        let events = await store.readLog(head, READ_LIMIT);
+        while (events.length > 0) {
           take(events);
+          events = await store.readLog(head, READ_LIMIT);
         }
       }
     } catch (error) {
@@ -133,7 +134,7 @@ export function createTail(
     },
     offer(events) {
       const first = events[0];
-      if (first === undefined || isClosed) return;
+      if (first === undefined) return;
       if (first.position > head + 1) wake();
       else take(events);
     },

@@ -87,7 +87,8 @@ export function createWriter(
     const events: Event[] = [];
     group.forEach((waiting, index) => {
       const outcome = result.outcomes[index];
-      if (outcome !== undefined && 'receipts' in outcome) collect(waiting.request, outcome.receipts, result.recordedAt, events);
+      if (outcome !== undefined && 'receipts' in outcome)
+        collect(waiting.request, outcome.receipts, result.recordedAt, events);
     });
     if (events.length > 0) onCommitted(events);
     group.forEach((waiting, index) => settle(waiting, result.outcomes[index]));
@@ -98,7 +99,12 @@ export function createWriter(
       return queuedEvents;
     },
     append(request) {
-      if (isDraining) return Promise.reject(new LastseenError('ERR_DRAINING', 'the server is shutting down: push again later', { temporary: true }));
+      if (isDraining)
+        return Promise.reject(
+          new LastseenError('ERR_DRAINING', 'the server is shutting down: push again later', {
+            temporary: true,
+          }),
+        );
       let characters = 0;
       for (const event of request.events) characters += event.payload.length;
       const isFull =
@@ -129,7 +135,12 @@ function settle(waiting: Waiting, outcome: AppendOutcome | undefined): void {
   else waiting.resolve(outcome.receipts);
 }
 
-function collect(request: AppendRequest, receipts: readonly Receipt[], recordedAt: number, into: Event[]): void {
+function collect(
+  request: AppendRequest,
+  receipts: readonly Receipt[],
+  recordedAt: number,
+  into: Event[],
+): void {
   request.events.forEach((event, index) => {
     const receipt = receipts[index];
     if (receipt === undefined || receipt.duplicate) return;
@@ -148,8 +159,12 @@ function collect(request: AppendRequest, receipts: readonly Receipt[], recordedA
 
 function unavailable(error: unknown): Error {
   if (error instanceof LastseenError) return error;
-  return new LastseenError('ERR_STORE_UNAVAILABLE', 'the store could not take the events: nothing was appended, push again later', {
-    temporary: true,
-    cause: error,
-  });
+  return new LastseenError(
+    'ERR_STORE_UNAVAILABLE',
+    'the store could not take the events: nothing was appended, push again later',
+    {
+      temporary: true,
+      cause: error,
+    },
+  );
 }

@@ -48,12 +48,16 @@ export function decodeQuery(query: unknown, lastEventId: string | undefined): Ev
   const parsed = Query.safeParse(query);
   if (!parsed.success) {
     const name = String(parsed.error.issues[0]?.path[0]);
-    throw invalid(name, `${RULES[name] ?? 'is not valid'}, got ${shown((query as Record<string, unknown>)[name])}`);
+    throw invalid(
+      name,
+      `${RULES[name] ?? 'is not valid'}, got ${shown((query as Record<string, unknown>)[name])}`,
+    );
   }
   const { access_id: accessId, after, timestamp, limit, wait } = parsed.data;
   const nameIs = nameFault(accessId);
   if (nameIs !== undefined) throw invalid('access_id', nameIs);
-  if (timestamp !== undefined && after !== undefined) throw invalid('timestamp', 'must not stand beside `after`');
+  if (timestamp !== undefined && after !== undefined)
+    throw invalid('timestamp', 'must not stand beside `after`');
   const timeIs = timestamp === undefined ? undefined : createdAtFault(timestamp);
   if (timeIs !== undefined) throw invalid('timestamp', timeIs);
   return {

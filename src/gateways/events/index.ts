@@ -36,7 +36,10 @@ export function mountEvents(options: EventsOptions): void {
     const principal = guards.authorize(request, 'subscribe');
     const wantsStream = request.accepts(['json', 'text/event-stream']);
     if (wantsStream === false) {
-      throw new LastseenError('ERR_NOT_ACCEPTABLE', 'events are had as application/json or text/event-stream');
+      throw new LastseenError(
+        'ERR_NOT_ACCEPTABLE',
+        'events are had as application/json or text/event-stream',
+      );
     }
     const isStream = wantsStream === 'text/event-stream';
     const query = decodeQuery(request.query, isStream ? request.get('Last-Event-ID') : undefined);
@@ -49,7 +52,12 @@ export function mountEvents(options: EventsOptions): void {
   });
 }
 
-async function page(options: EventsOptions, query: EventsQuery, request: Request, response: Response): Promise<void> {
+async function page(
+  options: EventsOptions,
+  query: EventsQuery,
+  request: Request,
+  response: Response,
+): Promise<void> {
   const { log } = options;
   const { accessId } = query;
   const start = await log.resolve(accessId, query.start);
@@ -99,12 +107,22 @@ function pause(
   });
 }
 
-async function stream(options: EventsOptions, query: EventsQuery, _request: Request, response: Response): Promise<void> {
+async function stream(
+  options: EventsOptions,
+  query: EventsQuery,
+  _request: Request,
+  response: Response,
+): Promise<void> {
   const { log, hub, logger } = options;
   const { accessId } = query;
-  if (options.draining.aborted) throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', { temporary: true });
+  if (options.draining.aborted)
+    throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', {
+      temporary: true,
+    });
   if (hub.isFull || hub.isFullFor(accessId)) {
-    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', { temporary: true });
+    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', {
+      temporary: true,
+    });
   }
   const position = await log.resolve(accessId, query.start);
   if (response.destroyed) return;

@@ -59,7 +59,8 @@ function batchKey(request: Request, principal: Principal, events: readonly NewEv
   const fault = nameFault(key);
   if (fault !== undefined) throw new LastseenError('ERR_REQUEST_INVALID', `Idempotency-Key ${fault}`);
   const hash = createHash('sha256');
-  for (const { accessId, createdAt, id, payload } of events) hash.update(JSON.stringify([accessId, createdAt, id, payload]));
+  for (const { accessId, createdAt, id, payload } of events)
+    hash.update(JSON.stringify([accessId, createdAt, id, payload]));
   return { value: JSON.stringify([principal.subject, key]), fingerprint: hash.digest('hex') };
 }
 
@@ -101,7 +102,10 @@ function clients(options: NotifierOptions, request: Request, response: Response)
       );
       break;
     default:
-      throw new LastseenError('ERR_NOT_ACCEPTABLE', 'the list of clients is had as application/json or text/plain');
+      throw new LastseenError(
+        'ERR_NOT_ACCEPTABLE',
+        'the list of clients is had as application/json or text/plain',
+      );
   }
 }
 

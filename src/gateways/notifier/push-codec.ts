@@ -3,10 +3,14 @@ import { z } from 'zod';
 import { parseJson } from '../../http/body.ts';
 import { LastseenError, shown, type InputFault } from '../../log/errors.ts';
 import { accessIdFault, createdAtFault, invalidEvents, nameFault, type NewEvent } from '../../log/event.ts';
-import { compact, depthOf, elementSpans, MAX_DEPTH, memberSpan } from '../../log/json-text.ts';
+import { compact, depthOf, elementSpans, MAX_DEPTH, memberSpan, type Span } from '../../log/json-text.ts';
 import type { Receipt } from '../../log/store.ts';
 
-export const PUSH_TYPES = ['application/json', 'application/cloudevents-batch+json', 'application/cloudevents+json'];
+export const PUSH_TYPES = [
+  'application/json',
+  'application/cloudevents-batch+json',
+  'application/cloudevents+json',
+];
 
 export interface PushLimits {
   readonly maxBatchEvents: number;
@@ -51,9 +55,12 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
     const bytes = Buffer.byteLength(event.payload);
     if (bytes > limits.maxPayloadBytes) {
       const message = `${at}/payload: may have at most ${String(limits.maxPayloadBytes)} bytes, got ${String(bytes)}: nothing was appended`;
-      throw new LastseenError('ERR_TOO_LARGE', message, { faults: [{ pointer: `${at}/payload`, detail: 'is too large' }] });
+      throw new LastseenError('ERR_TOO_LARGE', message, {
+        faults: [{ pointer: `${at}/payload`, detail: 'is too large' }],
+      });
     }
-    if (depthOf(event.payload) > MAX_DEPTH) report('/payload', `must not nest deeper than ${String(MAX_DEPTH)}`);
+    if (depthOf(event.payload) > MAX_DEPTH)
+      report('/payload', `must not nest deeper than ${String(MAX_DEPTH)}`);
     events.push(event);
   });
   if (faults.length > 0) throw invalidEvents(faults);
@@ -61,9 +68,13 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
 }
 
 type Report = (field: string, detail: string) => void;
-type Span = { readonly start: number; readonly end: number };
 
-function decodeEvent(value: Record<string, unknown>, text: string, span: Span, report: Report): NewEvent | undefined {
+function decodeEvent(
+  value: Record<string, unknown>,
+  text: string,
+  span: Span,
+  report: Report,
+): NewEvent | undefined {
   const name = 'accessid' in value ? 'accessid' : 'access_id';
   const accessId = value[name];
   const createdAt = value['created_at'];
@@ -76,7 +87,8 @@ function decodeEvent(value: Record<string, unknown>, text: string, span: Span, r
   if (timeFault !== undefined) report('/created_at', timeFault);
   if (idFault !== undefined) report('/id', idFault);
   if (payload === undefined) report('/payload', 'is required: any JSON value');
-  if (accessFault !== undefined || timeFault !== undefined || idFault !== undefined || payload === undefined) return undefined;
+  if (accessFault !== undefined || timeFault !== undefined || idFault !== undefined || payload === undefined)
+    return undefined;
   return {
     accessId: accessId as string,
     createdAt: createdAt as number,
@@ -95,7 +107,12 @@ const CloudEvent = z.object({
   time: z.iso.datetime({ offset: true }).optional(),
 });
 
-function decodeCloudEvent(value: Record<string, unknown>, text: string, span: Span, report: Report): NewEvent | undefined {
+function decodeCloudEvent(
+  value: Record<string, unknown>,
+  text: string,
+  span: Span,
+  report: Report,
+): NewEvent | undefined {
   const parsed = CloudEvent.safeParse(value);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) report(`/${issue.path.join('/')}`, issue.message);

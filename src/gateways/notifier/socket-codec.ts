@@ -7,8 +7,18 @@ import type { Start } from '../../log/log.ts';
 
 /** What a client may say. A first message also opens the connection, in one of two forms. */
 export type ClientMessage =
-  | { readonly type: 'legacy'; readonly accessId: string; readonly timestamp: number; readonly token: string | undefined }
-  | { readonly type: 'subscribe'; readonly accessId: string; readonly start: Start; readonly token: string | undefined }
+  | {
+      readonly type: 'legacy';
+      readonly accessId: string;
+      readonly timestamp: number;
+      readonly token: string | undefined;
+    }
+  | {
+      readonly type: 'subscribe';
+      readonly accessId: string;
+      readonly start: Start;
+      readonly token: string | undefined;
+    }
   | { readonly type: 'unsubscribe'; readonly accessId: string }
   | { readonly type: 'token'; readonly token: string };
 
@@ -46,7 +56,11 @@ export function decodeNext(text: string): ClientMessage {
   }
 }
 
-function decodeSubscribe(message: Record<string, unknown>): { type: 'subscribe'; accessId: string; start: Start } {
+function decodeSubscribe(message: Record<string, unknown>): {
+  type: 'subscribe';
+  accessId: string;
+  start: Start;
+} {
   if (message['type'] !== undefined && message['type'] !== 'subscribe') {
     throw invalid('/type', `the first message must be a subscription, got ${shown(message['type'])}`);
   }
@@ -58,7 +72,10 @@ function decodeSubscribe(message: Record<string, unknown>): { type: 'subscribe';
     if (fault !== undefined) throw invalid('/timestamp', fault);
     return { type: 'subscribe', accessId, start: { createdAt: timestamp as number } };
   }
-  throw invalid('/after', `must be a cursor, "start" or "now", or null beside a timestamp, got ${shown(after)}`);
+  throw invalid(
+    '/after',
+    `must be a cursor, "start" or "now", or null beside a timestamp, got ${shown(after)}`,
+  );
 }
 
 function accessIdOf(message: Record<string, unknown>): string {
@@ -93,7 +110,8 @@ export function createSocketEncoder(cursor: (position: number) => string): Socke
   const exact = new WeakMap<readonly Event[], Buffer>();
   const legacy = new WeakMap<readonly Event[], Buffer>();
   return {
-    legacyEvents: (events) => remember(legacy, events, () => textFrame(`[${events.map(legacyJson).join(',')}]`)),
+    legacyEvents: (events) =>
+      remember(legacy, events, () => textFrame(`[${events.map(legacyJson).join(',')}]`)),
     events: (accessId, events) =>
       remember(exact, events, () => {
         const list = events.map((event) => eventJson(event, cursor)).join(',');
@@ -121,7 +139,11 @@ function legacyJson(event: Event): string {
   return `{"accessid":${JSON.stringify(event.accessId)},"created_at":${String(event.createdAt)},"payload":${event.payload}}`;
 }
 
-function remember(frames: WeakMap<readonly Event[], Buffer>, events: readonly Event[], make: () => Buffer): Buffer {
+function remember(
+  frames: WeakMap<readonly Event[], Buffer>,
+  events: readonly Event[],
+  make: () => Buffer,
+): Buffer {
   const known = frames.get(events);
   if (known !== undefined) return known;
   const frame = make();

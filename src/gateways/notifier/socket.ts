@@ -44,11 +44,13 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
   let work: Promise<void> = Promise.resolve();
 
   const deadline = setTimeout(() => {
-    connection.write(errorFrame(new LastseenError('ERR_TIMEOUT', 'the first message did not come within 10 s'), undefined));
+    connection.write(
+      errorFrame(new LastseenError('ERR_TIMEOUT', 'the first message did not come within 10 s'), undefined),
+    );
     connection.close('bad-first-message');
   }, FIRST_MESSAGE_MS);
 
-  socket.on('message', (data, isBinary) => {
+  socket.on('message', (data) => {
     session?.alive();
     if (isLegacy) return;
     if ((waiting += 1) > MAX_WAITING_MESSAGES) {
@@ -63,7 +65,6 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
       if (session === undefined && !isLegacy) await open(text);
       else if (!isLegacy) await next(text);
     });
-    void isBinary;
   });
   socket.on('pong', () => session?.alive());
   socket.on('close', () => {
@@ -90,7 +91,9 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
       }
     } catch (error) {
       const known = userError(error, logger);
-      connection.write(errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined));
+      connection.write(
+        errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined),
+      );
       connection.close(closeReasonOf(known) ?? 'bad-first-message');
     }
   }
@@ -105,7 +108,9 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
       else if (message.type === 'token') refresh(message.token);
     } catch (error) {
       const known = userError(error, logger);
-      connection.write(errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined));
+      connection.write(
+        errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined),
+      );
       const reason = closeReasonOf(known);
       if (reason !== undefined) connection.close(reason);
     }
@@ -121,10 +126,15 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
       return jsonFrame({ type: 'heartbeat', cursors });
     });
     if (current.feeds.some((feed) => feed.accessId === accessId)) {
-      throw new LastseenError('ERR_REQUEST_INVALID', `this access_id is subscribed on this connection already`);
+      throw new LastseenError(
+        'ERR_REQUEST_INVALID',
+        `this access_id is subscribed on this connection already`,
+      );
     }
     const head = log.cursor(Math.max(last, position));
-    connection.write(jsonFrame({ type: 'subscribed', access_id: accessId, cursor: log.cursor(position), head }));
+    connection.write(
+      jsonFrame({ type: 'subscribed', access_id: accessId, cursor: log.cursor(position), head }),
+    );
     current.subscribe(accessId, position, exactFeed);
   }
 
@@ -139,7 +149,11 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
     requireScope(principal, 'subscribe');
     requireAccess(principal, accessId);
     if (hub.isFullFor(accessId)) {
-      throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections read this access_id: come back later', { temporary: true });
+      throw new LastseenError(
+        'ERR_TOO_MANY_CONNECTIONS',
+        'too many connections read this access_id: come back later',
+        { temporary: true },
+      );
     }
   }
 
@@ -171,7 +185,8 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
 
   const exactFeed: FeedEncoder = {
     events: encoder.events,
-    live: (accessId, position) => jsonFrame({ type: 'live', access_id: accessId, cursor: log.cursor(position) }),
+    live: (accessId, position) =>
+      jsonFrame({ type: 'live', access_id: accessId, cursor: log.cursor(position) }),
   };
 
   /** Only events at or after the time that the client named, in the order of the log. */
