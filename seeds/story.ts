@@ -38,6 +38,6 @@ export async function tell(path: string): Promise<number> {
 
 /** For `knex seed:run`. */
 export async function seed(knex: Knex): Promise<void> {
-  const { connection } = knex.client.config as { connection: { filename: string } };
-  await tell(connection.filename);
+  const { config } = knex.client as { config: { connection: { filename: string } } };
+  await tell(config.connection.filename);
 }

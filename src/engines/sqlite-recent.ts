@@ -19,7 +19,7 @@ export interface RecentPositions {
 
 export function createRecentPositions(indexedAtStart: number): RecentPositions {
   let indexedThrough = indexedAtStart;
-  let generations: Map<string, number[]>[] = [new Map()];
+  let generations = [new Map<string, number[]>()];
 
   return {
     get indexedThrough() {
@@ -32,7 +32,7 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
       else positions.push(position);
     },
     freeze() {
-      generations.push(new Map());
+      generations.push(new Map<string, number[]>());
     },
     indexed(through) {
       indexedThrough = through;

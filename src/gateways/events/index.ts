@@ -62,17 +62,14 @@ async function page(
   const { accessId } = query;
   const start = await log.resolve(accessId, query.start);
   const limit = { maxEvents: query.limit, maxBytes: MAX_PAGE_BYTES };
-  let isWoken = false;
   let wake: () => void = () => undefined;
+  const woken = new Promise<void>((resolve) => (wake = resolve));
   // Followed before the first read, so that nothing can come between the two.
-  const following = log.subscribe(accessId, start, () => {
-    isWoken = true;
-    wake();
-  });
+  const following = log.subscribe(accessId, start, wake);
   try {
     let read = await log.read(accessId, start, limit);
     if (read.events.length === 0 && query.waitSeconds > 0) {
-      if (!isWoken) await pause(query.waitSeconds * 1000, request, options.draining, (call) => (wake = call));
+      await pause(query.waitSeconds * 1000, request, options.draining, woken);
       read = await log.read(accessId, read.through, limit);
     }
     const next = read.events.at(-1)?.position ?? read.through;
@@ -90,7 +87,7 @@ function pause(
   timeoutMs: number,
   request: Request,
   draining: AbortSignal,
-  onWake: (wake: () => void) => void,
+  woken: Promise<void>,
 ): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {
@@ -102,7 +99,7 @@ function pause(
     const timer = setTimeout(end, timeoutMs);
     request.socket.once('close', end);
     draining.addEventListener('abort', end);
-    onWake(end);
+    void woken.then(end);
     if (draining.aborted) end();
   });
 }
