@@ -11,6 +11,9 @@ import type { RecentPositions } from './sqlite-recent.ts';
 
 type Row = [number, string, number, number, number, string | null, string];
 
+/** Rows of one step of a page. */
+const MAX_STEP = 256;
+
 const COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id, payload';
 
 export interface SqliteReader {
@@ -27,7 +30,11 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
   const db = new Database(path, { readonly: true, fileMustExist: true });
   db.pragma('busy_timeout = 5000');
   db.pragma('cache_size = -32768');
-  const selectOne = db.prepare<[number], Row>(`select ${COLUMNS} from events where position = ?`).raw();
+  const selectMany = db
+    .prepare<[string], Row>(
+      `select ${COLUMNS} from json_each(?) as wanted cross join events on position = wanted.value`,
+    )
+    .raw();
   const selectAfter = db
     .prepare<[number, number], Row>(
       `select ${COLUMNS} from events where position > ? order by position limit ?`,
@@ -95,6 +102,30 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
     return positions;
   }
 
+  /**
+   * The events at these positions, in order, as many as fit and at least one. Read in steps sized by what has come
+   * so far, so that large payloads are not loaded to be thrown away.
+   */
+  function eventsAt(positions: readonly number[], maxBytes: number): { events: Event[]; isCut: boolean } {
+    const events: Event[] = [];
+    let bytes = 0;
+    let from = 0;
+    let step = 1;
+    while (from < positions.length) {
+      const rows = selectMany.all(JSON.stringify(positions.slice(from, from + step)));
+      for (const row of rows) {
+        const event = eventOf(row);
+        bytes += eventBytes(event);
+        if (events.length > 0 && bytes > maxBytes) return { events, isCut: true };
+        events.push(event);
+      }
+      from += step;
+      const average = bytes / Math.max(events.length, 1);
+      step = Math.max(1, Math.min(MAX_STEP, Math.ceil((maxBytes - bytes) / Math.max(average, 1))));
+    }
+    return { events, isCut: false };
+  }
+
   return {
     readLog(position, limit) {
       const events: Event[] = [];
@@ -108,21 +139,12 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
       return events;
     },
     readFeed(accessId, position, limit, head) {
-      const positions = positionsAfter(accessId, position, limit.maxEvents);
-      const events: Event[] = [];
-      let bytes = 0;
-      for (const at of positions) {
-        if (at > head || events.length >= limit.maxEvents) break;
-        const row = selectOne.get(at);
-        if (row === undefined) continue; // Given up by retention since the index was written.
-        const event = eventOf(row);
-        bytes += eventBytes(event);
-        if (events.length > 0 && bytes > limit.maxBytes) return pageOf(events);
-        events.push(event);
-      }
-      return positions.length >= limit.maxEvents
-        ? pageOf(events, positions[limit.maxEvents - 1])
-        : { events, through: Math.max(position, head) };
+      const positions = positionsAfter(accessId, position, limit.maxEvents).slice(0, limit.maxEvents);
+      const { events, isCut } = eventsAt(positions, limit.maxBytes);
+      if (isCut) return { events, through: events.at(-1)?.position ?? position };
+      // Positions that retention has given up since the index was written have no row, and count as covered.
+      if (positions.length === limit.maxEvents) return { events, through: positions.at(-1) ?? position };
+      return { events, through: Math.max(position, head) };
     },
     lastPosition(accessId) {
       return recent.last(accessId) ?? selectLast.get(accessId) ?? 0;
@@ -147,10 +169,6 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
       db.close();
     },
   };
-}
-
-function pageOf(events: readonly Event[], through?: number): Page {
-  return { events, through: Math.max(events.at(-1)?.position ?? 0, through ?? 0) };
 }
 
 function eventOf(row: Row): Event {
