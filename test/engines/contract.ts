@@ -1,0 +1,320 @@
+/** What every engine must keep, said in promises. Nothing here knows which engine it is. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { LastseenError } from '../../src/log/errors.ts';
+import type { Event, NewEvent } from '../../src/log/event.ts';
+import { createLog, type Log } from '../../src/log/log.ts';
+import type { EventStore } from '../../src/log/store.ts';
+
+/** An engine over an empty database of its own. */
+export interface EngineUnderTest {
+  /** The store as it is open now. */
+  store(): EventStore;
+  /** Closes the store and opens the same database again, as a restart does. */
+  reopen(): Promise<EventStore>;
+  close(): Promise<void>;
+}
+
+const PAGE = { maxEvents: 1_000, maxBytes: 1_000_000 };
+
+/** Payloads that parsing and printing again would change. */
+export const PAYLOADS: readonly string[] = [
+  '9007199254740993',
+  '-0',
+  '1.0',
+  '1e400',
+  '1E-7',
+  '123456789012345678901234567890.10',
+  '{"a":1,"a":2}',
+  '{"z":1,"a":2,"10":3,"9":4}',
+  '{"__proto__":{"x":1},"constructor":null}',
+  '"\\u0000"',
+  '"\\ud800"',
+  '"\\u00e9 é \\/ \\" \\\\ \u2028"',
+  '"  two  spaces  "',
+  '""',
+  '{}',
+  '[]',
+  'null',
+  'false',
+  '0',
+  '{"payload":{"payload":[1,{"payload":"]}"}]}}',
+  '"😀"',
+];
+
+export function event(accessId: string, payload: unknown, more: Partial<NewEvent> = {}): NewEvent {
+  return { accessId, createdAt: 0, id: null, payload: JSON.stringify(payload), ...more };
+}
+
+/** The whole feed, in pages. */
+export async function readAll(
+  log: Pick<Log, 'read'>,
+  accessId: string,
+  from = 0,
+  limit = PAGE,
+): Promise<Event[]> {
+  const events: Event[] = [];
+  let position = from;
+  for (;;) {
+    const page = await log.read(accessId, position, limit);
+    events.push(...page.events);
+    if (page.events.length === 0) return events;
+    assert.ok(page.through > position, 'a page moves forward');
+    position = page.through;
+  }
+}
+
+function code(expected: string): (error: unknown) => boolean {
+  return (error) => error instanceof LastseenError && error.code === expected;
+}
+
+export function storeContract(name: string, open: () => Promise<EngineUnderTest>): void {
+  describe(`${name} keeps the contract`, () => {
+    let engine: EngineUnderTest;
+    let log: Log;
+
+    before(async () => {
+      engine = await open();
+      log = await createLog({ store: engine.store() });
+    });
+    after(async () => {
+      await engine.close();
+    });
+
+    async function restart(): Promise<void> {
+      log = await createLog({ store: await engine.reopen() });
+    }
+
+    async function push(...events: NewEvent[]): ReturnType<Log['append']> {
+      return log.append({ events, key: null });
+    }
+
+    it('G2: positions and versions have no holes, however many push at once', async () => {
+      const before = (await log.bounds()).head;
+      const pushes = Array.from({ length: 64 }, (_, at) =>
+        push(event(`g2-${String(at % 5)}`, at), event('g2-all', at), event(`g2-${String(at % 5)}`, at)),
+      );
+      const receipts = (await Promise.all(pushes)).flat();
+      const positions = receipts.map((receipt) => receipt.position).sort((a, b) => a - b);
+      assert.deepEqual(
+        positions,
+        Array.from({ length: 192 }, (_, at) => before + at + 1),
+      );
+      for (const feed of ['g2-0', 'g2-1', 'g2-2', 'g2-3', 'g2-4', 'g2-all']) {
+        const events = await readAll(log, feed);
+        assert.deepEqual(
+          events.map((one) => one.version),
+          events.map((_, at) => at + 1),
+        );
+      }
+    });
+
+    it('G4: one refused event refuses its batch, and not its neighbours in the same commit', async () => {
+      await push(event('g4', 'first', { id: 'a' }));
+      const { head } = await log.bounds();
+      const [good, bad, after] = await Promise.allSettled([
+        push(event('g4', 'before')),
+        push(event('g4', 'new'), event('g4', 'other content', { id: 'a' }), event('g4-new', 'new')),
+        push(event('g4', 'after')),
+      ]);
+      assert.equal(good.status, 'fulfilled');
+      assert.equal(after.status, 'fulfilled');
+      assert.equal(bad.status, 'rejected');
+      assert.ok(code('ERR_ID_CONFLICT')(bad.reason));
+      assert.equal((bad.reason as LastseenError).faults[0]?.pointer, '/1/id');
+      assert.equal((await log.bounds()).head, head + 2);
+      assert.equal((await readAll(log, 'g4-new')).length, 0);
+      assert.deepEqual(
+        (await readAll(log, 'g4')).map((one) => one.version),
+        [1, 2, 3],
+      );
+    });
+
+    it('G5: an id repeated with the same content is acknowledged with its first place, also after a restart', async () => {
+      const [first] = await push(event('g5', { a: 1 }, { id: 'x', createdAt: 7 }));
+      assert.deepEqual(await push(event('g5', { a: 1 }, { id: 'x', createdAt: 7 })), [
+        { ...first, duplicate: true },
+      ]);
+      await restart();
+      assert.deepEqual(await push(event('g5', { a: 1 }, { id: 'x', createdAt: 7 })), [
+        { ...first, duplicate: true },
+      ]);
+      await assert.rejects(push(event('g5', { a: 1 }, { id: 'x', createdAt: 8 })), code('ERR_ID_CONFLICT'));
+      await assert.rejects(push(event('g5', { a: 2 }, { id: 'x', createdAt: 7 })), code('ERR_ID_CONFLICT'));
+      const [elsewhere] = await push(event('g5-other', { a: 2 }, { id: 'x' }));
+      assert.equal(elsewhere?.duplicate, false);
+    });
+
+    it('G5: an id that stands twice in one batch is one event, or a conflict', async () => {
+      const receipts = await push(
+        event('twin', 1, { id: 't' }),
+        event('twin', 2),
+        event('twin', 1, { id: 't' }),
+      );
+      assert.deepEqual(
+        receipts.map((receipt) => receipt.version),
+        [1, 2, 1],
+      );
+      assert.deepEqual(
+        receipts.map((receipt) => receipt.duplicate),
+        [false, false, true],
+      );
+      await assert.rejects(
+        push(event('twin', 1, { id: 'u' }), event('twin', 2, { id: 'u' })),
+        code('ERR_ID_CONFLICT'),
+      );
+      assert.equal((await readAll(log, 'twin')).length, 2);
+    });
+
+    it('G5: a batch under a key is repeatable; another batch under it is refused', async () => {
+      const batch = {
+        events: [event('key', 1), event('key', 2, { id: 'k' })],
+        key: { value: 'K', fingerprint: 'f1' },
+      };
+      const first = await log.append(batch);
+      await restart();
+      assert.deepEqual(
+        await log.append(batch),
+        first.map((receipt) => ({ ...receipt, duplicate: true })),
+      );
+      await assert.rejects(
+        log.append({ ...batch, key: { value: 'K', fingerprint: 'f2' } }),
+        code('ERR_ID_CONFLICT'),
+      );
+      assert.equal((await readAll(log, 'key')).length, 2);
+    });
+
+    it('G9: the payload comes out as the text that went in', async () => {
+      await log.append({ events: PAYLOADS.map((payload) => event('g9', 0, { payload })), key: null });
+      assert.deepEqual(
+        (await readAll(log, 'g9')).map((one) => one.payload),
+        PAYLOADS,
+      );
+    });
+
+    it('G11: equal, late and absurd times never change what a cursor gives', async () => {
+      const times = [0, -1, 2 ** 53 - 1, -(2 ** 53 - 1), 5, 5, 4, 0];
+      await log.append({ events: times.map((createdAt, at) => event('g11', at, { createdAt })), key: null });
+      assert.deepEqual(
+        (await readAll(log, 'g11', 0, { maxEvents: 3, maxBytes: 1e6 })).map((one) => one.createdAt),
+        times,
+      );
+      const many = Array.from({ length: 1_000 }, (_, at) => event('g11-equal', at, { createdAt: 42 }));
+      await log.append({ events: many, key: null });
+      const read = await readAll(log, 'g11-equal', 0, { maxEvents: 7, maxBytes: 1e6 });
+      assert.deepEqual(
+        read.map((one) => one.version),
+        many.map((_, at) => at + 1),
+      );
+    });
+
+    it('G11: a time chooses the place before the first event at or after it', async () => {
+      const receipts = await log.append({
+        events: [10, 30, 20, 40].map((createdAt) => event('start', createdAt, { createdAt })),
+        key: null,
+      });
+      const at = (index: number): number => (receipts[index]?.position ?? 0) - 1;
+      assert.equal(await log.resolve('start', { createdAt: 5 }), at(0));
+      assert.equal(await log.resolve('start', { createdAt: 20 }), at(1));
+      assert.equal(await log.resolve('start', { createdAt: 31 }), at(3));
+      assert.equal(await log.resolve('start', { createdAt: 41 }), (await log.bounds()).head);
+    });
+
+    it('G7: a page is bounded in events and in bytes, and never empty when there is an event', async () => {
+      const big = 'x'.repeat(50_000);
+      await log.append({ events: Array.from({ length: 20 }, () => event('big', big)), key: null });
+      const page = await log.read('big', 0, { maxEvents: 100, maxBytes: 300_000 });
+      assert.ok(page.events.length >= 1 && page.events.length <= 3);
+      assert.equal((await log.read('big', 0, { maxEvents: 100, maxBytes: 1 })).events.length, 1);
+      assert.equal((await readAll(log, 'big', 0, { maxEvents: 100, maxBytes: 1 })).length, 20);
+    });
+
+    it('G6: a cursor that cannot be honoured is refused with its reason and the floor', async () => {
+      const { epoch, head } = await log.bounds();
+      const verdict = async (after: string): Promise<string> => {
+        const error = await log.resolve('any', { after }).then(
+          () => undefined,
+          (reason: unknown) => reason,
+        );
+        assert.ok(error instanceof LastseenError);
+        assert.equal(error.floor, log.cursor(0));
+        return error.code;
+      };
+      for (const text of [
+        '',
+        'x',
+        '1',
+        `${epoch}.`,
+        `${epoch}.01`,
+        `${epoch}.-1`,
+        `${epoch}.zzzzzzzzzzzzzz`,
+        ` ${log.cursor(0)}`,
+        `${log.cursor(0)}\n`,
+      ]) {
+        assert.equal(await verdict(text), 'ERR_CURSOR_MALFORMED', JSON.stringify(text));
+      }
+      assert.equal(await verdict('aaaaaaaa.1'), 'ERR_CURSOR_EPOCH');
+      assert.equal(await verdict(log.cursor(head + 1)), 'ERR_CURSOR_AHEAD');
+      assert.equal(await log.resolve('any', { after: log.cursor(head) }), head);
+    });
+
+    it('G2, G3: a feed is whole before, while and after its index is written, dense or sparse, and after a restart', async () => {
+      const rounds = 75;
+      for (let round = 0; round < rounds; round += 1) {
+        const events = Array.from({ length: 1_000 }, (_, at) => event('dense', at));
+        events.push(event('sparse', round));
+        await log.append({ events, key: null });
+        if (round % 15 === 0) assert.equal((await readAll(log, 'sparse')).length, round + 1);
+      }
+      const check = async (): Promise<void> => {
+        for (const [feed, count] of [
+          ['dense', rounds * 1_000],
+          ['sparse', rounds],
+        ] as const) {
+          const events = await readAll(log, feed);
+          assert.equal(events.length, count);
+          assert.ok(events.every((one, at) => one.version === at + 1 && one.accessId === feed));
+          assert.ok(events.every((one, at) => at === 0 || one.position > (events[at - 1]?.position ?? 0)));
+          assert.equal(await log.lastPosition(feed), events.at(-1)?.position);
+          const middle = events[Math.floor(count / 2)]?.position ?? 0;
+          assert.deepEqual(
+            await readAll(log, feed, middle),
+            events.filter((one) => one.position > middle),
+          );
+        }
+      };
+      await check();
+      await restart();
+      await check();
+      const [next] = await push(event('dense', 'next'));
+      assert.equal(next?.version, rounds * 1_000 + 1);
+      assert.equal(
+        await log.resolve('sparse', { createdAt: 0 }),
+        ((await readAll(log, 'sparse'))[0]?.position ?? 0) - 1,
+      );
+    });
+
+    it('G6: what retention has given up is refused, and positions and versions never restart', async () => {
+      await push(event('pruned', 1), event('pruned', 2));
+      const old = log.cursor((await log.bounds()).head - 1);
+      const { head } = await log.bounds();
+      await engine.store().prune(head - 1);
+      assert.deepEqual(await log.bounds(), { epoch: (await log.bounds()).epoch, floor: head, head });
+      assert.equal(await log.resolve('pruned', { after: old }), head - 1);
+      const tooOld = await log.resolve('pruned', { after: log.cursor(head - 2) }).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      assert.ok(code('ERR_CURSOR_TOO_OLD')(tooOld));
+      assert.equal(await log.resolve('pruned', { after: (tooOld as LastseenError).floor ?? '' }), head - 1);
+      assert.deepEqual(
+        (await readAll(log, 'pruned', head - 1)).map((one) => one.version),
+        [2],
+      );
+      await engine.store().prune(head);
+      await restart();
+      const [next] = await push(event('pruned', 3));
+      assert.deepEqual([next?.position, next?.version], [head + 1, 3]);
+    });
+  });
+}

@@ -1,0 +1,25 @@
+/** Runs every test file, each in a process of its own, and closes with the runner's own counts. Arguments filter by name. */
+import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+
+const FILE_TIMEOUT_MS = 150_000;
+
+const wanted = process.argv.slice(2);
+const files = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.test.ts') && wanted.every((part) => name.includes(part)))
+  .map((name) => join(import.meta.dirname, name))
+  .sort();
+if (files.length === 0) {
+  process.stderr.write('no test file matches\n');
+  process.exit(1);
+}
+process.env['NODE_OPTIONS'] = '--import tsx';
+run({ files, concurrency: Math.max(2, availableParallelism()), timeout: FILE_TIMEOUT_MS })
+  .on('test:fail', () => {
+    process.exitCode = 1;
+  })
+  .compose(spec)
+  .pipe(process.stdout);
