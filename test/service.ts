@@ -46,10 +46,18 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-export async function startService(settings: Record<string, string> = {}, databasePath?: string): Promise<Service> {
+export async function startService(
+  settings: Record<string, string> = {},
+  databasePath?: string,
+): Promise<Service> {
   const directory = temporaryDirectory();
   const path = databasePath ?? join(directory.path, 'log.db');
-  const config = readConfig({ PORT: '0', DATABASE_URL: `sqlite:${path}`, LASTSEEN_ADMIN_TOKEN: TOKEN, ...settings });
+  const config = readConfig({
+    PORT: '0',
+    DATABASE_URL: `sqlite:${path}`,
+    LASTSEEN_ADMIN_TOKEN: TOKEN,
+    ...settings,
+  });
   const server = await startServer({ config, logger: createLogger('silent', false) });
   const port = Number(new URL(server.url).port);
   const authorization = { Authorization: `Bearer ${TOKEN}` };
@@ -59,7 +67,10 @@ export async function startService(settings: Record<string, string> = {}, databa
     port,
     databasePath: path,
     fetch: (to, init = {}) =>
-      fetch(server.url + to, { ...init, headers: { ...authorization, ...(init.headers as Record<string, string>) } }),
+      fetch(server.url + to, {
+        ...init,
+        headers: { ...authorization, ...(init.headers as Record<string, string>) },
+      }),
     post: (to, body, headers = {}) =>
       service.fetch(to, {
         method: 'POST',
@@ -104,9 +115,13 @@ export async function connect(
   port: number,
   options: { headers?: Record<string, string>; protocols?: string[]; path?: string } = {},
 ): Promise<Client> {
-  const socket = new WebSocket(`ws://127.0.0.1:${String(port)}${options.path ?? '/subscribe_to_events'}`, options.protocols ?? [], {
-    headers: options.headers ?? {},
-  });
+  const socket = new WebSocket(
+    `ws://127.0.0.1:${String(port)}${options.path ?? '/subscribe_to_events'}`,
+    options.protocols ?? [],
+    {
+      headers: options.headers ?? {},
+    },
+  );
   const frames: string[] = [];
   const watchers = new Set<() => void>();
   let end: [number, string] | undefined;
@@ -135,7 +150,12 @@ export async function connect(
         watchers.delete(watch);
         clearTimeout(timer);
         if (found !== undefined) resolve(found);
-        else reject(new Error(`closed with ${String(end)} before ${what}; frames: ${frames.join('\n').slice(0, 2_000)}`));
+        else
+          reject(
+            new Error(
+              `closed with ${String(end)} before ${what}; frames: ${frames.join('\n').slice(0, 2_000)}`,
+            ),
+          );
       };
       const timer = setTimeout(() => {
         watchers.delete(watch);
@@ -162,13 +182,19 @@ export async function connect(
     frame: (fits) => until(() => frames.find(fits), 'the frame waited for'),
     async typed(type) {
       const isIt = (frame: string): boolean => (JSON.parse(frame) as { type?: string }).type === type;
-      return JSON.parse(await until(() => frames.find(isIt), `a frame of type ${type}`)) as Record<string, unknown>;
+      return JSON.parse(await until(() => frames.find(isIt), `a frame of type ${type}`)) as Record<
+        string,
+        unknown
+      >;
     },
     events: (count) =>
-      until(() => {
-        const events = exactEvents();
-        return events.length >= count ? events : undefined;
-      }, `${String(count)} events`),
+      until(
+        () => {
+          const events = exactEvents();
+          return events.length >= count ? events : undefined;
+        },
+        `${String(count)} events`,
+      ),
     closed: () => until(() => end, 'close'),
     async close() {
       socket.close();

@@ -6,7 +6,11 @@ import { startService, type Problem, type Service } from '../service.ts';
 describe('the notifier over HTTP', () => {
   let service: Service;
   before(async () => {
-    service = await startService({ LASTSEEN_MAX_BATCH_EVENTS: '100', LASTSEEN_MAX_BATCH_BYTES: '20000', LASTSEEN_MAX_PAYLOAD_BYTES: '5000' });
+    service = await startService({
+      LASTSEEN_MAX_BATCH_EVENTS: '100',
+      LASTSEEN_MAX_BATCH_BYTES: '20000',
+      LASTSEEN_MAX_PAYLOAD_BYTES: '5000',
+    });
   });
   after(() => service.stop());
 
@@ -19,26 +23,45 @@ describe('the notifier over HTTP', () => {
   }
 
   it('a push is answered 200 and `true`, in the original form and ours', async () => {
-    await service.push({ accessid: 'form', created_at: 1, payload: 'a' }, { access_id: 'form', created_at: 2, payload: null });
+    await service.push(
+      { accessid: 'form', created_at: 1, payload: 'a' },
+      { access_id: 'form', created_at: 2, payload: null },
+    );
     const { events, caught_up: isCaughtUp } = await service.page('form');
-    assert.deepEqual(events.map(({ version, created_at, payload }) => [version, created_at, payload]), [[1, 1, 'a'], [2, 2, null]]);
+    assert.deepEqual(
+      events.map(({ version, created_at, payload }) => [version, created_at, payload]),
+      [
+        [1, 1, 'a'],
+        [2, 2, null],
+      ],
+    );
     assert.equal(isCaughtUp, true);
     assert.equal(await (await service.post('/push_events', [])).text(), 'true');
   });
 
   it('Prefer: return=representation tells where each event stands, in the order sent', async () => {
-    const events = [{ accessid: 'p1', created_at: 1, payload: 1, id: 'i' }, { accessid: 'p2', created_at: 1, payload: 1 }];
+    const events = [
+      { accessid: 'p1', created_at: 1, payload: 1, id: 'i' },
+      { accessid: 'p2', created_at: 1, payload: 1 },
+    ];
     const prefer = { Prefer: 'return=representation' };
-    const first = (await (await service.post('/push_events', events, prefer)).json()) as { events: { cursor: string }[] };
-    assert.deepEqual({ ...first, events: first.events.map(({ cursor, ...rest }) => [typeof cursor, rest]) }, {
-      appended: 2,
-      duplicates: 0,
-      events: [
-        ['string', { access_id: 'p1', version: 1, duplicate: false }],
-        ['string', { access_id: 'p2', version: 1, duplicate: false }],
-      ],
-    });
-    const again = (await (await service.post('/push_events', events.slice(0, 1), prefer)).json()) as typeof first & { duplicates: number };
+    const first = (await (await service.post('/push_events', events, prefer)).json()) as {
+      events: { cursor: string }[];
+    };
+    assert.deepEqual(
+      { ...first, events: first.events.map(({ cursor, ...rest }) => [typeof cursor, rest]) },
+      {
+        appended: 2,
+        duplicates: 0,
+        events: [
+          ['string', { access_id: 'p1', version: 1, duplicate: false }],
+          ['string', { access_id: 'p2', version: 1, duplicate: false }],
+        ],
+      },
+    );
+    const again = (await (
+      await service.post('/push_events', events.slice(0, 1), prefer)
+    ).json()) as typeof first & { duplicates: number };
     assert.equal(again.duplicates, 1);
     assert.equal(again.events[0]?.cursor, first.events[0]?.cursor);
     assert.equal((await service.page('p1', `&after=${first.events[0]?.cursor ?? ''}`)).events.length, 0);
@@ -57,8 +80,12 @@ describe('the notifier over HTTP', () => {
 
   it('G5: an Idempotency-Key makes a batch repeatable, and another batch under it is refused', async () => {
     const headers = { 'Idempotency-Key': 'k1' };
-    const batch = [{ accessid: 'keyed', created_at: 1, payload: 1 }, { accessid: 'keyed', created_at: 1, payload: 1 }];
-    for (let round = 0; round < 3; round += 1) assert.equal((await service.post('/push_events', batch, headers)).status, 200);
+    const batch = [
+      { accessid: 'keyed', created_at: 1, payload: 1 },
+      { accessid: 'keyed', created_at: 1, payload: 1 },
+    ];
+    for (let round = 0; round < 3; round += 1)
+      assert.equal((await service.post('/push_events', batch, headers)).status, 200);
     assert.equal((await service.page('keyed')).events.length, 2);
     const other = await service.post('/push_events', batch.slice(1), headers);
     assert.equal(other.status, 409);
@@ -110,7 +137,8 @@ describe('the notifier over HTTP', () => {
     assert.equal((await refused('[]', { 'Content-Type': 'text/plain' }))[0], 415);
     assert.equal((await refused('[]', { 'Content-Type': 'application/json; charset=latin1' }))[0], 415);
     assert.equal((await refused('[]', { 'Content-Encoding': 'gzip' }))[0], 415);
-    for (const body of ['', '[', '{a:1}', "['a']", '[1,]', '\ufeff[]', 'NaN']) assert.equal((await refused(body))[0], 400, body);
+    for (const body of ['', '[', '{a:1}', "['a']", '[1,]', '\ufeff[]', 'NaN'])
+      assert.equal((await refused(body))[0], 400, body);
     assert.equal((await refused({}))[0], 400);
     assert.equal((await service.fetch('/push_events')).status, 405);
     assert.equal((await refused('[]', { Authorization: 'Bearer wrong' }))[0], 401);
@@ -119,13 +147,32 @@ describe('the notifier over HTTP', () => {
   });
 
   it('CloudEvents come in, alone and in batches, and their repeats are duplicates', async () => {
-    const cloud = { specversion: '1.0', id: '1', source: '/shop', type: 'order', subject: 'cloud', data: { x: 1.0 } };
+    const cloud = {
+      specversion: '1.0',
+      id: '1',
+      source: '/shop',
+      type: 'order',
+      subject: 'cloud',
+      data: { x: 1.0 },
+    };
     const single = { 'Content-Type': 'application/cloudevents+json' };
     const batch = { 'Content-Type': 'application/cloudevents-batch+json; charset=utf-8' };
     assert.equal(await (await service.post('/push_events', cloud, single)).text(), 'true');
-    assert.equal(await (await service.post('/push_events', [cloud, { ...cloud, id: '2', time: '2026-01-02T03:04:05+01:00' }], batch)).text(), 'true');
+    assert.equal(
+      await (
+        await service.post(
+          '/push_events',
+          [cloud, { ...cloud, id: '2', time: '2026-01-02T03:04:05+01:00' }],
+          batch,
+        )
+      ).text(),
+      'true',
+    );
     const { events } = await service.page('cloud');
-    assert.deepEqual(events.map((event) => event.id), ['/shop 1', '/shop 2']);
+    assert.deepEqual(
+      events.map((event) => event.id),
+      ['/shop 1', '/shop 2'],
+    );
     assert.deepEqual(events[0]?.payload, cloud);
     assert.equal(events[1]?.created_at, Date.parse('2026-01-02T02:04:05Z'));
     for (const missing of ['id', 'source', 'type', 'specversion', 'subject']) {
@@ -150,7 +197,17 @@ describe('the notifier over HTTP', () => {
     const live = await client.typed('live');
     assert.equal(await (await service.fetch('/clients', text)).text(), 'Connected clients:listed ');
     const [line] = (await (await service.fetch('/clients')).json()) as Record<string, unknown>[];
-    assert.deepEqual({ ...line, since: 0 }, { access_id: 'listed', gateway: 'notifier', since: 0, cursor: live['cursor'], lag: 0, buffered_bytes: 0 });
+    assert.deepEqual(
+      { ...line, since: 0 },
+      {
+        access_id: 'listed',
+        gateway: 'notifier',
+        since: 0,
+        cursor: live['cursor'],
+        lag: 0,
+        buffered_bytes: 0,
+      },
+    );
     await client.close();
     assert.equal((await service.fetch('/clients', { headers: { Authorization: 'Bearer x' } })).status, 401);
   });

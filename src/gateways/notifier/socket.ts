@@ -23,9 +23,6 @@ import type { NotifierOptions } from './index.ts';
 /** Time for the first message. */
 const FIRST_MESSAGE_MS = 10_000;
 
-/** Messages waiting to be handled on one socket. */
-const MAX_WAITING_MESSAGES = 64;
-
 /** Serves accepted sockets. */
 export function createSocketHandler(options: NotifierOptions): (accepted: AcceptedSocket) => void {
   const encoder = createSocketEncoder(options.log.cursor);
@@ -40,7 +37,6 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
   let principal: Principal | undefined = accepted.principal;
   let session: Session | undefined;
   let isLegacy = false;
-  let waiting = 0;
   let work: Promise<void> = Promise.resolve();
 
   const deadline = setTimeout(() => {
@@ -53,17 +49,13 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
   socket.on('message', (data) => {
     session?.alive();
     if (isLegacy) return;
-    if ((waiting += 1) > MAX_WAITING_MESSAGES) {
-      connection.close('too-many');
-      return;
-    }
     const text = textOf(data);
-    // One after the other: a subscription is in place before the next message is looked at.
+    // One after the other, and no more is read meanwhile: what waits is bounded by what one read brings.
+    socket.pause();
     work = work.then(async () => {
-      waiting -= 1;
-      if (socket.readyState !== socket.OPEN) return;
-      if (session === undefined && !isLegacy) await open(text);
-      else if (!isLegacy) await next(text);
+      if (socket.readyState === socket.OPEN && session === undefined) await open(text);
+      else if (socket.readyState === socket.OPEN && !isLegacy) await next(text);
+      socket.resume();
     });
   });
   socket.on('pong', () => session?.alive());
