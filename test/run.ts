@@ -21,5 +21,5 @@ run({ files, concurrency: Math.max(2, availableParallelism()), timeout: FILE_TIM
   .on('test:fail', () => {
     process.exitCode = 1;
   })
-  .compose(spec)
+  .pipe(new spec())
   .pipe(process.stdout);

@@ -1,0 +1,64 @@
+/** Imports point at `log`, and `log` points at nothing. The table is the rule. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative, resolve, dirname } from 'node:path';
+import { it } from 'node:test';
+
+const SOURCE = join(import.meta.dirname, '../src');
+
+/** What a room may import beside itself. A gateway's room is `gateways/NAME`. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  log: [],
+  delivery: ['log'],
+  identity: ['log'],
+  engines: ['log', 'identity', '../migrations'],
+  http: ['log', 'delivery', 'identity', 'logger.ts'],
+  gateways: ['log', 'delivery', 'identity', 'http', 'logger.ts'],
+  'config.ts': ['log'],
+  'logger.ts': [],
+  client: [],
+};
+
+/** These see everything. */
+const ROOTS = ['server.ts', 'index.ts', 'cli'];
+
+function roomOf(path: string): string {
+  const [first = '', second = ''] = path.split('/');
+  return first === 'gateways' ? `gateways/${second}` : first === '..' ? `../${second}` : first;
+}
+
+it('every import is one that its room may make', () => {
+  const faults: string[] = [];
+  for (const name of readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.ts')) continue;
+    const room = roomOf(name);
+    if (ROOTS.includes(room)) continue;
+    const allowed = ALLOWED[room.split('/')[0] ?? ''];
+    assert.ok(allowed, `src/${name}: the room ${room} is not in the table`);
+    readFileSync(join(SOURCE, name), 'utf8')
+      .split('\n')
+      .forEach((line, at) => {
+        const target = /(?:from|import)\s*\(?\s*'(\.[^']+)'/.exec(line)?.[1];
+        if (target === undefined) return;
+        const to = roomOf(relative(SOURCE, resolve(SOURCE, dirname(name), target)));
+        if (to !== room && !allowed.includes(to)) faults.push(`src/${name}:${String(at + 1)} imports ${to}`);
+      });
+  }
+  assert.deepEqual(faults, []);
+});
+
+it('SQL stands in engines and migrations only, the environment is read in config and cli only', () => {
+  const faults: string[] = [];
+  for (const name of readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.ts')) continue;
+    const text = readFileSync(join(SOURCE, name), 'utf8');
+    if (
+      !name.startsWith('engines/') &&
+      /\b(select .+ from|insert into|delete from) \w+/.test(text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, ''))
+    )
+      faults.push(`src/${name}: SQL`);
+    if (!name.startsWith('cli/') && /process\.env/.test(text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, '')))
+      faults.push(`src/${name}: process.env`);
+  }
+  assert.deepEqual(faults, []);
+});

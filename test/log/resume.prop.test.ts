@@ -1,0 +1,202 @@
+/** G3 and G7 as a property: whatever happens between, every subscriber's list is the model's slice. */
+import fc from 'fast-check';
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { it } from 'node:test';
+import { createSession, type Session } from '../../src/delivery/session.ts';
+import { openSqlite } from '../../src/engines/sqlite.ts';
+import type { Event } from '../../src/log/event.ts';
+import { createLog, type Log } from '../../src/log/log.ts';
+import { temporaryDirectory } from '../temporary.ts';
+
+type Step =
+  | { readonly do: 'append'; readonly feeds: readonly number[] }
+  | { readonly do: 'join'; readonly who: number; readonly feed: number; readonly fromStart: boolean }
+  | { readonly do: 'stall' | 'flow' | 'cut' | 'resume'; readonly who: number }
+  | { readonly do: 'restart' };
+
+const FEEDS = 3;
+const READERS = 4;
+
+const who = fc.nat({ max: READERS - 1 });
+const feed = fc.nat({ max: FEEDS - 1 });
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('append' as const),
+      feeds: fc.array(feed, { minLength: 1, maxLength: 30 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant('join' as const), who, feed, fromStart: fc.boolean() }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constantFrom('stall' as const, 'flow' as const, 'cut' as const, 'resume' as const),
+      who,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('restart' as const) }) },
+);
+
+/** A reader with a wire that can be stalled and cut, and that remembers what it was given. */
+interface Reader {
+  feed: string;
+  /** Where it joined: its list must be everything after. */
+  from: number;
+  seen: Event[];
+  session: Session | undefined;
+  isStalled: boolean;
+  drain: () => void;
+}
+
+/** A log that falls back to the store all the time: its ring holds some ten events. */
+async function openLog(path: string): Promise<Log> {
+  const { store } = await openSqlite({ path });
+  return createLog({
+    store,
+    onError: (error) => {
+      throw error;
+    },
+    tail: { maxBytes: 4_000 },
+  });
+}
+
+function listen(log: Log, reader: Reader, position: number): void {
+  reader.session = createSession({
+    log,
+    heartbeat: () => undefined,
+    stallTimeoutMs: 1e9,
+    onFault: (error) => {
+      throw error;
+    },
+    connection: {
+      gateway: 'test',
+      canPong: false,
+      write: () => undefined,
+      get bufferedBytes() {
+        return reader.isStalled ? 1e9 : 0;
+      },
+      flushedBytes: 0,
+      onDrain: (listener) => (reader.drain = listener),
+      ping: () => undefined,
+      close: (reason) => assert.fail(`closed: ${reason}`),
+    },
+  });
+  reader.session.subscribe(reader.feed, position, {
+    events(accessId, events) {
+      assert.equal(accessId, reader.feed);
+      reader.seen.push(...events);
+      return undefined;
+    },
+    live: () => undefined,
+  });
+}
+
+async function until(holds: () => boolean, what: () => string): Promise<void> {
+  const deadline = Date.now() + 5_000;
+  while (!holds()) {
+    if (Date.now() > deadline) assert.fail(what());
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+async function play(steps: readonly Step[]): Promise<void> {
+  const directory = temporaryDirectory();
+  const path = join(directory.path, 'log.db');
+  let log = await openLog(path);
+  const model: { position: number; feed: string; payload: string }[] = [];
+  const readers: (Reader | undefined)[] = [];
+  const appends: Promise<unknown>[] = [];
+
+  function cut(reader: Reader | undefined): void {
+    reader?.session?.ended();
+    if (reader !== undefined) reader.session = undefined;
+  }
+
+  function resume(reader: Reader): void {
+    if (reader.session === undefined) listen(log, reader, reader.seen.at(-1)?.position ?? reader.from);
+  }
+
+  for (const [at, one] of steps.entries()) {
+    if (one.do === 'append') {
+      const events = one.feeds.map((number, index) => ({
+        accessId: `f${String(number)}`,
+        createdAt: index % 3,
+        id: null,
+        payload: `"${String(at)}/${String(index)}"`,
+      }));
+      appends.push(
+        log.append({ events, key: null }).then((receipts) => {
+          receipts.forEach((receipt, index) => {
+            const event = events[index];
+            if (event !== undefined)
+              model.push({ position: receipt.position, feed: event.accessId, payload: event.payload });
+          });
+        }),
+      );
+      if (at % 3 === 0) await Promise.all(appends);
+    } else if (one.do === 'join') {
+      cut(readers[one.who]);
+      const from = one.fromStart ? 0 : await log.resolve('any', { after: 'now' });
+      const reader: Reader = {
+        feed: `f${String(one.feed)}`,
+        from,
+        seen: [],
+        session: undefined,
+        isStalled: false,
+        drain: () => undefined,
+      };
+      readers[one.who] = reader;
+      resume(reader);
+    } else if (one.do === 'restart') {
+      await Promise.all(appends);
+      readers.forEach(cut);
+      await log.close();
+      log = await openLog(path);
+      for (const reader of readers) if (reader !== undefined) resume(reader);
+    } else {
+      const reader = readers[one.who];
+      if (reader === undefined) continue;
+      if (one.do === 'stall') reader.isStalled = true;
+      else if (one.do === 'cut') cut(reader);
+      else if (one.do === 'resume') resume(reader);
+      else {
+        reader.isStalled = false;
+        reader.drain();
+      }
+    }
+  }
+  await Promise.all(appends);
+  model.sort((a, b) => a.position - b.position);
+  assert.deepEqual(
+    model.map((one) => one.position),
+    model.map((_, at) => at + 1),
+  );
+  for (const reader of readers) {
+    if (reader === undefined) continue;
+    reader.isStalled = false;
+    resume(reader);
+    reader.drain();
+    const expected = model.filter((one) => one.feed === reader.feed && one.position > reader.from);
+    await until(
+      () => reader.seen.length >= expected.length,
+      () => `${reader.feed}: ${String(reader.seen.length)} of ${String(expected.length)} events came`,
+    );
+    assert.deepEqual(
+      reader.seen.map(({ position, payload }) => [position, payload]),
+      expected.map(({ position, payload }) => [position, payload]),
+    );
+    reader.seen.forEach((event, at) => assert.equal(event.version, (reader.seen[0]?.version ?? 0) + at));
+  }
+  readers.forEach(cut);
+  await log.close();
+  directory.remove();
+}
+
+it('G3: through appends, joins, stalls, cuts, resumes and restarts every subscriber gets exactly its slice', async () => {
+  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), play), { numRuns: 25 });
+});
