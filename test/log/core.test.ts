@@ -145,7 +145,12 @@ describe('the tail', () => {
   });
 
   it('G7: keeps a bounded number of bytes; the floor follows', () => {
-    const tail = createTail({ readLog: () => Promise.resolve([]) }, 0, assert.fail, { maxBytes: 10_000 });
+    const tail = createTail(
+      { readLog: () => Promise.resolve([]) },
+      0,
+      (error) => assert.fail(String(error)),
+      { maxBytes: 10_000 },
+    );
     for (let position = 1; position <= 5_000; position += 1)
       tail.offer([event(position, `f${String(position % 7)}`, '"xxxxxxxxxx"')]);
     assert.equal(tail.head, 5_000);

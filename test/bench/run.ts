@@ -1,0 +1,66 @@
+/**
+ * npm run bench: measures the built server beside bare baselines, in turns, and writes docs/performance.md.
+ *
+ *   --runs N          runs of each figure (default 5)
+ *   --quick           small sizes; the document is not written
+ *   --only a,b        of ingest, latency, fan-out, catch-up, memory, large-file
+ *   --file-events N   also on a file of N events
+ *   --no-build        measures what is in dist
+ */
+import { spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { catchUp, fanOut, ingest, largeFile, latency, memory, type Figure, type Plan } from './figures.ts';
+import { figureText, writeSection } from './report.ts';
+import { removeTemporary } from './server.ts';
+
+const FIGURES: Readonly<Record<string, (plan: Plan) => Promise<Figure>>> = {
+  ingest,
+  latency,
+  'fan-out': fanOut,
+  'catch-up': catchUp,
+  memory,
+  'large-file': largeFile,
+};
+
+const { values: options } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '5' },
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    'file-events': { type: 'string', default: '0' },
+    'no-build': { type: 'boolean', default: false },
+  },
+});
+const plan: Plan = {
+  runs: whole('runs', options.runs, 1),
+  isQuick: options.quick,
+  fileEvents: whole('file-events', options['file-events'], 0),
+};
+const names = options.only === '' ? Object.keys(FIGURES) : options.only.split(',');
+for (const name of names) {
+  if (!(name in FIGURES)) throw new Error(`--only: ${name} is none of ${Object.keys(FIGURES).join(', ')}`);
+}
+
+if (!options['no-build']) {
+  const built = spawnSync('npm', ['run', 'build', '--silent'], { stdio: 'inherit' });
+  if (built.status !== 0) process.exit(1);
+}
+process.on('SIGINT', () => process.exit(130));
+process.on('exit', () => {
+  removeTemporary();
+});
+const command = ['npm run bench --', ...process.argv.slice(2)].join(' ').replace(/ --$/, '');
+for (const name of names) {
+  if (name === 'large-file' && plan.fileEvents === 0) continue;
+  const figure = await FIGURES[name]?.(plan);
+  if (figure === undefined) continue;
+  process.stdout.write(`${figureText(figure)}\n`);
+  if (!plan.isQuick) writeSection(figure, plan, command);
+}
+
+function whole(name: string, text: string, min: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < min)
+    throw new Error(`--${name}: must be an integer from ${String(min)}, got ${text}`);
+  return value;
+}
