@@ -25,6 +25,7 @@ export function elementSpans(text: string): Span[] {
   at = skipSpace(text, at + 1);
   while (at < text.length && text[at] !== ']') {
     const end = skipValue(text, at);
+    if (end === at) break;
     spans.push({ start: at, end });
     at = skipSpace(text, end);
     if (text.charCodeAt(at) === COMMA) at = skipSpace(text, at + 1);

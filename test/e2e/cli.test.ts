@@ -45,11 +45,11 @@ describe('the command line', () => {
 
   it('push names the line that is no JSON, and what the server refused', async () => {
     const bad = await runCommand(['push'], environment, `${line(1)}\n{oops\n`);
-    assert.deepEqual([bad.code, /line 2 is not JSON/.test(bad.stderr)], [1, true]);
+    assert.deepEqual([bad.code, bad.stderr.includes('line 2 is not JSON')], [1, true]);
     const refused = await runCommand(['push'], environment, '{"accessid":"","created_at":1,"payload":1}');
-    assert.deepEqual([refused.code, /\/0\/accessid/.test(refused.stderr)], [1, true]);
+    assert.deepEqual([refused.code, refused.stderr.includes('/0/accessid')], [1, true]);
     const unauthorised = await runCommand(['push'], { ...environment, LASTSEEN_TOKEN: 'wrong' }, line(1));
-    assert.deepEqual([unauthorised.code, /401/.test(unauthorised.stderr)], [1, true]);
+    assert.deepEqual([unauthorised.code, unauthorised.stderr.includes('401')], [1, true]);
   });
 
   it('G3: tail keeps its place in a file, and goes on there', async () => {
@@ -72,9 +72,9 @@ describe('the command line', () => {
     assert.deepEqual(await tail(), [4]);
     assert.deepEqual(await tail('--after', 'start'), [1, 2, 3, 4]);
     const refused = await runCommand(['tail', 'tailed', '--after', 'nonsense'], environment);
-    assert.deepEqual([refused.code, /ERR_CURSOR_MALFORMED/.test(refused.stderr)], [1, true]);
+    assert.deepEqual([refused.code, refused.stderr.includes('ERR_CURSOR_MALFORMED')], [1, true]);
     const stranger = await runCommand(['tail', 'tailed'], { ...environment, LASTSEEN_TOKEN: 'wrong' });
-    assert.deepEqual([stranger.code, /LASTSEEN_TOKEN/.test(stranger.stderr)], [1, true]);
+    assert.deepEqual([stranger.code, stranger.stderr.includes('LASTSEEN_TOKEN')], [1, true]);
   });
 
   it('help exits 0, wrong use exits 2', async () => {
@@ -106,7 +106,7 @@ describe('the command line', () => {
       LASTSEEN_LOG: 'warn',
     };
     const refused = await runCommand(['serve'], off);
-    assert.deepEqual([refused.code, /lastseen migrate/.test(refused.stderr)], [1, true]);
+    assert.deepEqual([refused.code, refused.stderr.includes('lastseen migrate')], [1, true]);
   });
 
   it('G12: the admin token is made once, shown once, and stored only as a hash', async () => {

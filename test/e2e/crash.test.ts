@@ -50,7 +50,6 @@ it('G1–G5: whatever the moment of a crash, what was acknowledged is there once
         const headers: Record<string, string> = withIds ? {} : { 'Idempotency-Key': name };
         if (await tryPush(server.url, events, headers)) acknowledged.add(name);
         else unanswered.push({ name, events, headers });
-        if (!isRunning) return;
       }
     }
 
@@ -88,7 +87,7 @@ it('G1–G5: whatever the moment of a crash, what was acknowledged is there once
   const expected = check(path, acknowledged).filter((row) => row.access_id === 'feed0');
   assert.deepEqual(
     followed.map(({ version, payload }) => [version, payload]),
-    expected.map(({ version, payload }) => [version, JSON.parse(payload)]),
+    expected.map(({ version, payload }) => [version, JSON.parse(payload) as unknown]),
   );
   assert.equal(await server.end('SIGTERM'), 0);
   directory.remove();

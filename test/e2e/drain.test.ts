@@ -50,7 +50,7 @@ it('a second signal ends it at once', async () => {
     headers: { ...authorization, 'Content-Type': 'application/json' },
     body: new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode('[')) }),
     duplex: 'half',
-  } as RequestInit).catch(() => undefined);
+  }).catch(() => undefined);
   await fetch(`${server.url}/health`);
   server.child.kill('SIGTERM');
   while (

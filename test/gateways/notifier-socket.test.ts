@@ -243,8 +243,8 @@ describe('the notifier over WebSocket', () => {
     });
     await Promise.all(clients.map((client) => client.typed('live')));
     assert.equal(await (await service.post('/drop_user', { drop_access_id: 'dropped' })).text(), 'true');
-    assert.deepEqual(await clients[0]?.closed(), [1000, 'close']);
-    assert.deepEqual(await clients[1]?.closed(), [1000, 'close']);
+    assert.deepEqual(await clients[0].closed(), [1000, 'close']);
+    assert.deepEqual(await clients[1].closed(), [1000, 'close']);
     const back = await service.connect();
     back.send({ access_id: 'dropped', after: 'now' });
     await back.typed('live');
@@ -252,10 +252,10 @@ describe('the notifier over WebSocket', () => {
       { accessid: 'kept', created_at: 1, payload: 1 },
       { accessid: 'dropped', created_at: 1, payload: 1 },
     );
-    await clients[2]?.events(1);
+    await clients[2].events(1);
     await back.events(1);
     await back.close();
-    await clients[2]?.close();
+    await clients[2].close();
   });
 
   it('a message over 64 KiB closes 1009', async () => {

@@ -61,7 +61,7 @@ describe('the writer', () => {
     assert.equal(store.commits.length, 1);
     assert.equal(store.commits[0]?.requests.length, 4);
     assert.deepEqual([answered, committed], [[], []]);
-    store.commits[0]?.end();
+    store.commits[0].end();
     await Promise.all(all);
     assert.deepEqual(
       [answered, committed],
@@ -130,7 +130,7 @@ describe('the tail', () => {
     const tail = createTail(
       { readLog: (after) => Promise.resolve(stored.filter((one) => one.position > after)) },
       0,
-      assert.fail,
+      (error) => assert.fail(String(error)),
     );
     tail.offer([event(1), event(2)]);
     tail.offer([event(2)]);
