@@ -153,6 +153,15 @@ describe('hostile input', () => {
     await stillWell();
   });
 
+  it('a socket that says nothing is closed with 1008 after its 10 s, with or without a token', async () => {
+    const clients = await Promise.all([service.connect(), service.connect({ headers: {} })]);
+    for (const client of clients) {
+      assert.equal((await client.closed())[0], 1008);
+      assert.equal((await client.typed('error'))['code'], 'ERR_TIMEOUT');
+    }
+    await stillWell();
+  });
+
   it('queries and paths that are none get a clear refusal', async () => {
     for (const path of ['/events?access_id[]=1', '/%ff', '//', '/events/../x', '/events?access_id=%00']) {
       const answer = await raw(`GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`);
