@@ -27,6 +27,7 @@ export const Settings = z.object({
   LASTSEEN_MAX_CONNECTIONS: Count.default(10_000),
   LASTSEEN_MAX_CONNECTIONS_PER_ACCESS_ID: Count.default(10_000),
   LASTSEEN_STALL_SECONDS: Count.default(300),
+  LASTSEEN_REQUEST_SECONDS: Count.default(60),
 });
 
 export interface Config {
@@ -46,6 +47,8 @@ export interface Config {
   readonly maxConnections: number;
   readonly maxConnectionsPerAccessId: number;
   readonly stallTimeoutMs: number;
+  /** Time for a request to come whole. */
+  readonly requestTimeoutMs: number;
 }
 
 /** A name=value map, as `process.env` is. An empty value counts as not set. */
@@ -89,6 +92,7 @@ export function readConfig(environment: Environment): Config {
     maxConnections: settings.LASTSEEN_MAX_CONNECTIONS,
     maxConnectionsPerAccessId: settings.LASTSEEN_MAX_CONNECTIONS_PER_ACCESS_ID,
     stallTimeoutMs: settings.LASTSEEN_STALL_SECONDS * 1000,
+    requestTimeoutMs: settings.LASTSEEN_REQUEST_SECONDS * 1000,
   });
 }
 

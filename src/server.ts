@@ -56,7 +56,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const draining = new AbortController();
   const hub = createHub(config);
   const stopControl = followControl(log, hub, onFault);
-  const { app, server, finish } = createHttpApp(logger);
+  const { app, server, finish } = createHttpApp(logger, config.requestTimeoutMs);
   const guards = createGuards({ authenticator, origins: config.origins });
   const isDraining = (): boolean => draining.signal.aborted;
   const sockets = createSockets({

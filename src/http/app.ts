@@ -13,11 +13,11 @@ export interface HttpApp {
   finish(): void;
 }
 
-/** Time to send the headers, and the whole request. */
+/** Time to send the headers at most; a shorter time for the whole request holds for them too. */
 const HEADERS_TIMEOUT_MS = 15_000;
-const REQUEST_TIMEOUT_MS = 60_000;
 
-export function createHttpApp(logger: Logger): HttpApp {
+/** `requestTimeoutMs`: what has not come whole by then is answered 408 and closed. */
+export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -27,9 +27,9 @@ export function createHttpApp(logger: Logger): HttpApp {
       // prototype from the start, they stay fast: three times the requests a second.
       IncomingMessage: withPrototype(IncomingMessage, app.request),
       ServerResponse: withPrototype(ServerResponse, app.response) as unknown as typeof ServerResponse,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      connectionsCheckingInterval: 5_000,
+      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, requestTimeoutMs),
+      requestTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: Math.min(5_000, requestTimeoutMs),
       keepAliveTimeout: 65_000,
     },
     app,

@@ -15,6 +15,7 @@ import { LastseenError } from '../log/errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Guards } from './guards.ts';
 import { CLOSE_CODES, problemOf, userError } from './problem.ts';
+import { ignoreOtherUpgrades } from './upgrade.ts';
 
 /** Bytes of a message from a client. */
 export const MAX_MESSAGE_BYTES = 64 * 1024;
@@ -87,9 +88,24 @@ export function createSockets(options: SocketOptions): Sockets {
     },
   });
   const wss = getWss();
-  wss.on('wsClientError', (_error, socket) => {
-    socket.destroy();
+  wss.on('wsClientError', (error, socket) => {
+    const { status, headers, body } = problemOf(
+      new LastseenError('ERR_REQUEST_INVALID', `this is no WebSocket handshake (RFC 6455): ${error.message}`),
+    );
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+    socket.once('finish', () => socket.destroy());
+    socket.end(
+      [
+        `HTTP/1.1 ${String(status)} Bad Request`,
+        'Connection: close',
+        `Content-Length: ${String(Buffer.byteLength(body))}`,
+        ...lines,
+        '',
+        body,
+      ].join('\r\n'),
+    );
   });
+  ignoreOtherUpgrades(options.server);
 
   return {
     closeAll(reason) {

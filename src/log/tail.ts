@@ -33,10 +33,14 @@ export interface Tail {
   close(): void;
 }
 
-/** The ring's events of one access_id: a queue in an array, `start` being its first live index. */
-interface FeedRing {
-  events: Event[];
+/** A queue in an array: what lies before `start` is gone, and emptied so that it holds no memory. */
+interface Queue {
+  events: (Event | undefined)[];
   start: number;
+}
+
+/** The ring's events of one access_id, and the page of them that was last given out. */
+interface FeedRing extends Queue {
   shared: readonly Event[] | undefined;
 }
 
@@ -51,8 +55,7 @@ export function createTail(
 ): Tail {
   let floor = head;
   let bytes = 0;
-  let ring: Event[] = [];
-  let ringStart = 0;
+  const ring: Queue = { events: [], start: 0 };
   const feeds = new Map<string, FeedRing>();
   const listeners = new Map<string, Set<() => void>>();
   let isReading = false;
@@ -65,7 +68,7 @@ export function createTail(
     for (const event of events) {
       if (event.position !== head + 1) continue;
       head = event.position;
-      ring.push(event);
+      ring.events.push(event);
       bytes += eventBytes(event);
       const feed = feeds.get(event.accessId);
       if (feed === undefined) feeds.set(event.accessId, { events: [event], start: 0, shared: undefined });
@@ -81,23 +84,15 @@ export function createTail(
 
   function evict(): void {
     while (bytes > limits.maxBytes) {
-      const event = ring[ringStart];
+      const event = shift(ring);
       if (event === undefined) break;
-      ringStart += 1;
       bytes -= eventBytes(event);
       floor = event.position;
       const feed = feeds.get(event.accessId);
       if (feed === undefined) continue;
-      feed.start += 1;
+      shift(feed);
+      if (feed.shared?.[0] === event) feed.shared = undefined;
       if (feed.start === feed.events.length) feeds.delete(event.accessId);
-      else if (feed.start > 64 && feed.start * 2 > feed.events.length) {
-        feed.events = feed.events.slice(feed.start);
-        feed.start = 0;
-      }
-    }
-    if (ringStart > 1024 && ringStart * 2 > ring.length) {
-      ring = ring.slice(ringStart);
-      ringStart = 0;
     }
   }
 
@@ -157,7 +152,7 @@ export function createTail(
       const to = endOfPage(feed.events, from, limit);
       const shared = feed.shared;
       if (shared?.[0] === first && shared.at(-1) === feed.events[to - 1]) return shared;
-      feed.shared = feed.events.slice(from, to);
+      feed.shared = feed.events.slice(from, to) as Event[];
       return feed.shared;
     },
     close() {
@@ -165,6 +160,18 @@ export function createTail(
       listeners.clear();
     },
   };
+}
+
+function shift(queue: Queue): Event | undefined {
+  const event = queue.events[queue.start];
+  if (event === undefined) return undefined;
+  queue.events[queue.start] = undefined;
+  queue.start += 1;
+  if (queue.start > 64 && queue.start * 2 > queue.events.length) {
+    queue.events = queue.events.slice(queue.start);
+    queue.start = 0;
+  }
+  return event;
 }
 
 function firstAfter(feed: FeedRing, position: number): number {
@@ -179,7 +186,7 @@ function firstAfter(feed: FeedRing, position: number): number {
   return low;
 }
 
-function endOfPage(events: readonly Event[], from: number, limit: PageLimit): number {
+function endOfPage(events: readonly (Event | undefined)[], from: number, limit: PageLimit): number {
   let bytes = 0;
   let to = from;
   while (to < events.length && to - from < limit.maxEvents) {

@@ -23,24 +23,39 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-function start(args: readonly string[], environment: Record<string, string>): ChildProcess {
-  return spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], {
+function start(
+  args: readonly string[],
+  environment: Record<string, string>,
+  wrapper: readonly string[] = [],
+): ChildProcess {
+  const [program = process.execPath, ...rest] = [
+    ...wrapper,
+    process.execPath,
+    '--import',
+    'tsx',
+    MAIN,
+    ...args,
+  ];
+  return spawn(program, rest, {
     env: { PATH: process.env['PATH'], LASTSEEN_TOKEN: TOKEN, ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
 }
 
+/** `wrapper` is a command that runs the server, such as one that gives it a disk of its own. */
 export async function startProcess(
   databasePath: string,
   settings: Record<string, string> = {},
+  wrapper: readonly string[] = [],
 ): Promise<ServerProcess> {
-  const child = start(['serve'], {
+  const environment = {
     PORT: '0',
     DATABASE_URL: `sqlite:${databasePath}`,
     LASTSEEN_ADMIN_TOKEN: TOKEN,
     LASTSEEN_LOG: 'warn',
     ...settings,
-  });
+  };
+  const child = start(['serve'], environment, wrapper);
   let output = '';
   child.stderr?.on('data', (data: Buffer) => (output += data.toString()));
   const kill = (): boolean => child.kill('SIGKILL');

@@ -27,7 +27,7 @@ export type ClientMessage =
  * A message that names `after` is of the exact form: what is wrong with it is said.
  * @throws ERR_REQUEST_INVALID
  */
-export function decodeFirst(text: string): ClientMessage | undefined {
+export function decodeFirst(text: string | undefined): ClientMessage | undefined {
   const message = parseObject(text);
   if (message === undefined) return undefined;
   const token = typeof message['token'] === 'string' ? message['token'] : undefined;
@@ -40,7 +40,7 @@ export function decodeFirst(text: string): ClientMessage | undefined {
 }
 
 /** A later message of the exact form. @throws ERR_REQUEST_INVALID */
-export function decodeNext(text: string): ClientMessage {
+export function decodeNext(text: string | undefined): ClientMessage {
   const message = parseObject(text);
   if (message === undefined) throw invalid('', 'must be a JSON object');
   switch (message['type']) {
@@ -84,7 +84,8 @@ function accessIdOf(message: Record<string, unknown>): string {
   return message['access_id'] as string;
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
+function parseObject(text: string | undefined): Record<string, unknown> | undefined {
+  if (text === undefined) return undefined;
   try {
     const value = JSON.parse(text) as unknown;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;

@@ -2,6 +2,7 @@
  * WebSocket /subscribe_to_events: the original notifier's wire, and the exact one beside it (G3, G6, G7). The first
  * message decides which; it has a deadline, so that a silent socket costs nothing for long.
  */
+import { isUtf8 } from 'node:buffer';
 import { createSession, type FeedEncoder, type Session } from '../../delivery/session.ts';
 import { textFrame } from '../../http/frame.ts';
 import { closeReasonOf, userError } from '../../http/problem.ts';
@@ -65,7 +66,7 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
   });
 
   /** The first message. */
-  async function open(text: string): Promise<void> {
+  async function open(text: string | undefined): Promise<void> {
     clearTimeout(deadline);
     let message: ClientMessage | undefined;
     try {
@@ -91,7 +92,7 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
   }
 
   /** A later message of the exact form. Only what the table calls fatal ends the socket. */
-  async function next(text: string): Promise<void> {
+  async function next(text: string | undefined): Promise<void> {
     let message: ClientMessage | undefined;
     try {
       message = decodeNext(text);
@@ -194,7 +195,8 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
   }
 }
 
-function textOf(data: Buffer | ArrayBuffer | Buffer[]): string {
-  if (Array.isArray(data)) return Buffer.concat(data).toString('utf8');
-  return Buffer.from(data as Buffer).toString('utf8');
+/** A message as text; `undefined` when a binary one is not UTF-8 (`ws` refuses such text by itself). */
+function textOf(data: Buffer | ArrayBuffer | Buffer[]): string | undefined {
+  const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
+  return isUtf8(bytes) ? bytes.toString('utf8') : undefined;
 }

@@ -1,0 +1,34 @@
+/**
+ * Requests that carry `Upgrade`. Node gives all of them to whoever listens for upgrades, also those that only offer
+ * another protocol beside an ordinary request, as the HTTP client of Java does (`Upgrade: h2c`). A server may ignore
+ * an offer (RFC 9110 §7.8), so such a request is read again without it.
+ */
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+const OFFER_HEADERS = new Set(['upgrade', 'connection', 'http2-settings']);
+
+/** Lets the listeners that `server` has now see WebSocket upgrades only. */
+export function ignoreOtherUpgrades(server: Server): void {
+  const listeners = server.listeners('upgrade') as UpgradeListener[];
+  server.removeAllListeners('upgrade');
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (request.headers.upgrade?.trim().toLowerCase() === 'websocket') {
+      for (const listener of listeners) listener.call(server, request, socket, head);
+      return;
+    }
+    socket.unshift(Buffer.concat([headWithoutOffer(request), head]));
+    server.emit('connection', socket);
+  });
+}
+
+function headWithoutOffer(request: IncomingMessage): Buffer {
+  const lines = [`${request.method ?? 'GET'} ${request.url ?? '/'} HTTP/${request.httpVersion}`];
+  for (let at = 0; at + 1 < request.rawHeaders.length; at += 2) {
+    const name = request.rawHeaders[at] ?? '';
+    if (!OFFER_HEADERS.has(name.toLowerCase())) lines.push(`${name}: ${request.rawHeaders[at + 1] ?? ''}`);
+  }
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+}

@@ -1,0 +1,129 @@
+/** Sessions by the clock: the hub's beat, held by the test, over a wire that does as it is told. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import type { CloseReason, Connection } from '../../src/delivery/connection.ts';
+import { createHub, type Hub } from '../../src/delivery/hub.ts';
+import { createSession, type FeedEncoder, type Session } from '../../src/delivery/session.ts';
+import type { Log } from '../../src/log/log.ts';
+
+const STALL_MS = 300_000;
+
+interface TestWire extends Connection {
+  readonly written: string[];
+  readonly closed: CloseReason[];
+  pings: number;
+  buffered: number;
+  flushed: number;
+}
+
+function testWire(): TestWire {
+  const wire: TestWire = {
+    gateway: 'test',
+    canPong: true,
+    written: [],
+    closed: [],
+    pings: 0,
+    buffered: 0,
+    flushed: 0,
+    write: (frame) => wire.written.push(Buffer.from(frame).toString()),
+    get bufferedBytes() {
+      return wire.buffered;
+    },
+    get flushedBytes() {
+      return wire.flushed;
+    },
+    onDrain: () => undefined,
+    ping: () => (wire.pings += 1),
+    close: (reason) => wire.closed.push(reason),
+  };
+  return wire;
+}
+
+/** A log in which nothing happens. */
+const silentLog = {
+  head: 7,
+  subscribe: (accessId: string, position: number) => ({
+    accessId,
+    position,
+    isLive: true,
+    next: () => undefined,
+    close: () => undefined,
+  }),
+} as unknown as Log;
+
+const silent: FeedEncoder = { events: () => undefined, live: () => undefined };
+
+describe('a session at the beat of the hub', () => {
+  let hub: Hub;
+  let wire: TestWire;
+  let session: Session;
+
+  beforeEach(() => {
+    mock.timers.enable({ apis: ['setInterval', 'Date'] });
+    hub = createHub({ maxConnections: 10, maxConnectionsPerAccessId: 10 });
+    wire = testWire();
+    session = createSession({
+      log: silentLog,
+      connection: wire,
+      heartbeat: (positions) => Buffer.from(JSON.stringify([...positions])),
+      stallTimeoutMs: STALL_MS,
+      onFault: (error) => {
+        throw error;
+      },
+    });
+    hub.add(session);
+    session.subscribe('a', 5, silent);
+  });
+  afterEach(() => {
+    hub.stop();
+    mock.timers.reset();
+  });
+
+  /** Second by second, so that timers see the clock as it goes. */
+  function pass(seconds: number): void {
+    for (let second = 0; second < seconds; second += 1) mock.timers.tick(1_000);
+  }
+
+  it('is sent a heartbeat with its cursors and a ping at least every 25 s', () => {
+    for (let round = 1; round <= 10; round += 1) {
+      pass(25);
+      session.alive();
+      assert.ok(wire.written.length >= round, `round ${String(round)}`);
+      assert.ok(wire.pings >= round);
+    }
+    assert.equal(wire.written[0], '[["a",5]]');
+    assert.deepEqual(wire.closed, []);
+  });
+
+  it('is closed with no-pong when two pings have gone unanswered, and not before', () => {
+    pass(48);
+    assert.equal(wire.pings, 2);
+    assert.deepEqual(wire.closed, []);
+    pass(24);
+    assert.deepEqual(wire.closed, ['no-pong']);
+  });
+
+  it('G7: is closed with stalled when the wire has taken nothing for the whole time, and not before', () => {
+    wire.buffered = 1_000;
+    pass(STALL_MS / 1_000 - 24);
+    assert.deepEqual(wire.closed, []);
+    assert.equal(wire.written.length, 0, 'nothing is piled on a wire that takes nothing');
+    pass(72);
+    assert.equal(wire.closed[0], 'stalled');
+  });
+
+  it('G7: goes on as long as the wire takes anything at all, however slowly', () => {
+    wire.buffered = 1_000;
+    for (let round = 0; round < 40; round += 1) {
+      wire.flushed += 1;
+      pass(24);
+    }
+    assert.deepEqual(wire.closed, []);
+  });
+
+  it('a session that was removed is not looked at again', () => {
+    hub.remove(session);
+    pass(200);
+    assert.deepEqual([wire.written, wire.pings, wire.closed], [[], 0, []]);
+  });
+});
