@@ -56,7 +56,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const draining = new AbortController();
   const hub = createHub(config);
   const stopControl = followControl(log, hub, onFault);
-  const { app, server, finish } = createHttpApp(logger, config.requestTimeoutMs);
+  const { app, server, hot, finish } = createHttpApp(logger, config.requestTimeoutMs);
   const guards = createGuards({ authenticator, origins: config.origins });
   const isDraining = (): boolean => draining.signal.aborted;
   const sockets = createSockets({
@@ -69,7 +69,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     logger,
   });
 
-  const room = { ...config, app, sockets, log, hub, guards, logger, draining: draining.signal };
+  const room = { ...config, app, hot, sockets, log, hub, guards, logger, draining: draining.signal };
   mountNotifier(room);
   mountEvents(room);
   mountHealth(app, log, isDraining);

@@ -16,7 +16,13 @@ import { sqliteKnexConfig } from './sqlite-knex.ts';
 import { lockFile } from './sqlite-lock.ts';
 import { openReader } from './sqlite-reader.ts';
 import { createRecentPositions } from './sqlite-recent.ts';
-import type { WriterMessage, WriterOutcome, WriterReply } from './sqlite-wire.ts';
+import {
+  columnsOf,
+  type ReceiptColumns,
+  type Refusal,
+  type WriterMessage,
+  type WriterReply,
+} from './sqlite-wire.ts';
 
 export interface SqliteOptions {
   /** File of the database; its directory is made if it is missing. */
@@ -127,13 +133,17 @@ async function openStore(
     const { requests, resolve } = waiting;
     waiting = undefined;
     head = reply.head;
-    const outcomes = reply.outcomes.map((outcome, at) => outcomeOf(requests[at], outcome));
-    outcomes.forEach((outcome, at) => {
-      if (!('receipts' in outcome)) return;
-      outcome.receipts.forEach((receipt, index) => {
-        const event = requests[at]?.events[index];
-        if (event !== undefined && !receipt.duplicate) recent.add(receipt.position, event.accessId);
-      });
+    const { positions, isDuplicate } = reply.receipts;
+    let from = 0;
+    const outcomes = requests.map((request, at) => {
+      const outcome = outcomeOf(request, reply.receipts.refusals.get(at), reply.receipts, from);
+      if ('receipts' in outcome) {
+        request.events.forEach((event, index) => {
+          if (isDuplicate[from + index] === 0) recent.add(positions[from + index] ?? 0, event.accessId);
+        });
+      }
+      from += request.events.length;
+      return outcome;
     });
     resolve({ recordedAt: reply.recordedAt, outcomes });
   }
@@ -146,7 +156,7 @@ async function openStore(
     if (dead !== undefined) return Promise.reject(unavailable(dead.message));
     return new Promise((resolve, reject) => {
       waiting = { requests, resolve, reject };
-      post({ type: 'append', requests });
+      post({ type: 'append', columns: columnsOf(requests) });
     });
   }
 
@@ -229,24 +239,32 @@ function readStart(path: string): { epoch: string; indexed: number; unindexed: [
   }
 }
 
-function outcomeOf(request: AppendRequest | undefined, outcome: WriterOutcome): AppendOutcome {
-  if ('failed' in outcome) return { refused: unavailable(outcome.failed) };
-  if ('conflict' in outcome) return { refused: conflict(request, outcome.conflict.index) };
+function outcomeOf(
+  request: AppendRequest,
+  refusal: Refusal | undefined,
+  { positions, versions, isDuplicate }: ReceiptColumns,
+  from: number,
+): AppendOutcome {
+  if (refusal !== undefined) {
+    return {
+      refused: 'failed' in refusal ? unavailable(refusal.failed) : conflict(request, refusal.conflict.index),
+    };
+  }
   return {
-    receipts: outcome.positions.map((position, at) => ({
-      position,
-      version: outcome.versions[at] ?? 0,
-      duplicate: outcome.isDuplicate[at] ?? false,
+    receipts: request.events.map((_, index) => ({
+      position: positions[from + index] ?? 0,
+      version: versions[from + index] ?? 0,
+      duplicate: isDuplicate[from + index] === 1,
     })),
   };
 }
 
-function conflict(request: AppendRequest | undefined, index: number): LastseenError {
+function conflict(request: AppendRequest, index: number): LastseenError {
   if (index < 0) {
     const message = 'the Idempotency-Key was used before with another batch: nothing was appended';
     return new LastseenError('ERR_ID_CONFLICT', message);
   }
-  const detail = `the id ${shown(request?.events[index]?.id)} is taken in this access_id by an event with other content`;
+  const detail = `the id ${shown(request.events[index]?.id)} is taken in this access_id by an event with other content`;
   const faults = [{ pointer: `/${String(index)}/id`, detail }];
   return new LastseenError('ERR_ID_CONFLICT', `nothing was appended: /${String(index)}/id: ${detail}`, {
     faults,

@@ -1,14 +1,19 @@
 /** The HTTP server and its express application. Gateways mount on it; nobody else runs express. */
-import express, { type Express } from 'express';
+import express, { type Express, type Request, type Response } from 'express';
 import helmet from 'helmet';
 import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http';
 import { LastseenError, shown } from '../log/errors.ts';
 import type { Logger } from '../logger.ts';
-import { problemHandler } from './problem.ts';
+import { answerError, problemHandler } from './problem.ts';
 
 export interface HttpApp {
   readonly app: Express;
   readonly server: Server;
+  /**
+   * Serves `method` at exactly `url` before express looks at the request: for the one route that carries the load.
+   * Mount it in express too, for the same path in another spelling.
+   */
+  hot(method: string, url: string, handle: (request: Request, response: Response) => Promise<void>): void;
   /** Call when all rooms are mounted: what is left is not found, and errors become problems. */
   finish(): void;
 }
@@ -21,6 +26,7 @@ export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
+  const hotRoutes = new Map<string, (request: Request, response: Response) => Promise<void>>();
   const server = createServer(
     {
       // Express gives every request and response its own prototype, which makes them slow objects. Made with that
@@ -32,13 +38,26 @@ export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp
       connectionsCheckingInterval: Math.min(5_000, requestTimeoutMs),
       keepAliveTimeout: 65_000,
     },
-    app,
+    (request, response) => {
+      const handle = hotRoutes.get(`${request.method ?? ''} ${request.url ?? ''}`);
+      if (handle === undefined) {
+        app(request, response);
+        return;
+      }
+      // Made by the constructors above, they are what express would have made of them.
+      handle(request as Request, response as Response).catch((error: unknown) => {
+        answerError(error, request, response, logger);
+      });
+    },
   );
   const securityHeaders = helmet();
 
   return {
     app,
     server,
+    hot(method, url, handle) {
+      hotRoutes.set(`${method} ${url}`, handle);
+    },
     finish() {
       app.use(securityHeaders, (request) => {
         throw new LastseenError('ERR_NOT_FOUND', `nothing is served at ${shown(request.path)}`);

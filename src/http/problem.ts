@@ -1,6 +1,7 @@
 /** The edge's one table: what each error code becomes as an HTTP status and as a WebSocket close code. */
-import type { ErrorRequestHandler, Response } from 'express';
+import type { ErrorRequestHandler } from 'express';
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CloseReason } from '../delivery/connection.ts';
 import { LastseenError, type ErrorCode } from '../log/errors.ts';
 import type { Logger } from '../logger.ts';
@@ -117,25 +118,30 @@ export function userError(error: unknown, logger: Logger): LastseenError {
   );
 }
 
-export function sendProblem(response: Response, error: LastseenError): void {
-  const problem = problemOf(error);
-  response.status(problem.status).set(problem.headers).end(problem.body);
+/** Answers with the error. A response that has begun is cut, so that nobody takes it for whole. */
+export function answerError(
+  error: unknown,
+  request: IncomingMessage,
+  response: ServerResponse,
+  logger: Logger,
+): void {
+  const known = userError(error, logger);
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const { status, headers, body } = problemOf(known);
+  // The rest of a refused body is not read: the connection cannot be used again.
+  if (!request.complete) response.setHeader('Connection', 'close');
+  response.writeHead(status, headers).end(body);
 }
 
-/** Express's last handler. A response that has begun is cut, so that nobody takes it for whole. */
+/** Express's last handler. */
 export function problemHandler(logger: Logger): ErrorRequestHandler {
   // Express tells an error handler by its four parameters.
   // eslint-disable-next-line @typescript-eslint/no-unused-vars
   return (error: unknown, request, response, _next) => {
-    if (response.headersSent) {
-      userError(error, logger);
-      response.destroy();
-      return;
-    }
-    const problem = userError(fromExpress(error), logger);
-    // The rest of a refused body is not read: the connection cannot be used again.
-    if (!request.complete) response.set('Connection', 'close');
-    sendProblem(response, problem);
+    answerError(fromExpress(error), request, response, logger);
   };
 }
 

@@ -1,5 +1,5 @@
 /** From a token to a principal. Knows tokens only as hashes and compares in constant time (G12). */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { LastseenError } from '../log/errors.ts';
 import { ADMIN, ANYONE, type Principal } from './principal.ts';
 import type { IdentityStore } from './store.ts';
@@ -49,12 +49,12 @@ async function adminHash(
   const stored = await identity.adminTokenHash();
   if (stored !== undefined) return Buffer.from(stored, 'hex');
   const token = randomBytes(32).toString('base64url');
-  const hash = sha256(token);
-  await identity.saveAdminTokenHash(hash.toString('hex'));
+  const hashed = sha256(token);
+  await identity.saveAdminTokenHash(hashed.toString('hex'));
   onAdminToken(token);
-  return hash;
+  return hashed;
 }
 
 function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
+  return hash('sha256', text, 'buffer');
 }

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { dropUser } from '../../delivery/control.ts';
 import type { Hub } from '../../delivery/hub.ts';
 import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
+import type { HttpApp } from '../../http/app.ts';
 import type { Guards } from '../../http/guards.ts';
 import type { Sockets } from '../../http/sockets.ts';
 import { requireAccess, type Principal } from '../../identity/principal.ts';
@@ -17,6 +18,7 @@ import { createSocketHandler } from './socket.ts';
 
 export interface NotifierOptions extends PushLimits {
   readonly app: Express;
+  readonly hot: HttpApp['hot'];
   readonly sockets: Sockets;
   readonly log: Log;
   readonly hub: Hub;
@@ -31,7 +33,9 @@ const MAX_REQUEST_BYTES = 16 * 1024;
 
 export function mountNotifier(options: NotifierOptions): void {
   const { app, sockets } = options;
-  only(app, 'post', '/push_events', (request, response) => push(options, request, response));
+  const onPush = (request: Request, response: Response): Promise<void> => push(options, request, response);
+  options.hot('POST', '/push_events', onPush);
+  only(app, 'post', '/push_events', onPush);
   only(app, 'post', '/drop_user', (request, response) => drop(options, request, response));
   only(app, 'get', '/clients', (request, response) => {
     clients(options, request, response);
@@ -46,7 +50,7 @@ async function push(options: NotifierOptions, request: Request, response: Respon
   const events = decodePush(type, await readText(request, options.maxBatchBytes), options);
   for (const event of events) requireAccess(principal, event.accessId);
   const receipts = await log.append({ events, key: batchKey(request, principal, events) });
-  const wantsReceipts = /(^|[\s,;])return=representation\b/i.test(request.get('Prefer') ?? '');
+  const wantsReceipts = /(^|[\s,;])return=representation\b/i.test(String(request.headers['prefer'] ?? ''));
   if (wantsReceipts) response.setHeader('Preference-Applied', 'return=representation');
   response.setHeader('Content-Type', 'application/json; charset=utf-8');
   response.end(wantsReceipts ? encodeReceipts(events, receipts, log.cursor) : 'true');
