@@ -14,6 +14,7 @@ import {
 } from './server.ts';
 import type { SocketsJob, SocketsResult } from './sockets.ts';
 import { ratios } from './stats.ts';
+import type { Structure, StructureJob, StructureResult } from './structures.ts';
 
 export interface Plan {
   readonly runs: number;
@@ -396,6 +397,41 @@ export async function memory(plan: Plan): Promise<Figure> {
     claims: [
       { what: 'idle connection', values: board.of('idle subscribed connection'), ...atMost(10, 'KB') },
     ],
+  };
+}
+
+const STRUCTURES: readonly Structure[] = [
+  'inline (access_id, position)',
+  'inline (access_id, position) and (access_id, created_at)',
+  'inline (integer access_id, position)',
+  'as built: deferred',
+];
+
+export async function structures(plan: Plan): Promise<Figure> {
+  const board = new Board();
+  const events = plan.fileEvents;
+  for (const structure of STRUCTURES) {
+    let found: StructureResult | undefined;
+    await board.interleave(plan.runs, [
+      [
+        `${structure}: append, 100 a transaction`,
+        'events/s',
+        async () => {
+          const job: StructureJob = { structure, events, accessIds: MANY_ACCESS_IDS, seconds: 4 };
+          found = await ask<StructureResult>('structures', job);
+          return found.appendPerSecond;
+        },
+      ],
+      [`${structure}: first page after a position, p50`, 'ms', () => Promise.resolve(found?.firstPage ?? 0)],
+      [`${structure}: place by created_at, p50`, 'ms', () => Promise.resolve(found?.byTime ?? 0)],
+      [`${structure}: event by id, p50`, 'ms', () => Promise.resolve(found?.byId ?? 0)],
+    ]);
+  }
+  return {
+    title: `Structures of the table at ${events.toLocaleString('en')} events`,
+    note: `${MANY_ACCESS_IDS.toLocaleString('en')} access_ids, each tenth event with an id. What is built writes its index in the time measured, and crosses a thread; the others are bare better-sqlite3, durable too.`,
+    series: board.series,
+    claims: [],
   };
 }
 

@@ -3,13 +3,23 @@
  *
  *   --runs N          runs of each figure (default 5)
  *   --quick           small sizes; the document is not written
- *   --only a,b        of ingest, latency, fan-out, catch-up, memory, large-file
- *   --file-events N   also on a file of N events
+ *   --only a,b        of ingest, latency, fan-out, catch-up, memory, large-file, structures
+ *   --file-events N   also the last two, on a file of N events
  *   --no-build        measures what is in dist
  */
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
-import { catchUp, fanOut, ingest, largeFile, latency, memory, type Figure, type Plan } from './figures.ts';
+import {
+  catchUp,
+  fanOut,
+  ingest,
+  largeFile,
+  latency,
+  memory,
+  structures,
+  type Figure,
+  type Plan,
+} from './figures.ts';
 import { figureText, writeSection } from './report.ts';
 import { removeTemporary } from './server.ts';
 
@@ -20,6 +30,7 @@ const FIGURES: Readonly<Record<string, (plan: Plan) => Promise<Figure>>> = {
   'catch-up': catchUp,
   memory,
   'large-file': largeFile,
+  structures,
 };
 
 const { values: options } = parseArgs({
@@ -51,7 +62,7 @@ process.on('exit', () => {
 });
 const command = ['npm run bench --', ...process.argv.slice(2)].join(' ').replace(/ --$/, '');
 for (const name of names) {
-  if (name === 'large-file' && plan.fileEvents === 0) continue;
+  if ((name === 'large-file' || name === 'structures') && plan.fileEvents === 0) continue;
   const figure = await FIGURES[name]?.(plan);
   if (figure === undefined) continue;
   process.stdout.write(`${figureText(figure)}\n`);
