@@ -4,8 +4,12 @@ import { readConfig } from './src/config.ts';
 import { migrationSource } from './src/engines/migrate.ts';
 import { sqliteKnexConfig } from './src/engines/sqlite-knex.ts';
 
+const { database } = readConfig(process.env);
+
 const config: Knex.Config = {
-  ...sqliteKnexConfig(readConfig(process.env).databasePath),
+  ...(database.kind === 'sqlite'
+    ? sqliteKnexConfig(database.path)
+    : { client: 'pg', connection: database.url }),
   migrations: { migrationSource },
   seeds: { directory: './seeds', extension: 'ts', loadExtensions: ['.ts'] },
 };

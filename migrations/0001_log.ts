@@ -1,4 +1,4 @@
-/** The log: events, their index, the heads of the feeds, the keys of repeatable batches; and the admin's token. */
+/** The log: events, what finds them, the heads of the feeds, the keys of repeatable batches; and the admin's token. */
 import type { Knex } from 'knex';
 import { randomBytes } from 'node:crypto';
 
@@ -33,7 +33,9 @@ const SQLITE = [
   `create table feeds (
     access_id text primary key,
     version integer not null,
-    position integer not null
+    position integer not null,
+    pruned_version integer not null default 0,
+    pruned_position integer not null default 0
   ) without rowid`,
   `create table batches (
     key text primary key,
@@ -51,7 +53,7 @@ const SQLITE = [
   `create trigger events_no_update before update on events
     begin select raise(abort, 'events is append-only'); end`,
   `create trigger events_no_delete before delete on events
-    when old.position >= (select floor from log)
+    when old.position > coalesce((select pruned_position from feeds where access_id = old.access_id), 0)
     begin select raise(abort, 'events is append-only: only what retention has given up may go'); end`,
   `create trigger events_in_order before insert on events
     when new.position <= (select max(position) from events)
@@ -68,10 +70,91 @@ const SQLITE = [
     from events group by access_id, day`,
 ];
 
+/** Milliseconds outside the years 1 to 9999 have no timestamp. */
+const timestampOf = (column: string): string =>
+  `case when ${column} between -62135596800000 and 253402300799999
+        then to_char(to_timestamp(${column} / 1000.0) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') end`;
+
+const POSTGRES = [
+  `create table log (
+    id smallint primary key check (id = 1),
+    epoch text not null,
+    floor bigint not null,
+    head bigint not null
+  )`,
+  // Names are compared by their bytes, as SQLite does.
+  `create table events (
+    position bigint primary key,
+    access_id text collate "C" not null,
+    version bigint not null,
+    created_at bigint not null,
+    recorded_at bigint not null,
+    event_id text collate "C",
+    payload json not null
+  )`,
+  // Large payloads are kept apart, uncompressed: their size is then known without reading them (D12).
+  `alter table events alter column payload set storage external`,
+  `create unique index events_event_id on events (access_id, event_id) where event_id is not null`,
+  `create index events_access_id on events (access_id, position) include (created_at)`,
+  // Only what retention has taken something from: the rest is in events.
+  `create table feeds (
+    access_id text collate "C" primary key,
+    version bigint not null,
+    position bigint not null,
+    pruned_version bigint not null default 0,
+    pruned_position bigint not null default 0
+  )`,
+  `create table batches (
+    key text collate "C" primary key,
+    fingerprint text not null,
+    first_position bigint not null,
+    last_position bigint not null
+  )`,
+  `create index batches_last_position on batches (last_position)`,
+  `create table nodes (
+    node_id text primary key,
+    seen_at timestamptz not null,
+    asked bigint not null default 0,
+    answered bigint not null default 0,
+    answer text
+  )`,
+  `create table tokens (
+    jti text primary key,
+    token_hash text not null,
+    scope text not null,
+    created_at bigint not null
+  )`,
+  `create function events_append_only() returns trigger language plpgsql as $$
+    begin
+      if tg_op = 'DELETE' then
+        if old.position <= coalesce((select pruned_position from feeds where access_id = old.access_id), 0) then
+          return old;
+        end if;
+        raise exception 'events is append-only: only what retention has given up may go';
+      end if;
+      raise exception 'events is append-only';
+    end $$`,
+  `create trigger events_no_update before update on events
+    for each row execute function events_append_only()`,
+  `create trigger events_no_delete before delete on events
+    for each row execute function events_append_only()`,
+  `create trigger events_no_truncate before truncate on events
+    for each statement execute function events_append_only()`,
+  `create view event_history as
+    select position, access_id, version, ${timestampOf('created_at')} as created_at,
+           ${timestampOf('recorded_at')} as recorded_at, event_id, payload
+    from events`,
+  `create view event_counts as
+    select access_id, to_char(to_timestamp(recorded_at / 1000.0) at time zone 'UTC', 'YYYY-MM-DD') as day,
+           count(*) as events, min(version) as first_version, max(version) as last_version
+    from events group by 1, 2`,
+];
+
 /** Makes the log empty, with a new epoch. */
 export async function up(knex: Knex): Promise<void> {
-  for (const statement of SQLITE) await knex.raw(statement);
-  await knex('log').insert({ id: 1, epoch: newEpoch(), floor: 1, indexed: 0 });
+  const isPostgres = (knex.client as { driverName: string }).driverName === 'pg';
+  for (const statement of isPostgres ? POSTGRES : SQLITE) await knex.raw(statement);
+  await knex('log').insert({ id: 1, epoch: newEpoch(), floor: 1, [isPostgres ? 'head' : 'indexed']: 0 });
 }
 
 /** Undoing the first migration would be losing the log. */
@@ -80,6 +163,6 @@ export function down(): Promise<void> {
 }
 
 /** Eight characters of base 36, about 41 bits. */
-function newEpoch(): string {
+export function newEpoch(): string {
   return Array.from(randomBytes(8), (byte) => (byte % 36).toString(36)).join('');
 }

@@ -1,6 +1,6 @@
 /** A day at a small shop: two customers, a courier, one event that arrives late. `knex seed:run` and `lastseen seed` load it. */
-import type { Knex } from 'knex';
-import { openSqlite } from '../src/engines/sqlite.ts';
+import { readConfig } from '../src/config.ts';
+import { openEngine, type Database } from '../src/engines/engine.ts';
 import type { NewEvent } from '../src/log/event.ts';
 import { createLog } from '../src/log/log.ts';
 
@@ -24,9 +24,9 @@ export const story: readonly NewEvent[] = [
   line('route-1-end', 'courier/7', '18:00:00', { type: 'route.ended', delivered: 2 }),
 ];
 
-/** Appends the story to the database at `path`; returns how many of its events were new. @throws ERR_STORE_LOCKED */
-export async function tell(path: string): Promise<number> {
-  const { store } = await openSqlite({ path });
+/** Appends the story to the database; returns how many of its events were new. @throws ERR_STORE_LOCKED */
+export async function tell(database: Database): Promise<number> {
+  const { store } = await openEngine(database);
   const log = await createLog({ store });
   try {
     const receipts = await log.append({ events: story, key: null });
@@ -37,7 +37,6 @@ export async function tell(path: string): Promise<number> {
 }
 
 /** For `knex seed:run`. */
-export async function seed(knex: Knex): Promise<void> {
-  const { config } = knex.client as { config: { connection: { filename: string } } };
-  await tell(config.connection.filename);
+export async function seed(): Promise<void> {
+  await tell(readConfig(process.env).database);
 }

@@ -1,5 +1,6 @@
 /** The only reader of the environment: validated once, frozen, units in the names. */
 import { z } from 'zod';
+import type { Database } from './engines/engine.ts';
 import { LastseenError, shown } from './log/errors.ts';
 
 const Port = z.coerce.number().int().min(0).max(65_535);
@@ -11,8 +12,12 @@ export const Settings = z.object({
   PORT: Port.default(8080),
   DATABASE_URL: z
     .string()
-    .regex(/^sqlite:.+/, 'must be sqlite:PATH')
+    .regex(/^(sqlite:.|postgres(ql)?:\/\/.)/, 'must be sqlite:PATH or postgres://…')
     .default('sqlite:./data/lastseen.db'),
+  DATABASE_LISTEN_URL: z
+    .string()
+    .regex(/^(off$|postgres(ql)?:\/\/.)/, 'must be postgres://… or off')
+    .optional(),
   LASTSEEN_MIGRATE: z.enum(['on', 'off']).default('on'),
   LASTSEEN_AUTH: z.enum(['required', 'open']).default('required'),
   LASTSEEN_ADMIN_TOKEN: z
@@ -20,6 +25,7 @@ export const Settings = z.object({
     .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII without spaces')
     .optional(),
   LASTSEEN_ORIGINS: z.string().default(''),
+  LASTSEEN_RETENTION: z.string().default('').transform(retentionOf),
   LASTSEEN_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   LASTSEEN_MAX_BATCH_EVENTS: Count.default(10_000),
   LASTSEEN_MAX_BATCH_BYTES: Count.default(8 * 1024 * 1024),
@@ -33,8 +39,8 @@ export const Settings = z.object({
 export interface Config {
   readonly host: string;
   readonly port: number;
-  /** File of the SQLite database. */
-  readonly databasePath: string;
+  readonly database: Database;
+  readonly retention: Retention;
   readonly shouldMigrate: boolean;
   readonly isAuthOpen: boolean;
   readonly adminToken: string | undefined;
@@ -64,7 +70,7 @@ export function readConfig(environment: Environment): Config {
     const issue = parsed.error.issues[0];
     const name = String(issue?.path[0]);
     const got =
-      name === 'LASTSEEN_ADMIN_TOKEN' || name === 'DATABASE_URL' ? '' : `, got ${shown(given[name])}`;
+      name === 'LASTSEEN_ADMIN_TOKEN' || name.startsWith('DATABASE_') ? '' : `, got ${shown(given[name])}`;
     throw invalid(`${name}: ${issue?.message ?? 'is invalid'}${got}`);
   }
   const settings = parsed.data;
@@ -77,7 +83,8 @@ export function readConfig(environment: Environment): Config {
   return Object.freeze({
     host: settings.HOST,
     port: settings.PORT,
-    databasePath: settings.DATABASE_URL.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, ''),
+    database: databaseOf(settings.DATABASE_URL, settings.DATABASE_LISTEN_URL),
+    retention: settings.LASTSEEN_RETENTION,
     shouldMigrate: settings.LASTSEEN_MIGRATE === 'on',
     isAuthOpen,
     adminToken: settings.LASTSEEN_ADMIN_TOKEN,
@@ -94,6 +101,60 @@ export function readConfig(environment: Environment): Config {
     stallTimeoutMs: settings.LASTSEEN_STALL_SECONDS * 1000,
     requestTimeoutMs: settings.LASTSEEN_REQUEST_SECONDS * 1000,
   });
+}
+
+/** How long events are kept; nothing given keeps all. */
+export interface Retention {
+  /** Events older than this, by the time of recording, are forgotten. */
+  readonly maxAgeMs?: number;
+  /** Of each access_id so many of the latest events are kept. */
+  readonly keepPerAccessId?: number;
+}
+
+const AGE_UNITS_MS: Readonly<Record<string, number>> = {
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+/** `30d`, `1000/access_id`, or both with a comma between them. */
+function retentionOf(text: string, context: z.RefinementCtx): Retention {
+  let retention: Retention = {};
+  for (const part of text.split(',').map((one) => one.trim())) {
+    const age = /^([1-9]\d{0,8})([smhdw])$/.exec(part);
+    const count = /^([1-9]\d{0,8})\/access_id$/.exec(part);
+    if (age !== null) {
+      retention = { ...retention, maxAgeMs: Number(age[1]) * (AGE_UNITS_MS[age[2] ?? ''] ?? 0) };
+    } else if (count !== null) {
+      retention = { ...retention, keepPerAccessId: Number(count[1]) };
+    } else if (part !== '') {
+      context.addIssue({
+        code: 'custom',
+        message: 'must be an age such as 30d, or a count such as 1000/access_id',
+      });
+      return z.NEVER;
+    }
+  }
+  return retention;
+}
+
+function databaseOf(url: string, listenUrl: string | undefined): Database {
+  if (url.startsWith('sqlite:'))
+    return { kind: 'sqlite', path: url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '') };
+  return { kind: 'postgres', url, listenUrl: listenUrl === 'off' ? undefined : (listenUrl ?? url) };
+}
+
+/** A database URL as a log may show it: without user and password. */
+function databaseShown(database: Database): string {
+  if (database.kind === 'sqlite') return `sqlite:${database.path}`;
+  try {
+    const { host, pathname } = new URL(database.url);
+    return `postgres://${host}${pathname}`;
+  } catch {
+    return 'postgres://[redacted]';
+  }
 }
 
 /** True for addresses that only this machine can reach. */
@@ -117,9 +178,11 @@ function invalid(message: string, cause?: unknown): LastseenError {
 
 /** The settings as the operator may see them: no secret. */
 export function settingsShown(config: Config): Record<string, unknown> {
-  const { adminToken, origins, ...rest } = config;
+  const { adminToken, origins, database, ...rest } = config;
   return {
     ...rest,
+    database: databaseShown(database),
+    listen: database.kind === 'postgres' ? database.listenUrl !== undefined : undefined,
     origins: origins.map(String),
     adminToken: adminToken === undefined ? 'not set' : '[redacted]',
   };

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import type { Config } from './config.ts';
 import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
-import { openSqlite } from './engines/sqlite.ts';
+import { openEngine } from './engines/engine.ts';
 import { mountEvents } from './gateways/events/index.ts';
 import { mountNotifier } from './gateways/notifier/index.ts';
 import { createHttpApp } from './http/app.ts';
@@ -16,6 +16,7 @@ import { createSockets } from './http/sockets.ts';
 import { createAuthenticator } from './identity/authenticator.ts';
 import { createLog } from './log/log.ts';
 import type { Logger } from './logger.ts';
+import { startRetention } from './retention.ts';
 
 export interface ServerOptions {
   readonly config: Config;
@@ -40,10 +41,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const onFault = (error: unknown): void => {
     logger.error({ err: error }, 'background failure');
   };
-  const engine = await openSqlite({
-    path: config.databasePath,
+  const engine = await openEngine(config.database, {
     migrate: config.shouldMigrate,
     onError: onFault,
+    onNotice: (message) => {
+      logger.warn(message);
+    },
   });
   const log = await createLog({ store: engine.store, onError: onFault });
   let adminToken: string | undefined;
@@ -55,7 +58,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   const draining = new AbortController();
   const hub = createHub(config);
-  const stopControl = followControl(log, hub, onFault);
+  let stopControl = followControl(log, hub, onFault);
+  log.onReset(() => {
+    logger.warn(
+      'the log was replaced by another (restored?): every connection is closed, to resume or be refused',
+    );
+    hub.closeAll('restarting');
+    stopControl();
+    stopControl = followControl(log, hub, onFault);
+  });
+  const stopRetention = startRetention(log, config.retention, logger);
   const { app, server, hot, finish } = createHttpApp(logger, config.requestTimeoutMs);
   const guards = createGuards({ authenticator, origins: config.origins });
   const isDraining = (): boolean => draining.signal.aborted;
@@ -69,7 +81,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     logger,
   });
 
-  const room = { ...config, app, hot, sockets, log, hub, guards, logger, draining: draining.signal };
+  const room = {
+    ...config,
+    app,
+    hot,
+    sockets,
+    peers: engine.peers,
+    log,
+    hub,
+    guards,
+    logger,
+    draining: draining.signal,
+  };
   mountNotifier(room);
   mountEvents(room);
   mountHealth(app, log, isDraining);
@@ -82,6 +105,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
   } catch (error) {
     hub.stop();
+    await stopRetention();
     await log.close();
     throw error;
   }
@@ -109,6 +133,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     clearTimeout(cut);
     hub.stop();
     stopControl();
+    await stopRetention();
     await log.close();
   }
 

@@ -14,7 +14,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   engines: ['log', 'identity', '../migrations'],
   http: ['log', 'delivery', 'identity', 'logger.ts'],
   gateways: ['log', 'delivery', 'identity', 'http', 'logger.ts'],
-  'config.ts': ['log'],
+  'config.ts': ['log', 'engines'],
+  'retention.ts': ['config.ts', 'log', 'logger.ts'],
   'logger.ts': [],
   client: [],
 };

@@ -36,6 +36,8 @@ export interface Problem {
 export interface Service {
   readonly url: string;
   readonly port: number;
+  /** The admin tokens it has made and shown. */
+  readonly madeTokens: readonly string[];
   readonly databasePath: string;
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** POST of a JSON body, given as a value or as text. */
@@ -58,7 +60,12 @@ export async function startService(
     LASTSEEN_ADMIN_TOKEN: TOKEN,
     ...settings,
   });
-  const server = await startServer({ config, logger: createLogger('silent', false) });
+  const madeTokens: string[] = [];
+  const server = await startServer({
+    config,
+    logger: createLogger('silent', false),
+    onAdminToken: (token) => madeTokens.push(token),
+  });
   const port = Number(new URL(server.url).port);
   const authorization = { Authorization: `Bearer ${TOKEN}` };
 
@@ -66,6 +73,7 @@ export async function startService(
     url: server.url,
     port,
     databasePath: path,
+    madeTokens,
     fetch: (to, init = {}) =>
       fetch(server.url + to, {
         ...init,

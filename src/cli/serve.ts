@@ -7,7 +7,8 @@ import { startServer } from '../server.ts';
 const FLAGS: readonly [flag: string, setting: string, meaning: string][] = [
   ['--host <address>', 'HOST', 'address to listen on (default 127.0.0.1)'],
   ['--port <number>', 'PORT', 'port to listen on, 0 picks a free one (default 8080)'],
-  ['--database-url <url>', 'DATABASE_URL', 'sqlite:PATH (default sqlite:./data/lastseen.db)'],
+  ['--database-url <url>', 'DATABASE_URL', 'sqlite:PATH or postgres://… (default sqlite:./data/lastseen.db)'],
+  ['--retention <rule>', 'LASTSEEN_RETENTION', 'what is kept, e.g. 30d or 1000/access_id (default all)'],
   ['--migrate <on|off>', 'LASTSEEN_MIGRATE', 'run missing migrations at start (default on)'],
   [
     '--auth <required|open>',

@@ -25,6 +25,8 @@ export interface SessionOptions {
   /** A peer that takes no bytes for so long is closed. */
   readonly stallTimeoutMs: number;
   readonly onFault: (error: unknown) => void;
+  /** Retention has overtaken the reader of this feed: says so on the wire, which is closed then. */
+  readonly onOvertaken?: (error: LastseenError, accessId: string) => void;
 }
 
 /** A line of the list of who is connected. */
@@ -95,7 +97,7 @@ export function createSession(options: SessionOptions): Session {
         else deliver(feed, next);
       }
     } catch (error) {
-      fail(error);
+      fail(error, feed);
     }
   }
 
@@ -111,7 +113,7 @@ export function createSession(options: SessionOptions): Session {
       },
       (error: unknown) => {
         feed.isReading = false;
-        fail(error);
+        fail(error, feed);
       },
     );
   }
@@ -129,8 +131,13 @@ export function createSession(options: SessionOptions): Session {
   }
 
   /** Where the cursor stands is unknown after a failure, so the client is sent back to resume from its own. */
-  function fail(error: unknown): void {
+  function fail(error: unknown, feed: Feed): void {
     if (isEnded) return;
+    if (error instanceof LastseenError && error.code === 'ERR_CURSOR_TOO_OLD') {
+      options.onOvertaken?.(error, feed.subscription.accessId);
+      connection.close('cursor-refused');
+      return;
+    }
     options.onFault(error);
     connection.close('fault');
   }

@@ -197,3 +197,33 @@ function indexRows(feeds: ReadonlyMap<string, PendingFeed>, accessIds: readonly 
   }
   return rows.sort((a, b) => a.segment - b.segment);
 }
+
+/** Looks up positions in the index on disk, on any connection. */
+export function openIndexReader(
+  db: Database,
+): (segment: number, accessId: string, offset: number, limit: number) => number[] {
+  const selectChunks = db
+    .prepare<[number, string, number, number], string>(
+      `select offsets from event_index where segment = ? and access_id = ? and last_offset > ?
+       order by last_offset limit ?`,
+    )
+    .pluck();
+
+  /** Positions of `accessId` in `segment` after `offset`; a few more than `limit` may come. */
+  return (segment, accessId, offset, limit) => {
+    const positions: number[] = [];
+    // Chunks hold up to 128 events, but old ones may be small: ask again until there is enough.
+    let from = offset;
+    while (positions.length < limit) {
+      const chunks = selectChunks.all(segment, accessId, from, 8);
+      for (const chunk of chunks) {
+        for (const at of JSON.parse(chunk) as number[]) {
+          from = at;
+          if (at > offset) positions.push(segment * SEGMENT_EVENTS + at);
+        }
+      }
+      if (chunks.length < 8) break;
+    }
+    return positions;
+  };
+}

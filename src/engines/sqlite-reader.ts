@@ -6,7 +6,7 @@ import Database from 'better-sqlite3';
 import type { Event } from '../log/event.ts';
 import { eventBytes } from '../log/event.ts';
 import type { Page, PageLimit } from '../log/store.ts';
-import { SEGMENT_EVENTS } from './sqlite-index.ts';
+import { openIndexReader, SEGMENT_EVENTS } from './sqlite-index.ts';
 import type { RecentPositions } from './sqlite-recent.ts';
 
 type Row = [number, string, number, number, number, string | null, string];
@@ -22,6 +22,7 @@ export interface SqliteReader {
   readFeed(accessId: string, position: number, limit: PageLimit, head: number): Page;
   lastPosition(accessId: string): number;
   positionBefore(accessId: string, createdAt: number, head: number): Promise<number>;
+  prunedThrough(accessId: string): number;
   floor(): number;
   close(): void;
 }
@@ -40,12 +41,7 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
       `select ${COLUMNS} from events where position > ? order by position limit ?`,
     )
     .raw();
-  const selectChunks = db
-    .prepare<[number, string, number, number], string>(
-      `select offsets from event_index where segment = ? and access_id = ? and last_offset > ?
-       order by last_offset limit ?`,
-    )
-    .pluck();
+  const indexedPositions = openIndexReader(db);
   const selectChunksSince = db
     .prepare<[number, string, number], string>(
       `select offsets from event_index where segment = ? and access_id = ? and max_created_at >= ?
@@ -61,25 +57,10 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
     )
     .pluck();
   const selectLast = db.prepare<[string], number>('select position from feeds where access_id = ?').pluck();
+  const selectPruned = db
+    .prepare<[string], number>('select pruned_position from feeds where access_id = ?')
+    .pluck();
   const selectFloor = db.prepare<[], number>('select floor from log').pluck();
-
-  /** Positions of `accessId` in `segment` after `offset`, from the index. */
-  function indexedPositions(segment: number, accessId: string, offset: number, limit: number): number[] {
-    const positions: number[] = [];
-    // Chunks hold up to 128 events, but old ones may be small: ask again until there is enough.
-    let from = offset;
-    while (positions.length < limit) {
-      const chunks = selectChunks.all(segment, accessId, from, 8);
-      for (const chunk of chunks) {
-        for (const at of JSON.parse(chunk) as number[]) {
-          from = at;
-          if (at > offset) positions.push(segment * SEGMENT_EVENTS + at);
-        }
-      }
-      if (chunks.length < 8) break;
-    }
-    return positions;
-  }
 
   function positionsAfter(accessId: string, position: number, limit: number): number[] {
     const indexed = recent.indexedThrough;
@@ -141,10 +122,12 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
     readFeed(accessId, position, limit, head) {
       const positions = positionsAfter(accessId, position, limit.maxEvents).slice(0, limit.maxEvents);
       const { events, isCut } = eventsAt(positions, limit.maxBytes);
-      if (isCut) return { events, through: events.at(-1)?.position ?? position };
-      // Positions that retention has given up since the index was written have no row, and count as covered.
-      if (positions.length === limit.maxEvents) return { events, through: positions.at(-1) ?? position };
-      return { events, through: Math.max(position, head) };
+      // Asked after the events: what was forgotten meanwhile is known.
+      const prunedThrough = selectPruned.get(accessId) ?? 0;
+      if (isCut) return { events, through: events.at(-1)?.position ?? position, prunedThrough };
+      if (positions.length === limit.maxEvents)
+        return { events, through: positions.at(-1) ?? position, prunedThrough };
+      return { events, through: Math.max(position, head), prunedThrough };
     },
     lastPosition(accessId) {
       return recent.last(accessId) ?? selectLast.get(accessId) ?? 0;
@@ -164,6 +147,7 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
       const found = selectRecentSince.get(indexed, accessId, createdAt);
       return found === undefined || found > head ? head : found - 1;
     },
+    prunedThrough: (accessId) => selectPruned.get(accessId) ?? 0,
     floor: () => selectFloor.get() ?? 1,
     close() {
       db.close();

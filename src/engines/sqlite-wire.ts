@@ -1,5 +1,5 @@
 /** What the main thread and the writer thread of the SQLite engine say to each other. */
-import type { AppendRequest } from '../log/store.ts';
+import type { AppendRequest, PruneRule } from '../log/store.ts';
 
 /**
  * The requests of a group, their events one after the other in columns: arrays of scalars cross between threads at a
@@ -29,7 +29,7 @@ export interface ReceiptColumns {
 
 export type WriterMessage =
   | { readonly type: 'append'; readonly columns: AppendColumns }
-  | { readonly type: 'prune'; readonly position: number }
+  | { readonly type: 'prune'; readonly rule: PruneRule }
   | { readonly type: 'restart-wal' }
   | { readonly type: 'close' };
 
@@ -45,7 +45,7 @@ export type WriterReply =
   | { readonly type: 'frozen' }
   /** That flush is on disk, up to here. */
   | { readonly type: 'indexed'; readonly through: number }
-  | { readonly type: 'pruned'; readonly failed?: string }
+  | { readonly type: 'pruned'; readonly forgotten: number; readonly failed?: string }
   | { readonly type: 'closed' };
 
 export function columnsOf(requests: readonly AppendRequest[]): AppendColumns {

@@ -5,7 +5,8 @@
 import Database from 'better-sqlite3';
 import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf, openAppender } from './sqlite-append.ts';
-import { openIndex, SEGMENT_EVENTS } from './sqlite-index.ts';
+import { openIndex } from './sqlite-index.ts';
+import { openPruner } from './sqlite-prune.ts';
 import type { WriterMessage, WriterReply } from './sqlite-wire.ts';
 
 const port = parentPort;
@@ -25,22 +26,10 @@ const index = openIndex(db);
 const appender = openAppender(db, index, (through) => {
   send({ type: 'indexed', through });
 });
+const pruner = openPruner(db, flushAll);
 const writeSlice = db.transaction(() => {
   index.writeSlice();
 });
-
-/** Deletes in small steps, so that pushes get their turn between them. */
-async function prune(position: number): Promise<void> {
-  const through = Math.min(position, appender.head);
-  flushAll();
-  db.prepare('update log set floor = max(floor, ?)').run(through + 1);
-  const step = db.prepare(
-    'delete from events where position in (select position from events where position <= ? limit 1000)',
-  );
-  while (step.run(through).changes > 0) await new Promise((resolve) => setImmediate(resolve));
-  db.prepare('delete from batches where last_position <= ?').run(through);
-  db.prepare('delete from event_index where segment < ?').run(Math.floor((through + 1) / SEGMENT_EVENTS));
-}
 
 function flushAll(): void {
   for (;;) {
@@ -89,12 +78,12 @@ port.on('message', (message: WriterMessage) => {
       break;
     }
     case 'prune':
-      prune(message.position).then(
-        () => {
-          send({ type: 'pruned' });
+      pruner.prune(message.rule).then(
+        (forgotten) => {
+          send({ type: 'pruned', forgotten });
         },
         (error: unknown) => {
-          send({ type: 'pruned', failed: messageOf(error) });
+          send({ type: 'pruned', forgotten: 0, failed: messageOf(error) });
         },
       );
       break;

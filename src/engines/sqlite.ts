@@ -8,10 +8,13 @@ import knexFactory, { type Knex } from 'knex';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { IdentityStore } from '../identity/store.ts';
-import { LastseenError, shown } from '../log/errors.ts';
+import { LastseenError } from '../log/errors.ts';
+import { noPeers } from '../log/peers.ts';
 import type { AppendOutcome, AppendRequest, AppendResult, EventStore } from '../log/store.ts';
+import type { Engine } from './engine.ts';
+import { identityStore } from './identity-knex.ts';
 import { migrate, requireMigrated } from './migrate.ts';
+import { conflict } from './refusal.ts';
 import { sqliteKnexConfig } from './sqlite-knex.ts';
 import { lockFile } from './sqlite-lock.ts';
 import { openReader } from './sqlite-reader.ts';
@@ -33,16 +36,11 @@ export interface SqliteOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-export interface SqliteEngine {
-  readonly store: EventStore;
-  readonly identity: IdentityStore;
-}
-
 /**
  * Locks, migrates and opens the file.
  * @throws ERR_STORE_LOCKED when another process has it, ERR_STORE_UNAVAILABLE when its schema does not fit.
  */
-export async function openSqlite(options: SqliteOptions): Promise<SqliteEngine> {
+export async function openSqlite(options: SqliteOptions): Promise<Engine> {
   const { path, onError = () => undefined } = options;
   mkdirSync(dirname(path), { recursive: true });
   const unlock = lockFile(path);
@@ -55,7 +53,7 @@ export async function openSqlite(options: SqliteOptions): Promise<SqliteEngine> 
       throw error;
     }
     const store = await openStore(path, unlock, onError, knex);
-    return { store, identity: identityStore(knex) };
+    return { store, identity: identityStore(knex), peers: noPeers() };
   } catch (error) {
     unlock();
     throw error;
@@ -100,7 +98,8 @@ async function openStore(
         reject: (error: Error) => void;
       }
     | undefined;
-  let onPruned: ((failed: string | undefined) => void) | undefined;
+  let onPruned: ((forgotten: number, failed: string | undefined) => void) | undefined;
+  let pruning: Promise<unknown> = Promise.resolve();
   let dead: Error | undefined;
   const closed = new Promise<void>((resolve) => {
     writer.once('exit', () => {
@@ -113,7 +112,7 @@ async function openStore(
     dead ??= error;
     waiting?.reject(dead);
     waiting = undefined;
-    onPruned?.(dead.message);
+    onPruned?.(0, dead.message);
   }
 
   writer.on('error', (error) => {
@@ -125,7 +124,7 @@ async function openStore(
     if (reply.type === 'appended') onAppended(reply);
     else if (reply.type === 'frozen') recent.freeze();
     else if (reply.type === 'indexed') recent.indexed(reply.through);
-    else if (reply.type === 'pruned') onPruned?.(reply.failed);
+    else if (reply.type === 'pruned') onPruned?.(reply.forgotten, reply.failed);
   });
 
   function onAppended(reply: WriterReply & { type: 'appended' }): void {
@@ -174,18 +173,26 @@ async function openStore(
     bounds: () => Promise.resolve({ epoch: start.epoch, floor: reader.floor(), head }),
     lastPosition: (accessId) => Promise.resolve(reader.lastPosition(accessId)),
     positionBefore: (accessId, createdAt) => reader.positionBefore(accessId, createdAt, head),
-    prune(position) {
-      return new Promise((resolve, reject) => {
-        onPruned = (failed) => {
-          onPruned = undefined;
-          if (failed === undefined) resolve();
-          else reject(unavailable(failed));
-        };
-        post({ type: 'prune', position });
-      });
+    prunedThrough: (accessId) => Promise.resolve(reader.prunedThrough(accessId)),
+    prune(rule) {
+      const turn = pruning.then(
+        () =>
+          new Promise<number>((resolve, reject) => {
+            onPruned = (forgotten, failed) => {
+              onPruned = undefined;
+              if (failed === undefined) resolve(forgotten);
+              else reject(unavailable(failed));
+            };
+            if (dead === undefined) post({ type: 'prune', rule });
+            else onPruned(0, dead.message);
+          }),
+      );
+      pruning = turn.catch(() => 0);
+      return turn;
     },
     // One process per file: nobody else appends.
     onWake: () => () => undefined,
+    onReset: () => () => undefined,
     async close() {
       checkpointer.postMessage('close');
       await new Promise((resolve) => checkpointer.once('exit', resolve));
@@ -259,18 +266,6 @@ function outcomeOf(
   };
 }
 
-function conflict(request: AppendRequest, index: number): LastseenError {
-  if (index < 0) {
-    const message = 'the Idempotency-Key was used before with another batch: nothing was appended';
-    return new LastseenError('ERR_ID_CONFLICT', message);
-  }
-  const detail = `the id ${shown(request.events[index]?.id)} is taken in this access_id by an event with other content`;
-  const faults = [{ pointer: `/${String(index)}/id`, detail }];
-  return new LastseenError('ERR_ID_CONFLICT', `nothing was appended: /${String(index)}/id: ${detail}`, {
-    faults,
-  });
-}
-
 function unavailable(reason: string): LastseenError {
   return new LastseenError(
     'ERR_STORE_UNAVAILABLE',
@@ -281,18 +276,4 @@ function unavailable(reason: string): LastseenError {
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-function identityStore(knex: Knex): IdentityStore {
-  return {
-    async adminTokenHash() {
-      const row = await knex<{ jti: string; token_hash: string }>('tokens')
-        .where({ jti: 'admin' })
-        .first('token_hash');
-      return row?.token_hash;
-    },
-    async saveAdminTokenHash(hash) {
-      await knex('tokens').insert({ jti: 'admin', token_hash: hash, scope: 'admin', created_at: Date.now() });
-    },
-  };
 }

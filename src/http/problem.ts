@@ -30,6 +30,7 @@ const TABLE: Readonly<Record<ErrorCode, Mapping>> = {
   ERR_NOT_ACCEPTABLE: { status: 406, title: 'No such representation' },
   ERR_NOT_FOUND: { status: 404, title: 'No such resource' },
   ERR_ORIGIN: { status: 403, title: 'Origin not allowed' },
+  ERR_OUTCOME_UNKNOWN: { status: 504, title: 'The outcome is not known', retryAfterSeconds: 5 },
   ERR_QUEUE_FULL: { status: 503, title: 'The queue is full', retryAfterSeconds: 1 },
   ERR_REQUEST_INVALID: { status: 400, title: 'The request is not valid' },
   ERR_STORE_LOCKED: { status: 503, title: 'The store is in use', retryAfterSeconds: 5 },

@@ -2,5 +2,6 @@
 export interface IdentityStore {
   /** SHA-256 of the admin token made at the first start, in hexadecimal, if one was made. */
   adminTokenHash(): Promise<string | undefined>;
-  saveAdminTokenHash(hash: string): Promise<void>;
+  /** Keeps the hash unless another process was first; returns the one that is kept. */
+  saveAdminTokenHash(hash: string): Promise<string>;
 }

@@ -19,12 +19,13 @@ export function encodeCursor(epoch: string, position: number): string {
 }
 
 /**
- * The position that `text` names, if the log can continue from there without a gap.
+ * The position that `text` names, if the feed can continue from there without a gap. `prunedThrough` is the position
+ * of the feed's last event that is gone: what other feeds have lost does not concern its readers.
  * @throws ERR_CURSOR_MALFORMED, ERR_CURSOR_EPOCH, ERR_CURSOR_AHEAD, ERR_CURSOR_TOO_OLD, each with the lowest
  *   cursor that would work.
  */
-export function resolveCursor(text: string, bounds: Bounds): number {
-  const floor = encodeCursor(bounds.epoch, bounds.floor - 1);
+export function resolveCursor(text: string, bounds: Bounds, prunedThrough: number): number {
+  const floor = encodeCursor(bounds.epoch, prunedThrough);
   const cursor = parse(text);
   if (cursor === undefined) {
     const message = `the cursor is malformed: ${shown(text)}. Give back a cursor as it was received, "start" or "now"`;
@@ -38,11 +39,16 @@ export function resolveCursor(text: string, bounds: Bounds): number {
     const message = `the cursor is ahead of the log, which ends at ${encodeCursor(bounds.epoch, bounds.head)}: it was not made by this log`;
     throw new LastseenError('ERR_CURSOR_AHEAD', message, { floor });
   }
-  if (cursor.position < bounds.floor - 1) {
-    const message = `the cursor is older than the retained log: events after it are gone. Read again from the floor, or from "start"`;
-    throw new LastseenError('ERR_CURSOR_TOO_OLD', message, { floor });
+  if (cursor.position < prunedThrough) {
+    throw tooOld(bounds.epoch, prunedThrough);
   }
   return cursor.position;
+}
+
+/** The verdict on a reader that has not seen what is gone. `prunedThrough` is the position it may begin after. */
+export function tooOld(epoch: string, prunedThrough: number): LastseenError {
+  const message = `the cursor is older than the retained log: events after it are gone. Read again from the floor, or from "start"`;
+  return new LastseenError('ERR_CURSOR_TOO_OLD', message, { floor: encodeCursor(epoch, prunedThrough) });
 }
 
 function parse(text: string): Cursor | undefined {

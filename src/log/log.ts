@@ -2,8 +2,8 @@
  * The event core as the rest of the house sees it: append, read, subscribe, and the verdict on a cursor. It puts
  * together the writer, the tail and subscriptions over any engine's store.
  */
-import { encodeCursor, resolveCursor } from './cursor.ts';
-import type { AppendRequest, Bounds, EventStore, Page, PageLimit, Receipt } from './store.ts';
+import { encodeCursor, resolveCursor, tooOld } from './cursor.ts';
+import type { AppendRequest, Bounds, EventStore, Page, PageLimit, PruneRule, Receipt } from './store.ts';
 import { createSubscription, type Subscription } from './subscription.ts';
 import { createTail, type TailLimits } from './tail.ts';
 import { createWriter, type WriterLimits } from './writer.ts';
@@ -19,13 +19,17 @@ export interface Log {
    * place before the first event with `created_at` at or after it. @throws ERR_CURSOR_…
    */
   resolve(accessId: string, start: Start): Promise<number>;
-  /** One page after `position`. */
+  /** One page after `position`. @throws ERR_CURSOR_TOO_OLD when events after it are gone */
   read(accessId: string, position: number, limit: PageLimit): Promise<Page>;
   /** Pages, then live. `onMore` is called when `next()` has something again. */
   subscribe(accessId: string, position: number, onMore: () => void): Subscription;
   /** Position of the last event of `accessId`, 0 if it never had one. */
   lastPosition(accessId: string): Promise<number>;
   bounds(): Promise<Bounds>;
+  /** Forgets what the rule gives up; returns the number of events forgotten. */
+  prune(rule: PruneRule): Promise<number>;
+  /** Calls `listener` when the log was replaced by another: every reader must be sent away. */
+  onReset(listener: () => void): void;
   /** The wire form of a position in this log. */
   cursor(position: number): string;
   /** Highest position this process knows to be committed. */
@@ -46,26 +50,49 @@ export interface LogOptions {
 
 export async function createLog(options: LogOptions): Promise<Log> {
   const { store, onError = () => undefined } = options;
-  const { epoch, head } = await store.bounds();
+  const { epoch: firstEpoch, head } = await store.bounds();
+  let epoch = firstEpoch;
+  const resetListeners = new Set<() => void>();
   const tail = createTail(store, head, onError, options.tail);
   const writer = createWriter(store, tail.offer, options.writer);
   const stopWake = store.onWake(tail.wake);
+  const stopReset = store.onReset(() => {
+    reset().catch(onError);
+  });
+
+  /** The log is another one now: nothing that was read before may be joined with what comes. */
+  async function reset(): Promise<void> {
+    const bounds = await store.bounds();
+    epoch = bounds.epoch;
+    tail.reset(bounds.head);
+    for (const listener of resetListeners) listener();
+  }
+
+  /** What retention takes from under a slow reader is a verdict, not a gap (G6). */
+  async function read(accessId: string, position: number, limit: PageLimit): Promise<Page> {
+    const page = await store.readFeed(accessId, position, limit);
+    if (page.prunedThrough > position) throw tooOld(epoch, page.prunedThrough);
+    return page;
+  }
 
   return {
     append: writer.append,
     async resolve(accessId, start) {
+      if ('createdAt' in start) return store.positionBefore(accessId, start.createdAt);
+      if (start.after === 'start') return store.prunedThrough(accessId);
+      // The verdict is given by what is gone after the bounds were read: what goes meanwhile is seen.
       const bounds = await store.bounds();
-      if ('createdAt' in start)
-        return Math.max(await store.positionBefore(accessId, start.createdAt), bounds.floor - 1);
-      if (start.after === 'start') return bounds.floor - 1;
       if (start.after === 'now') return bounds.head;
-      return resolveCursor(start.after, bounds);
+      return resolveCursor(start.after, bounds, await store.prunedThrough(accessId));
     },
-    read: (accessId, position, limit) => store.readFeed(accessId, position, limit),
-    subscribe: (accessId, position, onMore) =>
-      createSubscription({ store, tail, accessId, position, onMore }),
+    read,
+    subscribe: (accessId, position, onMore) => createSubscription({ read, tail, accessId, position, onMore }),
     lastPosition: (accessId) => store.lastPosition(accessId),
     bounds: () => store.bounds(),
+    prune: (rule) => store.prune(rule),
+    onReset(listener) {
+      resetListeners.add(listener);
+    },
     cursor: (position) => encodeCursor(epoch, position),
     get head() {
       return tail.head;
@@ -77,6 +104,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
     async close() {
       await writer.drain();
       stopWake();
+      stopReset();
       tail.close();
       await store.close();
     },

@@ -51,11 +51,26 @@ export interface Page {
   readonly events: readonly Event[];
   /** Every event of the access_id up to and including this position is in this page or before it. */
   readonly through: number;
+  /** Position of the feed's last event that is gone, known after the page was read: 0 if it has them all. */
+  readonly prunedThrough: number;
+}
+
+/** What may be forgotten: each condition that is given is enough by itself. Events are forgotten oldest first. */
+export interface PruneRule {
+  /** Events up to and including this position. */
+  readonly through?: number;
+  /** Events recorded before this time, milliseconds since 1970. */
+  readonly recordedBefore?: number;
+  /** All but so many of the latest events of each access_id. */
+  readonly keepPerAccessId?: number;
 }
 
 /** The log as an engine keeps it. All reads see committed events only. */
 export interface EventStore {
-  /** Appends all requests in one transaction and one flush. @throws ERR_STORE_UNAVAILABLE: nothing was appended. */
+  /**
+   * Appends all requests in one transaction and one flush. One call at a time.
+   * @throws ERR_STORE_UNAVAILABLE: nothing was appended; ERR_OUTCOME_UNKNOWN: the store was lost while it committed
+   */
   append(requests: readonly AppendRequest[]): Promise<AppendResult>;
   bounds(): Promise<Bounds>;
   /** The next page of `accessId` after `position`. */
@@ -66,9 +81,16 @@ export interface EventStore {
   lastPosition(accessId: string): Promise<number>;
   /** The position before the first event of `accessId` with `created_at >= createdAt`; the head if there is none. */
   positionBefore(accessId: string, createdAt: number): Promise<number>;
-  /** Forgets the events up to and including `position`; the floor moves, positions and versions never restart. */
-  prune(position: number): Promise<void>;
+  /** Position of the last event of `accessId` that was forgotten; 0 if it has all its events. */
+  prunedThrough(accessId: string): Promise<number>;
+  /**
+   * Forgets what the rule gives up, in small steps between which appends get their turn. Positions and versions
+   * never restart. Returns the number of events forgotten.
+   */
+  prune(rule: PruneRule): Promise<number>;
   /** Calls `wake` when others may have appended: a hint without data. Returns how to stop. */
   onWake(wake: () => void): () => void;
+  /** Calls `reset` when the log was replaced by another while it was open (a restore). Returns how to stop. */
+  onReset(reset: () => void): () => void;
   close(): Promise<void>;
 }

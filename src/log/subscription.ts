@@ -17,7 +17,7 @@ export interface Subscription {
   /**
    * The next events, ascending: at once when they are in memory, by promise when the store must be read,
    * `undefined` when there are none now (the `onMore` given at the start is called when there are).
-   * One call at a time.
+   * One call at a time. @throws ERR_CURSOR_TOO_OLD when retention has overtaken the reader
    */
   next(): readonly Event[] | undefined | Promise<readonly Event[] | undefined>;
   close(): void;
@@ -27,7 +27,8 @@ export interface Subscription {
 export const CATCH_UP_LIMIT: PageLimit = { maxEvents: 1_000, maxBytes: 256 * 1024 };
 
 export function createSubscription(options: {
-  readonly store: Pick<EventStore, 'readFeed'>;
+  /** One page of the store. @throws ERR_CURSOR_TOO_OLD when events after the position are gone */
+  readonly read: EventStore['readFeed'];
   readonly tail: Tail;
   readonly accessId: string;
   /** Exclusive start. */
@@ -35,7 +36,7 @@ export function createSubscription(options: {
   readonly onMore: () => void;
   readonly limit?: PageLimit;
 }): Subscription {
-  const { store, tail, accessId, limit = CATCH_UP_LIMIT } = options;
+  const { read, tail, accessId, limit = CATCH_UP_LIMIT } = options;
   /** Everything of the access_id up to here was handed out. */
   let covered = options.position;
   let position = options.position;
@@ -62,7 +63,7 @@ export function createSubscription(options: {
 
   async function readStore(): Promise<readonly Event[] | undefined> {
     while (covered < tail.floor) {
-      const page = await store.readFeed(accessId, covered, limit);
+      const page = await read(accessId, covered, limit);
       covered = Math.max(covered, page.through);
       if (page.events.length > 0) return handOut(page.events);
     }

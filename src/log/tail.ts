@@ -30,6 +30,8 @@ export interface Tail {
    * Only for `position >= floor`. Subscribers at the same place get the same array, so work done on it is shared.
    */
   after(accessId: string, position: number, limit: PageLimit): readonly Event[] | undefined;
+  /** Forgets everything and goes on from `head`: the log was replaced. */
+  reset(head: number): void;
   close(): void;
 }
 
@@ -58,6 +60,8 @@ export function createTail(
   const ring: Queue = { events: [], start: 0 };
   const feeds = new Map<string, FeedRing>();
   const listeners = new Map<string, Set<() => void>>();
+  /** Counts resets: what was read before one is not taken after it. */
+  let generation = 0;
   let isReading = false;
   let isWoken = false;
   let isClosed = false;
@@ -96,16 +100,39 @@ export function createTail(
     }
   }
 
+  /** What the store gave after `head`. A hole in it was made by retention: the ring begins anew behind it. */
+  function takeRead(events: readonly Event[]): void {
+    let from = 0;
+    for (const [at, event] of events.entries()) {
+      const before = at === 0 ? head : (events[at - 1]?.position ?? 0);
+      if (event.position <= before + 1) continue;
+      take(events.slice(from, at));
+      clear(event.position - 1);
+      from = at;
+    }
+    take(events.slice(from));
+  }
+
+  function clear(to: number): void {
+    head = to;
+    floor = to;
+    bytes = 0;
+    ring.events = [];
+    ring.start = 0;
+    feeds.clear();
+  }
+
   /** Drain, then wait: reads until the store has no more, once more if woken meanwhile. */
   async function readOn(): Promise<void> {
     isReading = true;
     try {
       while (isWoken) {
         isWoken = false;
-        let events = await store.readLog(head, READ_LIMIT);
-        while (events.length > 0) {
-          take(events);
-          events = await store.readLog(head, READ_LIMIT);
+        for (;;) {
+          const readIn = generation;
+          const events = await store.readLog(head, READ_LIMIT);
+          if (events.length === 0) break;
+          if (readIn === generation) takeRead(events);
         }
       }
     } catch (error) {
@@ -154,6 +181,10 @@ export function createTail(
       if (shared?.[0] === first && shared.at(-1) === feed.events[to - 1]) return shared;
       feed.shared = feed.events.slice(from, to) as Event[];
       return feed.shared;
+    },
+    reset(to) {
+      generation += 1;
+      clear(to);
     },
     close() {
       isClosed = true;

@@ -298,7 +298,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       await push(event('pruned', 1), event('pruned', 2));
       const old = log.cursor((await log.bounds()).head - 1);
       const { head } = await log.bounds();
-      await engine.store().prune(head - 1);
+      await engine.store().prune({ through: head - 1 });
       assert.deepEqual(await log.bounds(), { epoch: (await log.bounds()).epoch, floor: head, head });
       assert.equal(await log.resolve('pruned', { after: old }), head - 1);
       const tooOld = await log.resolve('pruned', { after: log.cursor(head - 2) }).then(
@@ -311,7 +311,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         (await readAll(log, 'pruned', head - 1)).map((one) => one.version),
         [2],
       );
-      await engine.store().prune(head);
+      await engine.store().prune({ through: head });
       await restart();
       const [next] = await push(event('pruned', 3));
       assert.deepEqual([next?.position, next?.version], [head + 1, 3]);

@@ -79,7 +79,7 @@ describe('GET /events', () => {
     const { store } = await openSqlite({ path });
     const log = await createLog({ store });
     await log.append({ events: [1, 2, 3].map((at) => event('old', at)), key: null });
-    await store.prune(2);
+    await store.prune({ through: 2 });
     const { epoch } = await log.bounds();
     await log.close();
     const pruned = await startService({}, path);

@@ -11,8 +11,10 @@ import { requireAccess, type Principal } from '../../identity/principal.ts';
 import { LastseenError } from '../../log/errors.ts';
 import { nameFault, type NewEvent } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
+import type { Peers } from '../../log/peers.ts';
 import type { AppendRequest } from '../../log/store.ts';
 import type { Logger } from '../../logger.ts';
+import { connectedHere, sendClients } from './clients.ts';
 import { decodePush, encodeReceipts, PUSH_TYPES, type PushLimits } from './push-codec.ts';
 import { createSocketHandler } from './socket.ts';
 
@@ -21,6 +23,7 @@ export interface NotifierOptions extends PushLimits {
   readonly hot: HttpApp['hot'];
   readonly sockets: Sockets;
   readonly log: Log;
+  readonly peers: Peers;
   readonly hub: Hub;
   readonly guards: Guards;
   readonly logger: Logger;
@@ -37,8 +40,10 @@ export function mountNotifier(options: NotifierOptions): void {
   options.hot('POST', '/push_events', onPush);
   only(app, 'post', '/push_events', onPush);
   only(app, 'post', '/drop_user', (request, response) => drop(options, request, response));
-  only(app, 'get', '/clients', (request, response) => {
-    clients(options, request, response);
+  options.peers.onAsk(() => connectedHere(options.hub, options.log));
+  only(app, 'get', '/clients', async (request, response) => {
+    options.guards.authorize(request, 'admin');
+    await sendClients(options.peers, request, response);
   });
   sockets.route('/subscribe_to_events', 'notifier', createSocketHandler(options));
 }
@@ -80,37 +85,6 @@ async function drop(options: NotifierOptions, request: Request, response: Respon
   requireAccess(principal, accessId as string);
   await dropUser(options.log, accessId as string);
   response.type('json').end('true');
-}
-
-function clients(options: NotifierOptions, request: Request, response: Response): void {
-  const { log, hub, guards } = options;
-  guards.authorize(request, 'admin');
-  const connected = [...hub.sessions].flatMap((session) => session.feeds.map((feed) => ({ session, feed })));
-  switch (request.accepts(['json', 'text/plain'])) {
-    case 'text/plain': {
-      const names = new Set(connected.map(({ feed }) => `${feed.accessId} `));
-      response.type('text/plain').end(`Connected clients:${[...names].join('')}`);
-      break;
-    }
-    case 'json':
-      response.json(
-        connected.map(({ session, feed }) => ({
-          access_id: feed.accessId,
-          gateway: session.connection.gateway,
-          since: session.since,
-          cursor: log.cursor(feed.position),
-          // Events of the whole log that this reader may still have to look through: 0 when it is live.
-          lag: feed.isLive ? 0 : Math.max(0, log.head - feed.position),
-          buffered_bytes: session.connection.bufferedBytes,
-        })),
-      );
-      break;
-    default:
-      throw new LastseenError(
-        'ERR_NOT_ACCEPTABLE',
-        'the list of clients is had as application/json or text/plain',
-      );
-  }
 }
 
 /** Serves one method at a path and says so to the others. */

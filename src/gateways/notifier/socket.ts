@@ -160,6 +160,9 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
       onFault: (error) => {
         userError(error, logger);
       },
+      onOvertaken: (error, accessId) => {
+        if (!isLegacy) connection.write(errorFrame(error, accessId));
+      },
     });
     // The socket may have closed while the start was looked up.
     if (socket.readyState === socket.OPEN) hub.add(session);

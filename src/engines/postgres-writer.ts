@@ -1,0 +1,384 @@
+/**
+ * Appending to PostgreSQL. Every group of every node takes the same transaction-scoped advisory lock before it
+ * numbers its events and holds it to the commit, so position order is commit order (G2): PostgreSQL makes a
+ * transaction visible before it lets go of its locks. Readers then need nothing cleverer than `position > cursor`,
+ * and a foreign transaction, however long, changes nothing.
+ *
+ * When the connection is lost between COMMIT and its answer, the outcome is asked for by the transaction's id on a new
+ * connection: an acknowledged event is there, and a refused one is not (G1, G4).
+ */
+import pg from 'pg';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LastseenError } from '../log/errors.ts';
+import type { AppendOutcome, AppendRequest, AppendResult, Receipt } from '../log/store.ts';
+import { abandon, connect, isRefusal, unavailable } from './postgres-connection.ts';
+import { conflict } from './refusal.ts';
+
+/** Names the lock among all advisory locks of the database. */
+export const APPEND_LOCK = 4_793_211_001;
+
+/** How long the outcome of a commit is asked for when its answer was lost. */
+const SETTLE_MS = 20_000;
+const SETTLE_PAUSE_MS = 250;
+
+/** Versions of feeds remembered from our own commits, while nobody else has appended. */
+const MAX_KNOWN_VERSIONS = 200_000;
+
+export interface PostgresWriter {
+  append(requests: readonly AppendRequest[]): Promise<AppendResult>;
+  /** Backend of the connection that appends: its hints are our own. */
+  readonly processId: number | undefined;
+  close(): void;
+}
+
+export interface PostgresWriterOptions {
+  readonly url: string;
+  /** Send a hint with each commit. Default true; false is for measuring its price. */
+  readonly notify?: boolean;
+  /** Told the head and epoch that each group found or made. */
+  readonly onHead: (head: number, epoch: string) => void;
+}
+
+/** A commit whose answer has not come. */
+class OutcomeUnknown extends Error {
+  readonly transactionId: string;
+  readonly result: AppendResult;
+  constructor(transactionId: string, result: AppendResult, cause: unknown) {
+    super('the connection was lost while committing', { cause });
+    this.transactionId = transactionId;
+    this.result = result;
+  }
+}
+
+interface Row {
+  readonly accessId: string;
+  readonly version: number;
+  readonly createdAt: number;
+  readonly id: string | null;
+  readonly payload: string;
+}
+
+interface Stored {
+  readonly position: number;
+  readonly version: number;
+  readonly created_at: number;
+  readonly payload: string;
+}
+
+interface StoredBatch {
+  readonly fingerprint: string;
+  readonly first_position: number;
+}
+
+/** What the group needs to know of the log before it can be numbered. */
+interface Known {
+  readonly batches: ReadonlyMap<string, StoredBatch>;
+  readonly events: ReadonlyMap<string, Stored>;
+  readonly versions: Map<string, number>;
+}
+
+const nameOf = (accessId: string, id: string): string => JSON.stringify([accessId, id]);
+
+export function createPostgresWriter(options: PostgresWriterOptions): PostgresWriter {
+  let client: pg.Client | undefined;
+  let isClosed = false;
+  /** The versions hold while the log stands where our last commit left it. */
+  let cachedAt = '';
+  let cachedVersions = new Map<string, number>();
+  const hint = options.notify === false ? '' : 'notify lastseen;';
+
+  async function connected(): Promise<pg.Client> {
+    if (isClosed)
+      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store is closed', { temporary: true });
+    if (client !== undefined) return client;
+    const fresh = await connect(options.url, () => {
+      drop(fresh);
+    });
+    client = fresh;
+    return fresh;
+  }
+
+  function drop(lost: pg.Client): void {
+    if (client === lost) client = undefined;
+    cachedAt = '';
+    abandon(lost);
+  }
+
+  async function append(requests: readonly AppendRequest[]): Promise<AppendResult> {
+    const recordedAt = Date.now();
+    try {
+      return await inTransaction(requests, recordedAt);
+    } catch (error) {
+      if (error instanceof OutcomeUnknown) return settle(error);
+      // If the whole group fails on something unforeseen, each request gets a transaction of its own.
+      if (isRefusal(error) && requests.length > 1) return appendAlone(requests, recordedAt);
+      throw unavailable(error);
+    }
+  }
+
+  async function appendAlone(requests: readonly AppendRequest[], recordedAt: number): Promise<AppendResult> {
+    const outcomes: AppendOutcome[] = [];
+    for (const request of requests) {
+      try {
+        const { outcomes: one } = await inTransaction([request], recordedAt);
+        outcomes.push(...one);
+      } catch (error) {
+        if (error instanceof OutcomeUnknown) outcomes.push(...(await settle(error)).outcomes);
+        else outcomes.push({ refused: unavailable(error) });
+      }
+    }
+    return { recordedAt, outcomes };
+  }
+
+  async function inTransaction(
+    requests: readonly AppendRequest[],
+    recordedAt: number,
+  ): Promise<AppendResult> {
+    const connection = await connected();
+    try {
+      // A node that stands still with the lock in its hand is thrown out.
+      const begun = (await connection.query(
+        `begin isolation level read committed;
+         set local idle_in_transaction_session_timeout = 10000;
+         select pg_advisory_xact_lock(${String(APPEND_LOCK)});
+         select head, epoch, pg_current_xact_id()::text as xid,
+                current_setting('synchronous_commit') in ('off', 'local') as is_lax from log`,
+      )) as unknown as pg.QueryResult<{ head: number; epoch: string; xid: string; is_lax: boolean }>[];
+      const log = begun[3]?.rows[0];
+      if (log === undefined)
+        throw new Error('the table log has no row: this is not a whole lastseen database');
+      if (log.is_lax) await connection.query('set local synchronous_commit = on');
+      if (`${log.epoch}.${String(log.head)}` !== cachedAt) cachedVersions = new Map();
+      const known = await look(connection, requests);
+      const draft = number(requests, log.head, known, recordedAt);
+      const result: AppendResult = { recordedAt, outcomes: draft.outcomes };
+      if (draft.rows.length > 0) await insert(connection, log.head + 1, draft.rows, recordedAt);
+      for (const batch of draft.batches) await insertBatch(connection, batch);
+      const head = log.head + draft.rows.length;
+      const end = draft.rows.length > 0 ? `update log set head = ${String(head)}; ${hint} commit` : 'commit';
+      try {
+        await connection.query(end);
+      } catch (error) {
+        if (isRefusal(error)) throw error;
+        throw new OutcomeUnknown(log.xid, result, error);
+      }
+      committed(`${log.epoch}.${String(head)}`, known.versions, draft.rows);
+      options.onHead(head, log.epoch);
+      return result;
+    } catch (error) {
+      if (isRefusal(error)) await connection.query('rollback').catch(() => undefined);
+      else drop(connection);
+      throw error;
+    }
+  }
+
+  function committed(at: string, versions: ReadonlyMap<string, number>, rows: readonly Row[]): void {
+    cachedAt = at;
+    if (cachedVersions.size > MAX_KNOWN_VERSIONS) cachedVersions = new Map();
+    for (const [accessId, version] of versions) cachedVersions.set(accessId, version);
+    for (const row of rows) cachedVersions.set(row.accessId, row.version);
+  }
+
+  /** Reads before anything is written, under the lock: nobody else can change what is found. */
+  async function look(connection: pg.Client, requests: readonly AppendRequest[]): Promise<Known> {
+    const keys = requests.flatMap(({ key }) => (key === null ? [] : [key.value]));
+    const named = requests.flatMap(({ events }) => events.filter((event) => event.id !== null));
+    const unknown = new Set<string>();
+    const versions = new Map<string, number>();
+    for (const { events } of requests) {
+      for (const { accessId } of events) {
+        const version = cachedVersions.get(accessId);
+        if (version === undefined) unknown.add(accessId);
+        else versions.set(accessId, version);
+      }
+    }
+    const batches = new Map<string, StoredBatch>();
+    const events = new Map<string, Stored>();
+    if (keys.length > 0) {
+      const found = await connection.query<StoredBatch & { key: string }>(
+        'select key, fingerprint, first_position from batches where key = any($1)',
+        [keys],
+      );
+      for (const batch of found.rows) batches.set(batch.key, batch);
+    }
+    if (named.length > 0) {
+      const found = await connection.query<Stored & { access_id: string; event_id: string }>(
+        `select e.access_id, e.event_id, e.position, e.version, e.created_at, e.payload
+         from unnest($1::text[], $2::text[]) as wanted(access_id, event_id)
+         join events e on e.access_id = wanted.access_id and e.event_id = wanted.event_id`,
+        [named.map((event) => event.accessId), named.map((event) => event.id)],
+      );
+      for (const row of found.rows) events.set(nameOf(row.access_id, row.event_id), row);
+    }
+    if (unknown.size > 0) {
+      const found = await connection.query<{ access_id: string; version: number | null }>(
+        `select wanted.access_id, coalesce(
+           (select version from events where access_id = wanted.access_id order by position desc limit 1),
+           (select version from feeds where access_id = wanted.access_id)) as version
+         from unnest($1::text[]) as wanted(access_id)`,
+        [[...unknown]],
+      );
+      for (const row of found.rows) versions.set(row.access_id, row.version ?? 0);
+    }
+    // Receipts of a repeated batch name the versions of its events.
+    for (const batch of batches.values()) await readBatch(connection, batch, requests, events);
+    return { batches, events, versions };
+  }
+
+  /** The events of a batch that was appended before, by their position. */
+  async function readBatch(
+    connection: pg.Client,
+    batch: StoredBatch,
+    requests: readonly AppendRequest[],
+    into: Map<string, Stored>,
+  ): Promise<void> {
+    const longest = Math.max(...requests.map(({ events }) => events.length));
+    const found = await connection.query<Stored>(
+      'select position, version, created_at, payload from events where position >= $1 order by position limit $2',
+      [batch.first_position, longest],
+    );
+    for (const row of found.rows) into.set(String(row.position), row);
+  }
+
+  async function insert(
+    connection: pg.Client,
+    first: number,
+    rows: readonly Row[],
+    recordedAt: number,
+  ): Promise<void> {
+    await connection.query(
+      `insert into events (position, access_id, version, created_at, recorded_at, event_id, payload)
+       select $1::bigint + place - 1, access_id, version, created_at, $2::bigint, event_id, payload
+       from unnest($3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::json[]) with ordinality
+         as new(access_id, version, created_at, event_id, payload, place)`,
+      [
+        first,
+        recordedAt,
+        rows.map((row) => row.accessId),
+        rows.map((row) => row.version),
+        rows.map((row) => row.createdAt),
+        rows.map((row) => row.id),
+        rows.map((row) => row.payload),
+      ],
+    );
+  }
+
+  async function insertBatch(connection: pg.Client, batch: readonly unknown[]): Promise<void> {
+    await connection.query('insert into batches values ($1, $2, $3, $4)', [...batch]);
+  }
+
+  /** Asks what became of a commit until the server says. @throws ERR_STORE_UNAVAILABLE, ERR_OUTCOME_UNKNOWN */
+  async function settle(attempt: OutcomeUnknown): Promise<AppendResult> {
+    const deadline = Date.now() + SETTLE_MS;
+    while (Date.now() < deadline && !isClosed) {
+      const status = await statusOf(attempt.transactionId);
+      if (status === 'committed') return attempt.result;
+      if (status === 'aborted') throw unavailable(attempt);
+      await sleep(SETTLE_PAUSE_MS);
+    }
+    const message =
+      'the store was lost while it committed, and has not come back to say whether it did: push again with the same ids or Idempotency-Key';
+    throw new LastseenError('ERR_OUTCOME_UNKNOWN', message, { temporary: true, cause: attempt });
+  }
+
+  async function statusOf(transactionId: string): Promise<string | undefined> {
+    try {
+      const connection = await connected();
+      const found = await connection.query<{ status: string | null }>(
+        'select pg_xact_status($1::xid8) as status',
+        [transactionId],
+      );
+      return found.rows[0]?.status ?? undefined;
+    } catch {
+      if (client !== undefined) drop(client);
+      return undefined;
+    }
+  }
+
+  return {
+    append,
+    get processId() {
+      return (client as unknown as { processID?: number } | undefined)?.processID;
+    },
+    close() {
+      isClosed = true;
+      if (client !== undefined) void client.end();
+    },
+  };
+}
+
+interface Draft {
+  readonly outcomes: AppendOutcome[];
+  readonly rows: Row[];
+  readonly batches: (readonly [key: string, fingerprint: string, first: number, last: number])[];
+}
+
+/** Gives every new event of the group its position and version; refuses what conflicts. Pure. */
+function number(requests: readonly AppendRequest[], head: number, known: Known, recordedAt: number): Draft {
+  const draft: Draft = { outcomes: [], rows: [], batches: [] };
+  /** What this group itself appends: its later requests may repeat it. */
+  const fresh = new Map<string, Stored>();
+  const batches = new Map(known.batches);
+  for (const request of requests) draft.outcomes.push(numberOne(request));
+  return draft;
+
+  function numberOne(request: AppendRequest): AppendOutcome {
+    const { events, key } = request;
+    const earlier = key === null ? undefined : batches.get(key.value);
+    if (earlier !== undefined) {
+      if (earlier.fingerprint !== key?.fingerprint) return { refused: conflict(request, -1) };
+      return { receipts: repeated(request, earlier.first_position) };
+    }
+    const receipts: Receipt[] = [];
+    const rows: Row[] = [];
+    const named = new Map<string, Stored>();
+    const versions = new Map<string, number>();
+    for (const [index, event] of events.entries()) {
+      const name = event.id === null ? undefined : nameOf(event.accessId, event.id);
+      const stored =
+        name === undefined ? undefined : (named.get(name) ?? fresh.get(name) ?? known.events.get(name));
+      if (stored !== undefined) {
+        const isSame =
+          stored.payload === event.payload &&
+          (event.createdAt === null || event.createdAt === stored.created_at);
+        if (!isSame) return { refused: conflict(request, index) };
+        receipts.push({ position: stored.position, version: stored.version, duplicate: true });
+        continue;
+      }
+      const version = (versions.get(event.accessId) ?? known.versions.get(event.accessId) ?? 0) + 1;
+      const position = head + draft.rows.length + rows.length + 1;
+      versions.set(event.accessId, version);
+      const createdAt = event.createdAt ?? recordedAt;
+      rows.push({ accessId: event.accessId, version, createdAt, id: event.id, payload: event.payload });
+      if (name !== undefined)
+        named.set(name, { position, version, created_at: createdAt, payload: event.payload });
+      receipts.push({ position, version, duplicate: false });
+    }
+    const first = head + draft.rows.length + 1;
+    draft.rows.push(...rows);
+    for (const [accessId, version] of versions) known.versions.set(accessId, version);
+    for (const [name, stored] of named) fresh.set(name, stored);
+    if (key !== null) {
+      const last = head + draft.rows.length;
+      draft.batches.push([key.value, key.fingerprint, first, last]);
+      batches.set(key.value, { fingerprint: key.fingerprint, first_position: first });
+    }
+    return { receipts };
+  }
+
+  /** The receipts of a batch that was appended before under its key: its new events stand in a row from `first`. */
+  function repeated(request: AppendRequest, first: number): Receipt[] {
+    let next = first;
+    return request.events.map((event) => {
+      const name = event.id === null ? undefined : nameOf(event.accessId, event.id);
+      const byId = name === undefined ? undefined : (fresh.get(name) ?? known.events.get(name));
+      const position = byId?.position ?? next;
+      if (position === next) next += 1;
+      const version =
+        byId?.version ??
+        known.events.get(String(position))?.version ??
+        draft.rows[position - head - 1]?.version;
+      return { position, version: version ?? 0, duplicate: true };
+    });
+  }
+}

@@ -1,0 +1,16 @@
+/** Why a batch was refused, in the same words on every engine. */
+import { LastseenError, shown } from '../log/errors.ts';
+import type { AppendRequest } from '../log/store.ts';
+
+/** `index` is the place of the event in its batch, or −1 when the batch's key is in conflict. */
+export function conflict(request: AppendRequest, index: number): LastseenError {
+  if (index < 0) {
+    const message = 'the Idempotency-Key was used before with another batch: nothing was appended';
+    return new LastseenError('ERR_ID_CONFLICT', message);
+  }
+  const detail = `the id ${shown(request.events[index]?.id)} is taken in this access_id by an event with other content`;
+  const faults = [{ pointer: `/${String(index)}/id`, detail }];
+  return new LastseenError('ERR_ID_CONFLICT', `nothing was appended: /${String(index)}/id: ${detail}`, {
+    faults,
+  });
+}

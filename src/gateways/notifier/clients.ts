@@ -1,0 +1,50 @@
+/** GET /clients: who is connected, to this node and to every other over the same log. */
+import type { Request, Response } from 'express';
+import type { Hub } from '../../delivery/hub.ts';
+import { LastseenError } from '../../log/errors.ts';
+import type { Log } from '../../log/log.ts';
+import type { Peers } from '../../log/peers.ts';
+
+/** One feed that one connection reads. */
+interface ConnectedClient {
+  readonly access_id: string;
+  readonly gateway: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  readonly cursor: string;
+  /** Events of the whole log that this reader may still have to look through: 0 when it is live. */
+  readonly lag: number;
+  readonly buffered_bytes: number;
+}
+
+/** What this node answers when a node asks all. */
+export function connectedHere(hub: Hub, log: Log): string {
+  const clients: ConnectedClient[] = [...hub.sessions].flatMap((session) =>
+    session.feeds.map((feed) => ({
+      access_id: feed.accessId,
+      gateway: session.connection.gateway,
+      since: session.since,
+      cursor: log.cursor(feed.position),
+      lag: feed.isLive ? 0 : Math.max(0, log.head - feed.position),
+      buffered_bytes: session.connection.bufferedBytes,
+    })),
+  );
+  return JSON.stringify(clients);
+}
+
+/** @throws ERR_NOT_ACCEPTABLE */
+export async function sendClients(peers: Peers, request: Request, response: Response): Promise<void> {
+  const type = request.accepts(['json', 'text/plain']);
+  if (type === false) {
+    const message = 'the list of clients is had as application/json or text/plain';
+    throw new LastseenError('ERR_NOT_ACCEPTABLE', message);
+  }
+  const answers = await peers.ask();
+  const connected = answers.flatMap((answer) => JSON.parse(answer) as ConnectedClient[]);
+  if (type === 'json') {
+    response.json(connected);
+    return;
+  }
+  const names = new Set(connected.map((client) => `${client.access_id} `));
+  response.type('text/plain').end(`Connected clients:${[...names].join('')}`);
+}

@@ -1,0 +1,27 @@
+/** The PostgreSQL engine: the contract, and what is its own. */
+import { after } from 'node:test';
+import { openPostgres } from '../../src/engines/postgres.ts';
+import type { EventStore } from '../../src/log/store.ts';
+import { createDatabase, endSharedPostgres } from '../postgres.ts';
+import { storeContract } from './contract.ts';
+
+after(endSharedPostgres);
+
+storeContract('PostgreSQL', async () => {
+  const database = await createDatabase();
+  const open = async (): Promise<EventStore> =>
+    (await openPostgres({ url: database.url, listenUrl: database.url })).store;
+  let store = await open();
+  return {
+    store: () => store,
+    async reopen() {
+      await store.close();
+      store = await open();
+      return store;
+    },
+    async close() {
+      await store.close();
+      await database.drop();
+    },
+  };
+});

@@ -1,0 +1,59 @@
+/** A TCP proxy that can be told to swallow bytes, as a half-open connection does, or to cut. */
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+
+export interface Proxy {
+  readonly port: number;
+  /** Connections accepted since the start. */
+  readonly accepted: number;
+  /** From now on what comes in on connections that are open is swallowed, both ways; new ones work. */
+  swallow(): void;
+  /** Cuts all connections. */
+  cut(): void;
+  close(): Promise<void>;
+}
+
+export async function startProxy(port: number): Promise<Proxy> {
+  const pairs = new Set<readonly [Socket, Socket]>();
+  let accepted = 0;
+  const server = createServer((inner) => {
+    accepted += 1;
+    const outer = connect(port, '127.0.0.1');
+    const pair = [inner, outer] as const;
+    pairs.add(pair);
+    for (const [from, to] of [
+      [inner, outer],
+      [outer, inner],
+    ] as const) {
+      from.pipe(to);
+      from.on('error', () => undefined);
+      from.once('close', () => {
+        to.destroy();
+        pairs.delete(pair);
+      });
+    }
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    get accepted() {
+      return accepted;
+    },
+    swallow() {
+      for (const [inner, outer] of pairs) {
+        inner.unpipe(outer);
+        outer.unpipe(inner);
+        inner.resume();
+        outer.resume();
+      }
+    },
+    cut() {
+      for (const pair of pairs) for (const socket of pair) socket.destroy();
+    },
+    async close() {
+      for (const pair of pairs) for (const socket of pair) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
