@@ -316,5 +316,80 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       const [next] = await push(event('pruned', 3));
       assert.deepEqual([next?.position, next?.version], [head + 1, 3]);
     });
+
+    it('G6: retention by count keeps the latest of each access_id, and each feed has its own verdict', async () => {
+      for (let n = 1; n <= 30; n += 1) await push(event('many', n), event('few', n), event('many', n + 0.5));
+      await push(event('few', 'last'));
+      const quiet = (await push(event('quiet', 1)))[0]?.position ?? 0;
+      const before = await readAll(log, 'many', (await log.bounds()).floor - 1);
+      assert.ok((await engine.store().prune({ keepPerAccessId: 10 })) >= 71);
+      assert.equal(await engine.store().prune({ keepPerAccessId: 10 }), 0);
+      const start = await log.resolve('many', { after: 'start' });
+      const kept = await readAll(log, 'many', start);
+      assert.deepEqual(kept, before.slice(-10));
+      assert.deepEqual(
+        (await readAll(log, 'few', await log.resolve('few', { after: 'start' }))).map((one) => one.version),
+        [22, 23, 24, 25, 26, 27, 28, 29, 30, 31],
+      );
+      const lost = before.at(-11)?.position ?? 0;
+      assert.equal(await log.resolve('many', { after: log.cursor(lost) }), lost);
+      await assert.rejects(log.resolve('many', { after: log.cursor(lost - 1) }), code('ERR_CURSOR_TOO_OLD'));
+      await assert.rejects(log.read('many', lost - 1, PAGE), code('ERR_CURSOR_TOO_OLD'));
+      // What others have lost does not concern a feed that has lost nothing.
+      assert.equal(await log.resolve('quiet', { after: log.cursor(lost - 1) }), lost - 1);
+      assert.equal((await readAll(log, 'quiet', lost - 1))[0]?.position, quiet);
+      await restart();
+      const [next] = await push(event('many', 'next'));
+      assert.equal(next?.version, 61);
+      assert.equal((await readAll(log, 'many', start)).length, 11);
+    });
+
+    it('G6: retention by age forgets what was recorded before, in order, while pushes go on', async () => {
+      await log.append({ events: Array.from({ length: 2_500 }, (_, at) => event('aged', at)), key: null });
+      const [last] = await push(event('aged', 'last old'));
+      const cutoff = Date.now() + 1;
+      while (Date.now() < cutoff) await new Promise((resolve) => setImmediate(resolve));
+      await push(event('aged', 'young'));
+      const over = new AbortController();
+      const pushing = (async () => {
+        let count = 0;
+        while (!over.signal.aborted) {
+          await push(event('meanwhile', count));
+          count += 1;
+        }
+        return count;
+      })();
+      assert.ok((await engine.store().prune({ recordedBefore: cutoff })) >= 2_501);
+      over.abort();
+      const pushed = await pushing;
+      assert.equal((await log.bounds()).floor, (last?.position ?? 0) + 1);
+      assert.deepEqual(
+        (await readAll(log, 'aged', last?.position)).map((one) => one.payload),
+        ['"young"'],
+      );
+      assert.equal((await readAll(log, 'meanwhile', last?.position)).length, pushed);
+    });
+
+    it('G3, G6: a reader that retention overtakes is told, and one at the end is not disturbed', async () => {
+      const receipts = await log.append({
+        events: Array.from({ length: 20 }, (_, at) => event('overtaken', at)),
+        key: null,
+      });
+      await restart();
+      const first = receipts[0]?.position ?? 0;
+      const last = receipts.at(-1)?.position ?? 0;
+      const slow = log.subscribe('overtaken', first, () => undefined);
+      const current = log.subscribe('overtaken', last, () => undefined);
+      await engine.store().prune({ keepPerAccessId: 5 });
+      await assert.rejects(async () => slow.next(), code('ERR_CURSOR_TOO_OLD'));
+      assert.equal(await current.next(), undefined);
+      await push(event('overtaken', 'more'));
+      assert.deepEqual(
+        (await current.next())?.map((one) => one.version),
+        [21],
+      );
+      slow.close();
+      current.close();
+    });
   });
 }

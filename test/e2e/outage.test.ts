@@ -1,0 +1,265 @@
+/** PostgreSQL gone and back under load, a node killed, a pooler between: what was acknowledged is there, once. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createDatabase, endSharedPostgres, freePort, runSql, startPostgresServer } from '../postgres.ts';
+import { connect, startService, TOKEN, type Service, type WireEvent } from '../service.ts';
+import { temporaryDirectory } from '../temporary.ts';
+import { startProcess } from './process.ts';
+
+after(endSharedPostgres);
+
+const authorization = { Authorization: `Bearer ${TOKEN}` };
+
+interface Follower {
+  readonly events: WireEvent[];
+  stop(): Promise<void>;
+}
+
+/** Follows a feed, comes back whenever it is sent away, to the next node each time, from its last cursor. */
+function followAlways(ports: readonly number[], accessId: string): Follower {
+  const events: WireEvent[] = [];
+  let isStopped = false;
+  const isOver = (): boolean => isStopped;
+  const run = async (): Promise<void> => {
+    for (let turn = 0; !isOver(); turn += 1) {
+      try {
+        const client = await connect(ports[turn % ports.length] ?? 0, { headers: authorization });
+        client.send({ access_id: accessId, after: events.at(-1)?.cursor ?? 'start' });
+        let taken = 0;
+        const take = (): void => {
+          const frames = client.frames.slice(taken);
+          taken += frames.length;
+          for (const frame of frames) {
+            const message = JSON.parse(frame) as { type: string; events?: WireEvent[] };
+            if (message.type === 'events') events.push(...(message.events ?? []));
+          }
+        };
+        client.socket.on('message', take);
+        while (client.socket.readyState === client.socket.OPEN && !isOver()) await sleep(20);
+        take();
+        client.socket.terminate();
+      } catch {
+        // The node is away: the next one, a moment later.
+      }
+      await sleep(50);
+    }
+  };
+  const running = run();
+  return {
+    events,
+    async stop() {
+      isStopped = true;
+      await running;
+    },
+  };
+}
+
+interface Tally {
+  readonly acknowledged: Set<string>;
+  readonly refused: Set<string>;
+  readonly unknown: Set<string>;
+}
+
+/** Pushes one event after the other until told to stop. */
+async function pushUntil(
+  url: () => string,
+  name: string,
+  isOver: () => boolean,
+  tally: Tally,
+): Promise<void> {
+  for (let n = 0; !isOver(); n += 1) {
+    const payload = `${name}-${String(n)}`;
+    try {
+      const response = await fetch(`${url()}/push_events`, {
+        method: 'POST',
+        headers: { ...authorization, 'Content-Type': 'application/json' },
+        body: JSON.stringify([{ accessid: 'outage', created_at: n, payload }]),
+      });
+      const text = await response.text();
+      if (response.status === 200) tally.acknowledged.add(payload);
+      else if (response.status === 503) {
+        assert.ok(response.headers.get('retry-after'), text);
+        tally.refused.add(payload);
+        await sleep(20);
+      } else {
+        assert.equal(response.status, 504, text);
+        tally.unknown.add(payload);
+      }
+    } catch {
+      tally.unknown.add(payload);
+      await sleep(20);
+    }
+  }
+}
+
+function check(tally: Tally, stored: readonly string[]): void {
+  assert.equal(new Set(stored).size, stored.length, 'nothing is there twice');
+  const there = new Set(stored);
+  assert.deepEqual(
+    [...tally.acknowledged].filter((payload) => !there.has(payload)),
+    [],
+    'no acknowledged event is lost',
+  );
+  assert.deepEqual(
+    [...tally.refused].filter((payload) => there.has(payload)),
+    [],
+    'no refused event is there',
+  );
+}
+
+async function untilSame(follower: Follower, count: number): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (follower.events.length < count && Date.now() < deadline) await sleep(20);
+  assert.deepEqual(
+    follower.events.map((event) => event.version),
+    Array.from({ length: count }, (_, at) => at + 1),
+  );
+}
+
+const storedIn = async (url: string): Promise<string[]> =>
+  (
+    await runSql(
+      url,
+      `select payload #>> '{}' as payload from events where access_id = 'outage' order by position`,
+    )
+  ).rows.map((row: { payload: string }) => row.payload);
+
+it('G1, G3: PostgreSQL stopped and started under load: no false answer, and everybody ends exact', async () => {
+  const postgres = await startPostgresServer();
+  const database = await createDatabase(postgres.url);
+  const nodes: Service[] = [];
+  for (let n = 0; n < 2; n += 1) nodes.push(await startService({ DATABASE_URL: database.url }));
+  const ports = nodes.map((node) => node.port);
+  const followers = [followAlways(ports, 'outage'), followAlways([...ports].reverse(), 'outage')];
+  const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
+  let isOver = false;
+  const pushers = Array.from({ length: 12 }, (_, at) =>
+    pushUntil(
+      () => nodes[at % 2]?.url ?? '',
+      `p${String(at)}`,
+      () => isOver,
+      tally,
+    ),
+  );
+  for (let round = 0; round < 3; round += 1) {
+    await sleep(500 + 300 * round);
+    await postgres.stop();
+    const before = tally.refused.size;
+    while (tally.refused.size === before) await sleep(10);
+    assert.equal((await fetch(`${nodes[0]?.url ?? ''}/ready`)).status, 503);
+    await postgres.start();
+    const acknowledged = tally.acknowledged.size;
+    while (tally.acknowledged.size === acknowledged) await sleep(10);
+  }
+  isOver = true;
+  await Promise.all(pushers);
+  const stored = await storedIn(database.url);
+  check(tally, stored);
+  assert.ok(tally.refused.size > 0 && tally.acknowledged.size > 100);
+  for (const follower of followers) await untilSame(follower, stored.length);
+  await Promise.all(followers.map((follower) => follower.stop()));
+  await Promise.all(nodes.map((node) => node.stop()));
+  await postgres.remove();
+});
+
+it('G3: a node killed with -9: its clients go on at another from their cursor, exactly', async () => {
+  const database = await createDatabase();
+  const doomed = await startProcess('', { DATABASE_URL: database.url });
+  const other = await startProcess('', { DATABASE_URL: database.url });
+  const follower = followAlways([doomed.port, other.port], 'outage');
+  const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
+  let isOver = false;
+  const pushers = [doomed.url, other.url].flatMap((url, at) =>
+    Array.from({ length: 4 }, (_, n) =>
+      pushUntil(
+        () => url,
+        `${String(at)}-${String(n)}`,
+        () => isOver,
+        tally,
+      ),
+    ),
+  );
+  while (tally.acknowledged.size < 200) await sleep(10);
+  await doomed.end('SIGKILL');
+  const before = tally.acknowledged.size;
+  while (tally.acknowledged.size < before + 200) await sleep(10);
+  isOver = true;
+  await Promise.all(pushers);
+  const stored = await storedIn(database.url);
+  check(tally, stored);
+  await untilSame(follower, stored.length);
+  await follower.stop();
+  assert.equal(await other.end('SIGTERM'), 0);
+  await database.drop();
+});
+
+const hasPgbouncer = spawnSync('pgbouncer', ['--version']).status === 0;
+
+it(
+  'G3: behind pgbouncer in transaction mode everything holds, by polling',
+  { skip: hasPgbouncer ? false : 'pgbouncer is not installed' },
+  async () => {
+    const database = await createDatabase();
+    const direct = new URL(database.url);
+    const directory = temporaryDirectory();
+    const port = await freePort();
+    const user = decodeURIComponent(direct.username);
+    const file = (name: string, text: string): string => {
+      const path = join(directory.path, name);
+      writeFileSync(path, text);
+      chmodSync(path, 0o644);
+      return path;
+    };
+    const users = file('users.txt', `"${user}" "${decodeURIComponent(direct.password)}"\n`);
+    const config = file(
+      'pgbouncer.ini',
+      `[databases]\n* = host=${direct.hostname} port=${direct.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${String(port)}\nunix_socket_dir =\nauth_type = trust\nauth_file = ${users}\npool_mode = transaction\nmax_client_conn = 200\ndefault_pool_size = 20\n`,
+    );
+    chmodSync(directory.path, 0o755);
+    // It does not run as root.
+    const identity = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+    const pooler = spawn('pgbouncer', ['-q', config], { stdio: 'ignore', ...identity });
+    const pooled = new URL(database.url);
+    pooled.port = String(port);
+    const deadline = Date.now() + 5_000;
+    for (;;) {
+      try {
+        await runSql(pooled.href, 'select 1');
+        break;
+      } catch (error) {
+        if (Date.now() > deadline) throw error;
+        await sleep(50);
+      }
+    }
+    const nodes = await Promise.all([
+      startService({ DATABASE_URL: pooled.href, DATABASE_LISTEN_URL: 'off' }),
+      startService({ DATABASE_URL: pooled.href }),
+      startService({ DATABASE_URL: pooled.href, DATABASE_LISTEN_URL: database.url }),
+    ]);
+    const followers = nodes.map((node) => followAlways([node.port], 'outage'));
+    const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
+    const isOver = (): boolean => tally.acknowledged.size >= 600;
+    await Promise.all(
+      Array.from({ length: 12 }, (_, at) =>
+        pushUntil(() => nodes[at % 3]?.url ?? '', `b${String(at)}`, isOver, tally),
+      ),
+    );
+    const stored = await storedIn(database.url);
+    check(tally, stored);
+    assert.equal(tally.refused.size + tally.unknown.size, 0);
+    for (const follower of followers) await untilSame(follower, stored.length);
+    const list = (await (await nodes[0].fetch('/clients')).json()) as unknown[];
+    assert.equal(list.length, 3);
+    await Promise.all(followers.map((follower) => follower.stop()));
+    await Promise.all(nodes.map((node) => node.stop()));
+    pooler.kill('SIGTERM');
+    await once(pooler, 'exit');
+    directory.remove();
+    await database.drop();
+  },
+);
