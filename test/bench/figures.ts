@@ -363,7 +363,7 @@ export async function catchUp(plan: Plan): Promise<Figure> {
 
 export async function memory(plan: Plan): Promise<Figure> {
   const board = new Board();
-  const count = 2_000;
+  const count = 8_000;
   const perConnection = async (
     running: { port: number; rssBytes(): number },
     isBare: boolean,

@@ -50,9 +50,7 @@ function body(figure: Figure, plan: Plan, command: string): string {
 ${machine()} \`${command}\`, ${String(plan.runs)} runs.
 
 ${table(['', 'median (least–most)', ''], series)}
-
-${table(['target', 'measured', 'promised', ''], claims)}
-`;
+${claims.length === 0 ? '' : `\n${table(['target', 'measured', 'promised', ''], claims)}\n`}`;
 }
 
 function table(head: readonly string[], rows: readonly string[]): string {
