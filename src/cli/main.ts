@@ -3,7 +3,10 @@
 import { Command, CommanderError } from 'commander';
 import { readFileSync } from 'node:fs';
 import { LastseenError } from '../log/errors.ts';
+import { addExport, addImport } from './archive.ts';
+import { addBackup, addRestore } from './backup.ts';
 import { addMigrate } from './migrate.ts';
+import { addPrune } from './prune.ts';
 import { addPush } from './push.ts';
 import { addSeed } from './seed.ts';
 import { addServe } from './serve.ts';
@@ -14,7 +17,19 @@ const program = new Command('lastseen')
   .version(version())
   .showHelpAfterError('(add --help for the options)')
   .exitOverride();
-for (const add of [addServe, addMigrate, addPush, addTail, addSeed]) add(program);
+for (const add of [
+  addServe,
+  addMigrate,
+  addPush,
+  addTail,
+  addSeed,
+  addBackup,
+  addRestore,
+  addExport,
+  addImport,
+  addPrune,
+])
+  add(program);
 for (const command of program.commands)
   command.exitOverride().showHelpAfterError('(add --help for the options)');
 

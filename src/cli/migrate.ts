@@ -1,19 +1,13 @@
 /** lastseen migrate */
 import type { Command } from 'commander';
-import { readConfig } from '../config.ts';
 import { migrateDatabase } from '../engines/engine.ts';
+import { databaseOf, databaseOption, type DatabaseOptions } from './database.ts';
 
 export function addMigrate(program: Command): void {
-  program
-    .command('migrate')
-    .description('bring the database to the schema of this program')
-    .option('--database-url <url>', 'sqlite:PATH or postgres://… [DATABASE_URL]')
-    .action(async (options: { databaseUrl?: string }) => {
-      const config = readConfig({
-        ...process.env,
-        ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
-      });
-      const ran = await migrateDatabase(config.database);
-      process.stdout.write(ran.length === 0 ? 'nothing to migrate\n' : `migrated: ${ran.join(', ')}\n`);
-    });
+  databaseOption(
+    program.command('migrate').description('bring the database to the schema of this program'),
+  ).action(async (options: DatabaseOptions) => {
+    const ran = await migrateDatabase(databaseOf(options));
+    process.stdout.write(ran.length === 0 ? 'nothing to migrate\n' : `migrated: ${ran.join(', ')}\n`);
+  });
 }

@@ -10,6 +10,7 @@
 import pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LastseenError } from '../log/errors.ts';
+import type { Event } from '../log/event.ts';
 import type { AppendOutcome, AppendRequest, AppendResult, Receipt } from '../log/store.ts';
 import { abandon, connect, isRefusal, unavailable } from './postgres-connection.ts';
 import { conflict } from './refusal.ts';
@@ -48,14 +49,6 @@ class OutcomeUnknown extends Error {
     this.transactionId = transactionId;
     this.result = result;
   }
-}
-
-interface Row {
-  readonly accessId: string;
-  readonly version: number;
-  readonly createdAt: number;
-  readonly id: string | null;
-  readonly payload: string;
 }
 
 interface Stored {
@@ -152,7 +145,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       const known = await look(connection, requests);
       const draft = number(requests, log.head, known, recordedAt);
       const result: AppendResult = { recordedAt, outcomes: draft.outcomes };
-      if (draft.rows.length > 0) await insert(connection, log.head + 1, draft.rows, recordedAt);
+      await insertEvents(connection, draft.rows);
       for (const batch of draft.batches) await insertBatch(connection, batch);
       const head = log.head + draft.rows.length;
       const end = draft.rows.length > 0 ? `update log set head = ${String(head)}; ${hint} commit` : 'commit';
@@ -172,7 +165,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     }
   }
 
-  function committed(at: string, versions: ReadonlyMap<string, number>, rows: readonly Row[]): void {
+  function committed(at: string, versions: ReadonlyMap<string, number>, rows: readonly Event[]): void {
     cachedAt = at;
     if (cachedVersions.size > MAX_KNOWN_VERSIONS) cachedVersions = new Map();
     for (const [accessId, version] of versions) cachedVersions.set(accessId, version);
@@ -240,29 +233,6 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     for (const row of found.rows) into.set(String(row.position), row);
   }
 
-  async function insert(
-    connection: pg.Client,
-    first: number,
-    rows: readonly Row[],
-    recordedAt: number,
-  ): Promise<void> {
-    await connection.query(
-      `insert into events (position, access_id, version, created_at, recorded_at, event_id, payload)
-       select $1::bigint + place - 1, access_id, version, created_at, $2::bigint, event_id, payload
-       from unnest($3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::json[]) with ordinality
-         as new(access_id, version, created_at, event_id, payload, place)`,
-      [
-        first,
-        recordedAt,
-        rows.map((row) => row.accessId),
-        rows.map((row) => row.version),
-        rows.map((row) => row.createdAt),
-        rows.map((row) => row.id),
-        rows.map((row) => row.payload),
-      ],
-    );
-  }
-
   async function insertBatch(connection: pg.Client, batch: readonly unknown[]): Promise<void> {
     await connection.query('insert into batches values ($1, $2, $3, $4)', [...batch]);
   }
@@ -307,9 +277,27 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
   };
 }
 
+/** Writes numbered events in one statement. */
+export async function insertEvents(connection: pg.Client, events: readonly Event[]): Promise<void> {
+  if (events.length === 0) return;
+  await connection.query(
+    `insert into events (position, access_id, version, created_at, recorded_at, event_id, payload)
+     select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::json[])`,
+    [
+      events.map((event) => event.position),
+      events.map((event) => event.accessId),
+      events.map((event) => event.version),
+      events.map((event) => event.createdAt),
+      events.map((event) => event.recordedAt),
+      events.map((event) => event.id),
+      events.map((event) => event.payload),
+    ],
+  );
+}
+
 interface Draft {
   readonly outcomes: AppendOutcome[];
-  readonly rows: Row[];
+  readonly rows: Event[];
   readonly batches: (readonly [key: string, fingerprint: string, first: number, last: number])[];
 }
 
@@ -330,7 +318,7 @@ function number(requests: readonly AppendRequest[], head: number, known: Known, 
       return { receipts: repeated(request, earlier.first_position) };
     }
     const receipts: Receipt[] = [];
-    const rows: Row[] = [];
+    const rows: Event[] = [];
     const named = new Map<string, Stored>();
     const versions = new Map<string, number>();
     for (const [index, event] of events.entries()) {
@@ -349,7 +337,7 @@ function number(requests: readonly AppendRequest[], head: number, known: Known, 
       const position = head + draft.rows.length + rows.length + 1;
       versions.set(event.accessId, version);
       const createdAt = event.createdAt ?? recordedAt;
-      rows.push({ accessId: event.accessId, version, createdAt, id: event.id, payload: event.payload });
+      rows.push({ position, recordedAt, ...event, version, createdAt });
       if (name !== undefined)
         named.set(name, { position, version, created_at: createdAt, payload: event.payload });
       receipts.push({ position, version, duplicate: false });

@@ -1,0 +1,27 @@
+/** A line on a terminal that says how far a long command is. Nothing where there is no terminal. */
+
+const EVERY_MS = 200;
+
+export interface Progress {
+  show(count: number): void;
+  /** Clears the line. */
+  end(): void;
+}
+
+export function createProgress(what: string): Progress {
+  const startedAt = Date.now();
+  let shownAt = 0;
+  const isTerminal = process.stderr.isTTY;
+  return {
+    show(count) {
+      const now = Date.now();
+      if (!isTerminal || now - shownAt < EVERY_MS) return;
+      shownAt = now;
+      const perSecond = Math.round(count / Math.max(0.001, (now - startedAt) / 1_000));
+      process.stderr.write(`\r\x1b[K${String(count)} events ${what}, ${String(perSecond)} a second`);
+    },
+    end() {
+      if (isTerminal) process.stderr.write('\r\x1b[K');
+    },
+  };
+}

@@ -1,0 +1,188 @@
+/** Moving a log between engines, backing it up under load, and restoring it so that nobody misses the loss. */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import { openEngine } from '../../src/engines/engine.ts';
+import { createLog } from '../../src/log/log.ts';
+import { event, PAYLOADS, readAll } from '../engines/contract.ts';
+import { createDatabase, endSharedPostgres } from '../postgres.ts';
+import { startService, type Problem } from '../service.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../temporary.ts';
+import { runCommand, startProcess, TOKEN, tryPush } from './process.ts';
+
+after(endSharedPostgres);
+
+describe('moving and restoring', () => {
+  let directory: TemporaryDirectory;
+  beforeEach(() => {
+    directory = temporaryDirectory();
+  });
+  afterEach(() => {
+    directory.remove();
+  });
+  const sqlite = (name: string): string => `sqlite:${join(directory.path, name)}`;
+  const file = (name: string): string => join(directory.path, name);
+
+  async function run(args: string[], databaseUrl: string): Promise<string> {
+    const outcome = await runCommand(args, { DATABASE_URL: databaseUrl });
+    assert.equal(outcome.code, 0, `${args.join(' ')}: ${outcome.stderr}`);
+    return outcome.stdout + outcome.stderr;
+  }
+
+  const databaseOf = (url: string): Parameters<typeof openEngine>[0] =>
+    url.startsWith('sqlite:')
+      ? { kind: 'sqlite', path: url.slice(7) }
+      : { kind: 'postgres', url, listenUrl: undefined };
+
+  const KEYED = { events: [event('keyed', 'k')], key: { value: 'K', fingerprint: 'f' } };
+
+  async function fill(url: string): Promise<void> {
+    const { store } = await openEngine(databaseOf(url));
+    const log = await createLog({ store });
+    await log.append({ events: PAYLOADS.map((payload) => event('texts', 0, { payload })), key: null });
+    for (let n = 1; n <= 20; n += 1)
+      await log.append({ events: [event('pruned', n, { id: `i${String(n)}` })], key: null });
+    await log.append(KEYED);
+    await log.append({ events: [event('gone', 1)], key: null });
+    await log.prune({ keepPerAccessId: 5 });
+    await log.close();
+  }
+
+  /** All that a reader can see, and where it ends. */
+  async function contents(url: string): Promise<unknown> {
+    const { store } = await openEngine(databaseOf(url));
+    const log = await createLog({ store });
+    try {
+      const feeds = await Promise.all(
+        ['texts', 'pruned', 'keyed', 'gone'].map(async (feed) => {
+          const start = await log.resolve(feed, { after: 'start' });
+          return [start, await readAll(log, feed, start), await log.lastPosition(feed)];
+        }),
+      );
+      const again = await log.append(KEYED);
+      const [next] = await log.append({
+        events: [event('pruned', 5, { id: 'i20', payload: '20' })],
+        key: null,
+      });
+      return { feeds, bounds: { ...(await log.bounds()), epoch: '' }, again, next };
+    } finally {
+      await log.close();
+    }
+  }
+
+  it('a log moves from SQLite to PostgreSQL and back with every position, version and payload', async () => {
+    const database = await createDatabase();
+    await fill(sqlite('a.db'));
+    await run(['export', file('a.ndjson')], sqlite('a.db'));
+    await run(['import', file('a.ndjson')], database.url);
+    await run(['export', file('b.ndjson')], database.url);
+    await run(['import', file('b.ndjson'), '--keep-epoch'], sqlite('c.db'));
+    const lines = (name: string): string[] => readFileSync(file(name), 'utf8').split('\n').slice(1).sort();
+    assert.deepEqual(lines('b.ndjson'), lines('a.ndjson'));
+    const expected = await contents(sqlite('a.db'));
+    assert.deepEqual(await contents(database.url), expected);
+    assert.deepEqual(await contents(sqlite('c.db')), expected);
+    const epoch = (name: string): unknown =>
+      (JSON.parse(readFileSync(file(name), 'utf8').split('\n')[0] ?? '') as { epoch: string }).epoch;
+    assert.notEqual(epoch('a.ndjson'), epoch('b.ndjson'), 'imported under a new epoch');
+    await run(['export', file('c.ndjson')], sqlite('c.db'));
+    assert.equal(epoch('c.ndjson'), epoch('b.ndjson'), 'kept when asked for');
+    await database.drop();
+  });
+
+  it('an export that is cut off, changed, or meets a log that is not empty imports nothing', async () => {
+    await fill(sqlite('a.db'));
+    await run(['export', file('a.ndjson')], sqlite('a.db'));
+    const text = readFileSync(file('a.ndjson'), 'utf8');
+    const lines = text.split('\n');
+    const database = await createDatabase();
+    for (const [bad, complaint] of [
+      [lines.slice(0, -2).join('\n'), 'cut off'],
+      [lines.slice(1).join('\n'), 'line 1'],
+      [
+        [lines[0], lines[2], lines[1], ...lines.slice(3)].join('\n'),
+        'line 3 has a position that does not ascend',
+      ],
+      [text.replace('"version":', '"versio":'), 'line 2 is none of an export'],
+      [`${text}{}`, 'is none of an export'],
+    ] as const) {
+      for (const url of [sqlite('b.db'), database.url]) {
+        const outcome = await runCommand(['import'], { DATABASE_URL: url }, bad);
+        assert.equal(outcome.code, 2, outcome.stderr);
+        assert.ok(outcome.stderr.includes(complaint), outcome.stderr);
+      }
+    }
+    for (const url of [sqlite('b.db'), database.url]) {
+      await run(['import', file('a.ndjson')], url);
+      const twice = await runCommand(['import', file('a.ndjson')], { DATABASE_URL: url });
+      assert.deepEqual([twice.code, twice.stderr.includes('not empty')], [2, true]);
+    }
+    await database.drop();
+  });
+
+  it('G6: backup under load, more events, restore: cursors of before are refused, and pushes go on', async () => {
+    const url = sqlite('live.db');
+    const server = await startProcess(file('live.db'));
+    const count = async (at: string): Promise<number> => {
+      const response = await fetch(`${at}/events?access_id=a&limit=5000`, {
+        headers: { Authorization: `Bearer ${TOKEN}` },
+      });
+      return ((await response.json()) as { events: unknown[] }).events.length;
+    };
+    let pushed = 0;
+    const push = async (): Promise<void> => {
+      assert.ok(await tryPush(server.url, [{ accessid: 'a', created_at: pushed, payload: pushed }]));
+      pushed += 1;
+    };
+    for (let n = 0; n < 50; n += 1) await push();
+    const atLeast = pushed;
+    const backup = run(['backup', file('backup.db')], url);
+    for (let n = 0; n < 50; n += 1) await push();
+    await backup;
+    for (let n = 0; n < 10; n += 1) await push();
+    const page = await fetch(`${server.url}/events?access_id=a&limit=5000`, {
+      headers: { Authorization: `Bearer ${TOKEN}` },
+    });
+    const { cursor } = (await page.json()) as { cursor: string };
+    const busy = await runCommand(['restore', file('backup.db')], { DATABASE_URL: url });
+    assert.deepEqual([busy.code, busy.stderr.includes('in use by another')], [1, true]);
+    assert.equal(await server.end('SIGTERM'), 0);
+
+    await run(['restore', file('backup.db')], url);
+    const again = await startService({ DATABASE_URL: url });
+    const restored = await count(again.url);
+    assert.ok(restored >= atLeast && restored < pushed, `${String(restored)} of ${String(pushed)}`);
+    const refused = await again.fetch(`/events?access_id=a&after=${cursor}`);
+    const problem = (await refused.json()) as Problem;
+    assert.deepEqual([refused.status, problem.code], [409, 'ERR_CURSOR_EPOCH']);
+    assert.match(problem.detail, /restored or replaced since\): read again from the floor, or from "start"/);
+    assert.equal((await again.fetch(`/events?access_id=a&after=${problem.floor ?? ''}`)).status, 200);
+    await again.push({ accessid: 'a', created_at: 1, payload: 'after' });
+    assert.equal(await count(again.url), restored + 1);
+    await again.stop();
+  });
+
+  it('what is no backup is not restored, and what stands there stays', async () => {
+    await run(['seed'], sqlite('a.db'));
+    writeFileSync(file('rubbish.db'), 'rubbish'.repeat(1_000));
+    const before = readFileSync(file('a.db'));
+    for (const from of ['rubbish.db', 'missing.db']) {
+      const outcome = await runCommand(['restore', file(from)], { DATABASE_URL: sqlite('a.db') });
+      assert.equal(outcome.code, 2, outcome.stderr);
+    }
+    assert.deepEqual(readFileSync(file('a.db')), before);
+    assert.equal(existsSync(file('missing.db')), false);
+    await run(['backup', file('copy.db')], sqlite('a.db'));
+    const twice = await runCommand(['backup', file('copy.db')], { DATABASE_URL: sqlite('a.db') });
+    assert.deepEqual([twice.code, twice.stderr.includes('exists already')], [2, true]);
+  });
+
+  it('prune forgets what the rule gives up, and asks for a rule', async () => {
+    await run(['seed'], sqlite('a.db'));
+    assert.match(await run(['prune', '--retention', '1/access_id'], sqlite('a.db')), /^7 events forgotten$/m);
+    assert.match(await run(['prune', '--retention', '30d'], sqlite('a.db')), /^0 events forgotten$/m);
+    for (const args of [['prune'], ['prune', '--retention', '30 days']])
+      assert.equal((await runCommand(args, { DATABASE_URL: sqlite('a.db') })).code, 2);
+  });
+});
