@@ -114,6 +114,8 @@ const POSTGRES = [
   `create table nodes (
     node_id text primary key,
     seen_at timestamptz not null,
+    -- Names the last group that the node has appended: how a commit whose answer was lost is found again.
+    last_group bigint not null default 0,
     asked bigint not null default 0,
     answered bigint not null default 0,
     answer text

@@ -3,7 +3,6 @@
  * that the asker raises, the answer a text that each node writes under the number of the question.
  */
 import type pg from 'pg';
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Peers } from '../log/peers.ts';
 
@@ -27,8 +26,7 @@ interface NodeRow {
   readonly answer: string | null;
 }
 
-export function startPeers(pool: pg.Pool, onError: (error: unknown) => void): PostgresPeers {
-  const nodeId = randomUUID();
+export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unknown) => void): PostgresPeers {
   let answerNow: () => string = () => '[]';
   let isAnswering = false;
   let isStopped = false;

@@ -4,8 +4,9 @@
  * transaction visible before it lets go of its locks. Readers then need nothing cleverer than `position > cursor`,
  * and a foreign transaction, however long, changes nothing.
  *
- * When the connection is lost between COMMIT and its answer, the outcome is asked for by the transaction's id on a new
- * connection: an acknowledged event is there, and a refused one is not (G1, G4).
+ * When the connection is lost between COMMIT and its answer, the outcome is looked up on a new connection: each group
+ * has a number, which it writes beside its events (a transaction id would not do: PostgreSQL may give it again after a
+ * crash). Whoever has the lock knows that the lost transaction has ended, one way or the other (G1, G4).
  */
 import pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -34,6 +35,8 @@ export interface PostgresWriter {
 
 export interface PostgresWriterOptions {
   readonly url: string;
+  /** Whose groups these are: no other process has this name. */
+  readonly nodeId: string;
   /** Send a hint with each commit. Default true; false is for measuring its price. */
   readonly notify?: boolean;
   /** Told the head and epoch that each group found or made. */
@@ -42,11 +45,11 @@ export interface PostgresWriterOptions {
 
 /** A commit whose answer has not come. */
 class OutcomeUnknown extends Error {
-  readonly transactionId: string;
+  readonly group: number;
   readonly result: AppendResult;
-  constructor(transactionId: string, result: AppendResult, cause: unknown) {
+  constructor(group: number, result: AppendResult, cause: unknown) {
     super('the connection was lost while committing', { cause });
-    this.transactionId = transactionId;
+    this.group = group;
     this.result = result;
   }
 }
@@ -75,9 +78,11 @@ const nameOf = (accessId: string, id: string): string => JSON.stringify([accessI
 export function createPostgresWriter(options: PostgresWriterOptions): PostgresWriter {
   let client: pg.Client | undefined;
   let isClosed = false;
+  let lastGroup = 0;
   /** The versions hold while the log stands where our last commit left it. */
   let cachedAt = '';
   let cachedVersions = new Map<string, number>();
+  const nodeName = pg.escapeLiteral(options.nodeId);
   const hint = options.notify === false ? '' : 'notify lastseen;';
 
   async function connected(): Promise<pg.Client> {
@@ -134,9 +139,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
         `begin isolation level read committed;
          set local idle_in_transaction_session_timeout = 10000;
          select pg_advisory_xact_lock(${String(APPEND_LOCK)});
-         select head, epoch, pg_current_xact_id()::text as xid,
+         select head, epoch,
                 current_setting('synchronous_commit') in ('off', 'local') as is_lax from log`,
-      )) as unknown as pg.QueryResult<{ head: number; epoch: string; xid: string; is_lax: boolean }>[];
+      )) as unknown as pg.QueryResult<{ head: number; epoch: string; is_lax: boolean }>[];
       const log = begun[3]?.rows[0];
       if (log === undefined)
         throw new Error('the table log has no row: this is not a whole lastseen database');
@@ -148,12 +153,21 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       await insertEvents(connection, draft.rows);
       for (const batch of draft.batches) await insertBatch(connection, batch);
       const head = log.head + draft.rows.length;
-      const end = draft.rows.length > 0 ? `update log set head = ${String(head)}; ${hint} commit` : 'commit';
+      if (draft.rows.length === 0) {
+        await connection.query('commit');
+        return result;
+      }
+      const group = (lastGroup += 1);
       try {
-        await connection.query(end);
+        await connection.query(
+          `update log set head = ${String(head)};
+           insert into nodes (node_id, seen_at, last_group) values (${nodeName}, now(), ${String(group)})
+             on conflict (node_id) do update set last_group = excluded.last_group;
+           ${hint} commit`,
+        );
       } catch (error) {
         if (isRefusal(error)) throw error;
-        throw new OutcomeUnknown(log.xid, result, error);
+        throw new OutcomeUnknown(group, result, error);
       }
       committed(`${log.epoch}.${String(head)}`, known.versions, draft.rows);
       options.onHead(head, log.epoch);
@@ -241,9 +255,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
   async function settle(attempt: OutcomeUnknown): Promise<AppendResult> {
     const deadline = Date.now() + SETTLE_MS;
     while (Date.now() < deadline && !isClosed) {
-      const status = await statusOf(attempt.transactionId);
-      if (status === 'committed') return attempt.result;
-      if (status === 'aborted') throw unavailable(attempt);
+      const isThere = await isCommitted(attempt.group);
+      if (isThere === true) return attempt.result;
+      if (isThere === false) throw unavailable(attempt);
       await sleep(SETTLE_PAUSE_MS);
     }
     const message =
@@ -251,14 +265,18 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     throw new LastseenError('ERR_OUTCOME_UNKNOWN', message, { temporary: true, cause: attempt });
   }
 
-  async function statusOf(transactionId: string): Promise<string | undefined> {
+  /** Whether the group is on disk; `undefined` while the server cannot be asked. */
+  async function isCommitted(group: number): Promise<boolean | undefined> {
     try {
       const connection = await connected();
-      const found = await connection.query<{ status: string | null }>(
-        'select pg_xact_status($1::xid8) as status',
-        [transactionId],
+      // The lost transaction held the lock: with the lock in our hand it has ended.
+      await connection.query(`begin; select pg_advisory_xact_lock(${String(APPEND_LOCK)})`);
+      const found = await connection.query<{ last_group: number }>(
+        'select last_group from nodes where node_id = $1',
+        [options.nodeId],
       );
-      return found.rows[0]?.status ?? undefined;
+      await connection.query('commit');
+      return found.rows[0]?.last_group === group;
     } catch {
       if (client !== undefined) drop(client);
       return undefined;

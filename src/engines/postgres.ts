@@ -3,6 +3,7 @@
  * file. Puts together the writer, the reader and the watch over the log.
  */
 import knexFactory, { type Knex } from 'knex';
+import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { LastseenError } from '../log/errors.ts';
 import type { AppendResult, EventStore } from '../log/store.ts';
@@ -49,15 +50,17 @@ export async function openPostgres(options: PostgresOptions): Promise<Engine> {
   /** Committed for certain: what a page may report as covered. */
   let head = firstHead;
   let known = epoch;
+  const nodeId = randomUUID();
   const wakeListeners = new Set<() => void>();
   const resetListeners = new Set<() => void>();
 
   const wake = (): void => {
     for (const listener of wakeListeners) listener();
   };
-  const peers = startPeers(pool, onError);
+  const peers = startPeers(pool, nodeId, onError);
   const writer = createPostgresWriter({
     url,
+    nodeId,
     ...(options.notify === undefined ? {} : { notify: options.notify }),
     onHead: (to, of) => {
       if (of === known) head = Math.max(head, to);
@@ -124,8 +127,8 @@ export async function openPostgres(options: PostgresOptions): Promise<Engine> {
     },
     async close() {
       await watch.stop();
-      await peers.stop();
       writer.close();
+      await peers.stop();
       await pool.end();
       await knex.destroy();
     },

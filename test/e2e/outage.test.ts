@@ -129,7 +129,7 @@ const storedIn = async (url: string): Promise<string[]> =>
     )
   ).rows.map((row: { payload: string }) => row.payload);
 
-it('G1, G3: PostgreSQL stopped and started under load: no false answer, and everybody ends exact', async () => {
+it('G1, G3: PostgreSQL stopped and started under load: no false answer, and everybody ends exact', async (context) => {
   const postgres = await startPostgresServer();
   const database = await createDatabase(postgres.url);
   const nodes: Service[] = [];
@@ -138,6 +138,12 @@ it('G1, G3: PostgreSQL stopped and started under load: no false answer, and ever
   const followers = [followAlways(ports, 'outage'), followAlways([...ports].reverse(), 'outage')];
   const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
   let isOver = false;
+  context.after(async () => {
+    isOver = true;
+    await Promise.all(followers.map((follower) => follower.stop()));
+    await Promise.all(nodes.map((node) => node.stop()));
+    await postgres.remove();
+  });
   const pushers = Array.from({ length: 12 }, (_, at) =>
     pushUntil(
       () => nodes[at % 2]?.url ?? '',
@@ -162,18 +168,21 @@ it('G1, G3: PostgreSQL stopped and started under load: no false answer, and ever
   check(tally, stored);
   assert.ok(tally.refused.size > 0 && tally.acknowledged.size > 100);
   for (const follower of followers) await untilSame(follower, stored.length);
-  await Promise.all(followers.map((follower) => follower.stop()));
-  await Promise.all(nodes.map((node) => node.stop()));
-  await postgres.remove();
 });
 
-it('G3: a node killed with -9: its clients go on at another from their cursor, exactly', async () => {
+it('G3: a node killed with -9: its clients go on at another from their cursor, exactly', async (context) => {
   const database = await createDatabase();
   const doomed = await startProcess('', { DATABASE_URL: database.url });
   const other = await startProcess('', { DATABASE_URL: database.url });
   const follower = followAlways([doomed.port, other.port], 'outage');
   const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
   let isOver = false;
+  context.after(async () => {
+    isOver = true;
+    await follower.stop();
+    for (const node of [doomed, other]) await node.end('SIGKILL');
+    await database.drop();
+  });
   const pushers = [doomed.url, other.url].flatMap((url, at) =>
     Array.from({ length: 4 }, (_, n) =>
       pushUntil(
@@ -195,7 +204,6 @@ it('G3: a node killed with -9: its clients go on at another from their cursor, e
   await untilSame(follower, stored.length);
   await follower.stop();
   assert.equal(await other.end('SIGTERM'), 0);
-  await database.drop();
 });
 
 const hasPgbouncer = spawnSync('pgbouncer', ['--version']).status === 0;
