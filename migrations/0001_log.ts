@@ -114,11 +114,16 @@ const POSTGRES = [
   `create table nodes (
     node_id text primary key,
     seen_at timestamptz not null,
-    -- Names the last group that the node has appended: how a commit whose answer was lost is found again.
-    last_group bigint not null default 0,
     asked bigint not null default 0,
     answered bigint not null default 0,
     answer text
+  )`,
+  // The last group that each connection has appended: how a commit whose answer was lost is found again.
+  `create table writers (
+    writer_id text primary key,
+    seen_at timestamptz not null,
+    last_group bigint not null,
+    last_position bigint not null
   )`,
   `create table tokens (
     jti text primary key,
@@ -142,6 +147,39 @@ const POSTGRES = [
     for each row execute function events_append_only()`,
   `create trigger events_no_truncate before truncate on events
     for each statement execute function events_append_only()`,
+  // A group in one round trip. What the caller knows of feeds holds if nobody has appended since; the rest is looked up.
+  `create function lastseen_append(
+      p_lock bigint, p_writer text, p_group bigint, p_notify boolean, p_recorded_at bigint, p_known_head bigint,
+      p_names text[], p_versions bigint[], p_name_at int[], p_nth int[],
+      p_access_ids text[], p_created_ats bigint[], p_event_ids text[], p_payloads json[],
+      out head_before bigint, out epoch text, out versions bigint[]
+    ) language plpgsql as $$
+    begin
+      if current_setting('synchronous_commit') in ('off', 'local') then
+        perform set_config('synchronous_commit', 'on', true);
+      end if;
+      perform pg_advisory_xact_lock(p_lock);
+      -- A statement of its own, so that it sees whatever the last holder of the lock has committed.
+      select log.head, log.epoch into head_before, epoch from log;
+      select array_agg(coalesce(
+               case when head_before = p_known_head then known end,
+               (select version from events where access_id = name order by position desc limit 1),
+               (select version from feeds where access_id = name),
+               0) order by place)
+        into versions
+        from unnest(p_names, p_versions) with ordinality as feed(name, known, place);
+      insert into events (position, access_id, version, created_at, recorded_at, event_id, payload)
+        select head_before + place, name, versions[name_at] + nth, created_at, p_recorded_at, id, body
+        from unnest(p_access_ids, p_name_at, p_nth, p_created_ats, p_event_ids, p_payloads) with ordinality
+          as new(name, name_at, nth, created_at, id, body, place);
+      update log set head = head_before + cardinality(p_access_ids);
+      insert into writers values (p_writer, now(), p_group, head_before + cardinality(p_access_ids))
+        on conflict (writer_id) do update set
+          seen_at = excluded.seen_at, last_group = excluded.last_group, last_position = excluded.last_position;
+      if p_notify then
+        notify lastseen;
+      end if;
+    end $$`,
   `create view event_history as
     select position, access_id, version, ${timestampOf('created_at')} as created_at,
            ${timestampOf('recorded_at')} as recorded_at, event_id, payload

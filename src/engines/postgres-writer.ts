@@ -8,13 +8,15 @@
  * has a number, which it writes beside its events (a transaction id would not do: PostgreSQL may give it again after a
  * crash). Whoever has the lock knows that the lost transaction has ended, one way or the other (G1, G4).
  */
+import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LastseenError } from '../log/errors.ts';
 import type { Event } from '../log/event.ts';
-import type { AppendOutcome, AppendRequest, AppendResult, Receipt } from '../log/store.ts';
+import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '../log/store.ts';
 import { abandon, connect, isRefusal, unavailable } from './postgres-connection.ts';
-import { conflict } from './refusal.ts';
+import { columnsOf, insertEvents, resultOf } from './postgres-columns.ts';
+import { nameOf, number, type Known, type Stored, type StoredBatch } from './postgres-numbering.ts';
 
 /** Names the lock among all advisory locks of the database. */
 export const APPEND_LOCK = 4_793_211_001;
@@ -23,11 +25,14 @@ export const APPEND_LOCK = 4_793_211_001;
 const SETTLE_MS = 20_000;
 const SETTLE_PAUSE_MS = 250;
 
+/** SQLSTATE of an id that is there already. */
+const UNIQUE_VIOLATION = '23505';
+
 /** Versions of feeds remembered from our own commits, while nobody else has appended. */
 const MAX_KNOWN_VERSIONS = 200_000;
 
 export interface PostgresWriter {
-  append(requests: readonly AppendRequest[]): Promise<AppendResult>;
+  append(requests: readonly AppendRequest[]): Promise<AppendAnswer>;
   /** Backend of the connection that appends: its hints are our own. */
   readonly processId: number | undefined;
   close(): void;
@@ -35,8 +40,6 @@ export interface PostgresWriter {
 
 export interface PostgresWriterOptions {
   readonly url: string;
-  /** Whose groups these are: no other process has this name. */
-  readonly nodeId: string;
   /** Send a hint with each commit. Default true; false is for measuring its price. */
   readonly notify?: boolean;
   /** Told the head and epoch that each group found or made. */
@@ -45,44 +48,27 @@ export interface PostgresWriterOptions {
 
 /** A commit whose answer has not come. */
 class OutcomeUnknown extends Error {
+  readonly writerId: string;
   readonly group: number;
-  readonly result: AppendResult;
-  constructor(group: number, result: AppendResult, cause: unknown) {
+  /** What the group becomes when it is found, by the position of its last event. */
+  readonly found: (lastPosition: number, connection: pg.Client) => Promise<AppendResult>;
+  constructor(writerId: string, group: number, found: OutcomeUnknown['found'], cause: unknown) {
     super('the connection was lost while committing', { cause });
+    this.writerId = writerId;
     this.group = group;
-    this.result = result;
+    this.found = found;
   }
 }
-
-interface Stored {
-  readonly position: number;
-  readonly version: number;
-  readonly created_at: number;
-  readonly payload: string;
-}
-
-interface StoredBatch {
-  readonly fingerprint: string;
-  readonly first_position: number;
-}
-
-/** What the group needs to know of the log before it can be numbered. */
-interface Known {
-  readonly batches: ReadonlyMap<string, StoredBatch>;
-  readonly events: ReadonlyMap<string, Stored>;
-  readonly versions: Map<string, number>;
-}
-
-const nameOf = (accessId: string, id: string): string => JSON.stringify([accessId, id]);
 
 export function createPostgresWriter(options: PostgresWriterOptions): PostgresWriter {
   let client: pg.Client | undefined;
   let isClosed = false;
+  /** A name for each connection, so that what one has left behind is not written over by the next. */
+  let writerId = randomUUID();
   let lastGroup = 0;
   /** The versions hold while the log stands where our last commit left it. */
-  let cachedAt = '';
+  let cachedHead = -1;
   let cachedVersions = new Map<string, number>();
-  const nodeName = pg.escapeLiteral(options.nodeId);
   const hint = options.notify === false ? '' : 'notify lastseen;';
 
   async function connected(): Promise<pg.Client> {
@@ -97,17 +83,20 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
   }
 
   function drop(lost: pg.Client): void {
-    if (client === lost) client = undefined;
-    cachedAt = '';
+    if (client === lost) {
+      client = undefined;
+      writerId = randomUUID();
+    }
+    cachedHead = -1;
     abandon(lost);
   }
 
-  async function append(requests: readonly AppendRequest[]): Promise<AppendResult> {
+  async function append(requests: readonly AppendRequest[]): Promise<AppendAnswer> {
     const recordedAt = Date.now();
     try {
-      return await inTransaction(requests, recordedAt);
+      return (await inOneStatement(requests, recordedAt)) ?? (await inTransaction(requests, recordedAt));
     } catch (error) {
-      if (error instanceof OutcomeUnknown) return settle(error);
+      if (error instanceof OutcomeUnknown) return { pending: settle(error) };
       // If the whole group fails on something unforeseen, each request gets a transaction of its own.
       if (isRefusal(error) && requests.length > 1) return appendAlone(requests, recordedAt);
       throw unavailable(error);
@@ -128,6 +117,75 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     return { recordedAt, outcomes };
   }
 
+  /**
+   * The way of most groups. `undefined` when it is not theirs: a batch has a key, or an id is there already, so that
+   * someone must look before.
+   */
+  async function inOneStatement(
+    requests: readonly AppendRequest[],
+    recordedAt: number,
+  ): Promise<AppendResult | undefined> {
+    if (requests.some(({ key }) => key !== null)) return undefined;
+    const connection = await connected();
+    const columns = columnsOf(requests, cachedVersions, recordedAt);
+    const group = (lastGroup += 1);
+    const writer = writerId;
+    try {
+      const { rows } = await connection.query<{ head_before: number; epoch: string; versions: string[] }>(
+        'select * from lastseen_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)',
+        [
+          APPEND_LOCK,
+          writer,
+          group,
+          options.notify !== false,
+          recordedAt,
+          cachedHead,
+          columns.names,
+          columns.versions,
+          columns.nameAt,
+          columns.nth,
+          columns.accessIds,
+          columns.createdAts,
+          columns.ids,
+          columns.payloads,
+        ],
+      );
+      const done = rows[0];
+      if (done === undefined) throw new Error('lastseen_append has returned nothing');
+      const versions = done.versions.map(Number);
+      const head = done.head_before + columns.accessIds.length;
+      if (cachedHead !== done.head_before || cachedVersions.size > MAX_KNOWN_VERSIONS)
+        cachedVersions = new Map();
+      columns.names.forEach((name, at) => {
+        cachedVersions.set(name, (versions[at] ?? 0) + (columns.counts[at] ?? 0));
+      });
+      cachedHead = head;
+      options.onHead(head, done.epoch);
+      return resultOf(requests, recordedAt, done.head_before, (at) => {
+        return (versions[(columns.nameAt[at] ?? 0) - 1] ?? 0) + (columns.nth[at] ?? 0);
+      });
+    } catch (error) {
+      if (isRefusal(error)) {
+        if ((error as pg.DatabaseError).code === UNIQUE_VIOLATION) return undefined;
+        throw error;
+      }
+      drop(connection);
+      throw new OutcomeUnknown(
+        writer,
+        group,
+        async (lastPosition, on) => {
+          const first = lastPosition - columns.accessIds.length + 1;
+          const found = await on.query<{ version: number }>(
+            'select version from events where position between $1 and $2 order by position',
+            [first, lastPosition],
+          );
+          return resultOf(requests, recordedAt, first - 1, (at) => found.rows[at]?.version ?? 0);
+        },
+        error,
+      );
+    }
+  }
+
   async function inTransaction(
     requests: readonly AppendRequest[],
     recordedAt: number,
@@ -146,7 +204,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       if (log === undefined)
         throw new Error('the table log has no row: this is not a whole lastseen database');
       if (log.is_lax) await connection.query('set local synchronous_commit = on');
-      if (`${log.epoch}.${String(log.head)}` !== cachedAt) cachedVersions = new Map();
+      if (log.head !== cachedHead) cachedVersions = new Map();
       const known = await look(connection, requests);
       const draft = number(requests, log.head, known, recordedAt);
       const result: AppendResult = { recordedAt, outcomes: draft.outcomes };
@@ -158,18 +216,20 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
         return result;
       }
       const group = (lastGroup += 1);
+      const writer = writerId;
       try {
         await connection.query(
           `update log set head = ${String(head)};
-           insert into nodes (node_id, seen_at, last_group) values (${nodeName}, now(), ${String(group)})
-             on conflict (node_id) do update set last_group = excluded.last_group;
+           insert into writers values ('${writer}', now(), ${String(group)}, ${String(head)})
+             on conflict (writer_id) do update set seen_at = excluded.seen_at,
+               last_group = excluded.last_group, last_position = excluded.last_position;
            ${hint} commit`,
         );
       } catch (error) {
         if (isRefusal(error)) throw error;
-        throw new OutcomeUnknown(group, result, error);
+        throw new OutcomeUnknown(writer, group, () => Promise.resolve(result), error);
       }
-      committed(`${log.epoch}.${String(head)}`, known.versions, draft.rows);
+      committed(head, known.versions, draft.rows);
       options.onHead(head, log.epoch);
       return result;
     } catch (error) {
@@ -179,8 +239,8 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     }
   }
 
-  function committed(at: string, versions: ReadonlyMap<string, number>, rows: readonly Event[]): void {
-    cachedAt = at;
+  function committed(head: number, versions: ReadonlyMap<string, number>, rows: readonly Event[]): void {
+    cachedHead = head;
     if (cachedVersions.size > MAX_KNOWN_VERSIONS) cachedVersions = new Map();
     for (const [accessId, version] of versions) cachedVersions.set(accessId, version);
     for (const row of rows) cachedVersions.set(row.accessId, row.version);
@@ -255,9 +315,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
   async function settle(attempt: OutcomeUnknown): Promise<AppendResult> {
     const deadline = Date.now() + SETTLE_MS;
     while (Date.now() < deadline && !isClosed) {
-      const isThere = await isCommitted(attempt.group);
-      if (isThere === true) return attempt.result;
-      if (isThere === false) throw unavailable(attempt);
+      const found = await lookFor(attempt);
+      if (found === 'absent') throw unavailable(attempt);
+      if (found !== undefined) return found;
       await sleep(SETTLE_PAUSE_MS);
     }
     const message =
@@ -265,21 +325,26 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     throw new LastseenError('ERR_OUTCOME_UNKNOWN', message, { temporary: true, cause: attempt });
   }
 
-  /** Whether the group is on disk; `undefined` while the server cannot be asked. */
-  async function isCommitted(group: number): Promise<boolean | undefined> {
+  /** The group's result if it is on disk; `undefined` while the server cannot be asked. */
+  async function lookFor(attempt: OutcomeUnknown): Promise<AppendResult | 'absent' | undefined> {
+    let connection: pg.Client | undefined;
     try {
-      const connection = await connected();
+      connection = await connect(options.url);
       // The lost transaction held the lock: with the lock in our hand it has ended.
       await connection.query(`begin; select pg_advisory_xact_lock(${String(APPEND_LOCK)})`);
-      const found = await connection.query<{ last_group: number }>(
-        'select last_group from nodes where node_id = $1',
-        [options.nodeId],
+      const { rows } = await connection.query<{ last_group: number; last_position: number }>(
+        'select last_group, last_position from writers where writer_id = $1',
+        [attempt.writerId],
       );
+      const left = rows[0];
+      const result =
+        left?.last_group === attempt.group ? await attempt.found(left.last_position, connection) : 'absent';
       await connection.query('commit');
-      return found.rows[0]?.last_group === group;
+      return result;
     } catch {
-      if (client !== undefined) drop(client);
       return undefined;
+    } finally {
+      if (connection !== undefined) abandon(connection);
     }
   }
 
@@ -293,98 +358,4 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       if (client !== undefined) void client.end();
     },
   };
-}
-
-/** Writes numbered events in one statement. */
-export async function insertEvents(connection: pg.Client, events: readonly Event[]): Promise<void> {
-  if (events.length === 0) return;
-  await connection.query(
-    `insert into events (position, access_id, version, created_at, recorded_at, event_id, payload)
-     select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::json[])`,
-    [
-      events.map((event) => event.position),
-      events.map((event) => event.accessId),
-      events.map((event) => event.version),
-      events.map((event) => event.createdAt),
-      events.map((event) => event.recordedAt),
-      events.map((event) => event.id),
-      events.map((event) => event.payload),
-    ],
-  );
-}
-
-interface Draft {
-  readonly outcomes: AppendOutcome[];
-  readonly rows: Event[];
-  readonly batches: (readonly [key: string, fingerprint: string, first: number, last: number])[];
-}
-
-/** Gives every new event of the group its position and version; refuses what conflicts. Pure. */
-function number(requests: readonly AppendRequest[], head: number, known: Known, recordedAt: number): Draft {
-  const draft: Draft = { outcomes: [], rows: [], batches: [] };
-  /** What this group itself appends: its later requests may repeat it. */
-  const fresh = new Map<string, Stored>();
-  const batches = new Map(known.batches);
-  for (const request of requests) draft.outcomes.push(numberOne(request));
-  return draft;
-
-  function numberOne(request: AppendRequest): AppendOutcome {
-    const { events, key } = request;
-    const earlier = key === null ? undefined : batches.get(key.value);
-    if (earlier !== undefined) {
-      if (earlier.fingerprint !== key?.fingerprint) return { refused: conflict(request, -1) };
-      return { receipts: repeated(request, earlier.first_position) };
-    }
-    const receipts: Receipt[] = [];
-    const rows: Event[] = [];
-    const named = new Map<string, Stored>();
-    const versions = new Map<string, number>();
-    for (const [index, event] of events.entries()) {
-      const name = event.id === null ? undefined : nameOf(event.accessId, event.id);
-      const stored =
-        name === undefined ? undefined : (named.get(name) ?? fresh.get(name) ?? known.events.get(name));
-      if (stored !== undefined) {
-        const isSame =
-          stored.payload === event.payload &&
-          (event.createdAt === null || event.createdAt === stored.created_at);
-        if (!isSame) return { refused: conflict(request, index) };
-        receipts.push({ position: stored.position, version: stored.version, duplicate: true });
-        continue;
-      }
-      const version = (versions.get(event.accessId) ?? known.versions.get(event.accessId) ?? 0) + 1;
-      const position = head + draft.rows.length + rows.length + 1;
-      versions.set(event.accessId, version);
-      const createdAt = event.createdAt ?? recordedAt;
-      rows.push({ position, recordedAt, ...event, version, createdAt });
-      if (name !== undefined)
-        named.set(name, { position, version, created_at: createdAt, payload: event.payload });
-      receipts.push({ position, version, duplicate: false });
-    }
-    const first = head + draft.rows.length + 1;
-    draft.rows.push(...rows);
-    for (const [accessId, version] of versions) known.versions.set(accessId, version);
-    for (const [name, stored] of named) fresh.set(name, stored);
-    if (key !== null) {
-      const last = head + draft.rows.length;
-      draft.batches.push([key.value, key.fingerprint, first, last]);
-      batches.set(key.value, { fingerprint: key.fingerprint, first_position: first });
-    }
-    return { receipts };
-  }
-
-  /** The receipts of a batch that was appended before under its key: its new events stand in a row from `first`. */
-  function repeated(request: AppendRequest, first: number): Receipt[] {
-    let next = first;
-    return request.events.map((event) => {
-      const name = event.id === null ? undefined : nameOf(event.accessId, event.id);
-      const byId = name === undefined ? undefined : (fresh.get(name) ?? known.events.get(name));
-      const position = byId?.position ?? next;
-      if (position === next) next += 1;
-      const version =
-        byId?.version ??
-        known.events.get(String(position))?.version ??
-        draft.rows[position - head - 1]?.version;
-      return { position, version: version ?? 0, duplicate: true };
-    });
-  }
 }

@@ -60,7 +60,6 @@ export async function openPostgres(options: PostgresOptions): Promise<Engine> {
   const peers = startPeers(pool, nodeId, onError);
   const writer = createPostgresWriter({
     url,
-    nodeId,
     ...(options.notify === undefined ? {} : { notify: options.notify }),
     onHead: (to, of) => {
       if (of === known) head = Math.max(head, to);
@@ -99,9 +98,17 @@ export async function openPostgres(options: PostgresOptions): Promise<Engine> {
 
   const store: EventStore = {
     async append(requests) {
-      const result = await writer.append(requests);
-      head = Math.max(head, lastOf(result));
-      return result;
+      const answer = await writer.append(requests);
+      if (!('pending' in answer)) {
+        head = Math.max(head, lastOf(answer));
+        return answer;
+      }
+      const later = async (): Promise<AppendResult> => {
+        const result = await answer.pending;
+        head = Math.max(head, lastOf(result));
+        return result;
+      };
+      return { pending: later() };
     },
     bounds: () => reading(reader.bounds()),
     readFeed: (accessId, position, limit) => reading(reader.readFeed(accessId, position, limit, head)),

@@ -30,6 +30,9 @@ export interface AppendResult {
   readonly outcomes: readonly AppendOutcome[];
 }
 
+/** What an append becomes: its result, or, when the store was lost while it committed, a promise of it. */
+export type AppendAnswer = AppendResult | { readonly pending: Promise<AppendResult> };
+
 /** The ends of the retained log. Empty: `floor` is `head + 1`. */
 export interface Bounds {
   /** Changes when the log is restored or reset: 8 characters. */
@@ -68,10 +71,10 @@ export interface PruneRule {
 /** The log as an engine keeps it. All reads see committed events only. */
 export interface EventStore {
   /**
-   * Appends all requests in one transaction and one flush. One call at a time.
-   * @throws ERR_STORE_UNAVAILABLE: nothing was appended; ERR_OUTCOME_UNKNOWN: the store was lost while it committed
+   * Appends all requests in one transaction and one flush. One call at a time; while an answer is pending the next call
+   * may be made. @throws ERR_STORE_UNAVAILABLE: nothing was appended; what is pending also ERR_OUTCOME_UNKNOWN
    */
-  append(requests: readonly AppendRequest[]): Promise<AppendResult>;
+  append(requests: readonly AppendRequest[]): Promise<AppendAnswer>;
   bounds(): Promise<Bounds>;
   /** The next page of `accessId` after `position`. */
   readFeed(accessId: string, position: number, limit: PageLimit): Promise<Page>;

@@ -50,6 +50,7 @@ export function createWriter(
   let queuedCharacters = 0;
   let isDraining = false;
   let running: Promise<void> | undefined;
+  const pending = new Set<Promise<void>>();
 
   async function run(): Promise<void> {
     // Requests that arrive in the same turn of the event loop share the first commit too.
@@ -57,17 +58,41 @@ export function createWriter(
     while (queue.length > 0) {
       const group = takeGroup();
       try {
-        const result = await store.append(group.map((waiting) => waiting.request));
-        answer(group, result);
+        const answered = await store.append(group.map((waiting) => waiting.request));
+        if ('pending' in answered) answerLater(group, answered.pending);
+        else answer(group, answered);
       } catch (error) {
-        for (const waiting of group) waiting.reject(unavailable(error));
-      }
-      for (const waiting of group) {
-        queuedEvents -= waiting.request.events.length;
-        queuedCharacters -= waiting.characters;
+        refuse(group, error);
       }
     }
     running = undefined;
+  }
+
+  /** The store was lost while it committed: those behind do not wait for what becomes of this group. */
+  function answerLater(group: readonly Waiting[], result: Promise<AppendResult>): void {
+    const settled = result
+      .then(
+        (done) => {
+          answer(group, done);
+        },
+        (error: unknown) => {
+          refuse(group, error);
+        },
+      )
+      .finally(() => pending.delete(settled));
+    pending.add(settled);
+  }
+
+  function refuse(group: readonly Waiting[], error: unknown): void {
+    for (const waiting of group) waiting.reject(unavailable(error));
+    leave(group);
+  }
+
+  function leave(group: readonly Waiting[]): void {
+    for (const waiting of group) {
+      queuedEvents -= waiting.request.events.length;
+      queuedCharacters -= waiting.characters;
+    }
   }
 
   function takeGroup(): Waiting[] {
@@ -92,6 +117,7 @@ export function createWriter(
     });
     if (events.length > 0) onCommitted(events);
     group.forEach((waiting, index) => settle(waiting, result.outcomes[index]));
+    leave(group);
   }
 
   return {
@@ -125,6 +151,7 @@ export function createWriter(
     async drain() {
       isDraining = true;
       await running;
+      await Promise.all(pending);
     },
   };
 }

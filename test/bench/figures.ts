@@ -49,7 +49,7 @@ export interface Figure {
 /** A name and how to measure it once. */
 type Contestant = readonly [name: string, unit: string, measure: () => Promise<number>];
 
-class Board {
+export class Board {
   readonly series: Series[] = [];
 
   /** A B C, A B C, …: what disturbs the machine disturbs all of them. */
@@ -78,7 +78,7 @@ interface Hooks {
 }
 
 const baseline = (job: BaselineJob): Promise<Rate> => ask<Rate>('baselines', job);
-const sockets = (job: SocketsJob): Promise<SocketsResult> => ask<SocketsResult>('sockets', job);
+export const sockets = (job: SocketsJob): Promise<SocketsResult> => ask<SocketsResult>('sockets', job);
 const fill = (job: FillJob): Promise<FillResult> => ask<FillResult>('fill', job);
 
 async function withBare<T>(
@@ -102,7 +102,7 @@ async function withServer<T>(file: string | undefined, use: (server: Running) =>
   }
 }
 
-function loadOf(
+export function loadOf(
   plan: Plan,
   port: number,
   connections: number,
@@ -520,10 +520,10 @@ function settle(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 1_500));
 }
 
-function atLeast(target: number, unit = ''): Pick<Claim, 'target' | 'is' | 'unit'> {
+export function atLeast(target: number, unit = ''): Pick<Claim, 'target' | 'is' | 'unit'> {
   return { target, is: 'at least', unit };
 }
 
-function atMost(target: number, unit = ''): Pick<Claim, 'target' | 'is' | 'unit'> {
+export function atMost(target: number, unit = ''): Pick<Claim, 'target' | 'is' | 'unit'> {
   return { target, is: 'at most', unit };
 }

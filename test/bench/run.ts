@@ -3,8 +3,8 @@
  *
  *   --runs N          runs of each figure (default 5)
  *   --quick           small sizes; the document is not written
- *   --only a,b        of ingest, latency, fan-out, catch-up, memory, large-file, structures
- *   --file-events N   also the last two, on a file of N events
+ *   --only a,b        of ingest, latency, fan-out, catch-up, memory, large-file, structures, postgres
+ *   --file-events N   large-file and structures, on a file of N events
  *   --no-build        measures what is in dist
  */
 import { spawnSync } from 'node:child_process';
@@ -20,6 +20,7 @@ import {
   type Figure,
   type Plan,
 } from './figures.ts';
+import { postgres } from './postgres-figure.ts';
 import { figureText, writeSection } from './report.ts';
 import { removeTemporary } from './server.ts';
 
@@ -31,6 +32,7 @@ const FIGURES: Readonly<Record<string, (plan: Plan) => Promise<Figure>>> = {
   memory,
   'large-file': largeFile,
   structures,
+  postgres,
 };
 
 const { values: options } = parseArgs({

@@ -33,10 +33,10 @@ export function removeTemporary(path?: string): void {
   }
 }
 
-/** The built server on a file; without one, on a new file that is removed at the end. */
-export async function startServer(file?: string): Promise<Running> {
-  const directory = file === undefined ? temporaryDirectory() : undefined;
-  const path = file ?? join(directory ?? '', 'events.db');
+/** The built server on a file or a PostgreSQL; without one, on a new file that is removed at the end. */
+export async function startServer(fileOrUrl?: string): Promise<Running> {
+  const directory = fileOrUrl === undefined ? temporaryDirectory() : undefined;
+  const path = fileOrUrl ?? join(directory ?? '', 'events.db');
   const nodeArguments = process.env['BENCH_NODE_ARGS']?.split(' ') ?? [];
   const child = spawn(process.execPath, [...nodeArguments, MAIN, 'serve'], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -44,7 +44,7 @@ export async function startServer(file?: string): Promise<Running> {
       ...process.env,
       NODE_OPTIONS: '',
       PORT: '0',
-      DATABASE_URL: `sqlite:${path}`,
+      DATABASE_URL: path.startsWith('postgres:') ? path : `sqlite:${path}`,
       LASTSEEN_ADMIN_TOKEN: 'bench',
       LASTSEEN_LOG: 'warn',
     },

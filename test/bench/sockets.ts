@@ -11,6 +11,8 @@ import { openWire } from './wire.ts';
 
 interface Target {
   readonly port: number;
+  /** Where events are pushed, if it is another node. */
+  readonly pushPort?: number;
   readonly accessId: string;
   /** A server that sends frames to every socket, without subscriptions. */
   readonly isBare: boolean;
@@ -137,7 +139,7 @@ async function openReaders(job: Target, count: number): Promise<Reader[]> {
 
 async function turns(job: SocketsJob & { kind: 'turns' }): Promise<SocketsResult> {
   const readers = await openReaders(job, job.sockets);
-  const wire = await openWire(job.port);
+  const wire = await openWire(job.pushPort ?? job.port);
   const request = pushRequest(
     `[${Array.from({ length: job.batch }, () => eventText(job.accessId)).join(',')}]`,
   );
@@ -189,7 +191,9 @@ async function turns(job: SocketsJob & { kind: 'turns' }): Promise<SocketsResult
 
 async function paced(job: SocketsJob & { kind: 'paced' }): Promise<SocketsResult> {
   const readers = await openReaders(job, job.sockets);
-  const wires = await Promise.all(Array.from({ length: PUSH_WIRES }, () => openWire(job.port)));
+  const wires = await Promise.all(
+    Array.from({ length: PUSH_WIRES }, () => openWire(job.pushPort ?? job.port)),
+  );
   const request = pushRequest(`[${eventText(job.accessId)}]`);
   const sentAt: number[] = [];
   const tookMs: number[] = [];
