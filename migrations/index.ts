@@ -1,6 +1,7 @@
 /** The migrations in their order. Numbered, and never edited once released. */
 import type { Knex } from 'knex';
 import * as log from './0001_log.ts';
+import * as identity from './0002_identity.ts';
 
 export interface Migration {
   readonly name: string;
@@ -8,4 +9,4 @@ export interface Migration {
   down(knex: Knex): Promise<void>;
 }
 
-export const migrations: readonly Migration[] = [log];
+export const migrations: readonly Migration[] = [log, identity];

@@ -1,6 +1,7 @@
 /** The only reader of the environment: validated once, frozen, units in the names. */
 import { z } from 'zod';
 import type { Database } from './engines/engine.ts';
+import type { OutsideProvider } from './identity/authenticator.ts';
 import { LastseenError, shown } from './log/errors.ts';
 
 const Port = z.coerce.number().int().min(0).max(65_535);
@@ -24,6 +25,10 @@ export const Settings = z.object({
     .string()
     .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII without spaces')
     .optional(),
+  LASTSEEN_KEY_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
+  LASTSEEN_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
+  LASTSEEN_JWT_ISSUER: z.string().optional(),
+  LASTSEEN_JWT_AUDIENCE: z.string().optional(),
   LASTSEEN_ORIGINS: z.string().default(''),
   LASTSEEN_RETENTION: z.string().default('').transform(retentionOf),
   LASTSEEN_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
@@ -32,6 +37,9 @@ export const Settings = z.object({
   LASTSEEN_MAX_PAYLOAD_BYTES: Count.default(1024 * 1024),
   LASTSEEN_MAX_CONNECTIONS: Count.default(10_000),
   LASTSEEN_MAX_CONNECTIONS_PER_ACCESS_ID: Count.default(10_000),
+  LASTSEEN_MAX_CONNECTIONS_PER_PRINCIPAL: Count.default(10_000),
+  LASTSEEN_MAX_REQUESTS_PER_SECOND: z.coerce.number().int().min(0).default(0),
+  LASTSEEN_MAX_EVENTS_PER_SECOND: z.coerce.number().int().min(0).default(0),
   LASTSEEN_STALL_SECONDS: Count.default(300),
   LASTSEEN_REQUEST_SECONDS: Count.default(60),
 });
@@ -44,6 +52,10 @@ export interface Config {
   readonly shouldMigrate: boolean;
   readonly isAuthOpen: boolean;
   readonly adminToken: string | undefined;
+  /** Seals the private signing keys in the database. */
+  readonly keySecret: string | undefined;
+  /** An identity provider whose tokens are taken beside our own. */
+  readonly outside: OutsideProvider | undefined;
   /** Exact origins, or patterns that must match the whole origin; empty: same origin only. */
   readonly origins: readonly (string | RegExp)[];
   readonly logLevel: string;
@@ -52,6 +64,10 @@ export interface Config {
   readonly maxPayloadBytes: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerAccessId: number;
+  readonly maxConnectionsPerPrincipal: number;
+  /** A principal's; 0: no limit. */
+  readonly maxRequestsPerSecond: number;
+  readonly maxEventsPerSecond: number;
   readonly stallTimeoutMs: number;
   /** Time for a request to come whole. */
   readonly requestTimeoutMs: number;
@@ -70,7 +86,9 @@ export function readConfig(environment: Environment): Config {
     const issue = parsed.error.issues[0];
     const name = String(issue?.path[0]);
     const got =
-      name === 'LASTSEEN_ADMIN_TOKEN' || name.startsWith('DATABASE_') ? '' : `, got ${shown(given[name])}`;
+      name === 'LASTSEEN_ADMIN_TOKEN' || name === 'LASTSEEN_KEY_SECRET' || name.startsWith('DATABASE_')
+        ? ''
+        : `, got ${shown(given[name])}`;
     throw invalid(`${name}: ${issue?.message ?? 'is invalid'}${got}`);
   }
   const settings = parsed.data;
@@ -88,6 +106,8 @@ export function readConfig(environment: Environment): Config {
     shouldMigrate: settings.LASTSEEN_MIGRATE === 'on',
     isAuthOpen,
     adminToken: settings.LASTSEEN_ADMIN_TOKEN,
+    keySecret: settings.LASTSEEN_KEY_SECRET,
+    outside: outsideOf(settings),
     origins: settings.LASTSEEN_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== '')
@@ -98,6 +118,9 @@ export function readConfig(environment: Environment): Config {
     maxPayloadBytes: settings.LASTSEEN_MAX_PAYLOAD_BYTES,
     maxConnections: settings.LASTSEEN_MAX_CONNECTIONS,
     maxConnectionsPerAccessId: settings.LASTSEEN_MAX_CONNECTIONS_PER_ACCESS_ID,
+    maxConnectionsPerPrincipal: settings.LASTSEEN_MAX_CONNECTIONS_PER_PRINCIPAL,
+    maxRequestsPerSecond: settings.LASTSEEN_MAX_REQUESTS_PER_SECOND,
+    maxEventsPerSecond: settings.LASTSEEN_MAX_EVENTS_PER_SECOND,
     stallTimeoutMs: settings.LASTSEEN_STALL_SECONDS * 1000,
     requestTimeoutMs: settings.LASTSEEN_REQUEST_SECONDS * 1000,
   });
@@ -140,6 +163,21 @@ function retentionOf(text: string, context: z.RefinementCtx): Retention {
   return retention;
 }
 
+function outsideOf(settings: z.infer<typeof Settings>): OutsideProvider | undefined {
+  const {
+    LASTSEEN_JWKS_URL: jwksUrl,
+    LASTSEEN_JWT_ISSUER: issuer,
+    LASTSEEN_JWT_AUDIENCE: audience,
+  } = settings;
+  if (jwksUrl === undefined && issuer === undefined && audience === undefined) return undefined;
+  if (jwksUrl === undefined || issuer === undefined || audience === undefined) {
+    const missing = jwksUrl === undefined ? 'JWKS_URL' : issuer === undefined ? 'JWT_ISSUER' : 'JWT_AUDIENCE';
+    throw invalid(`LASTSEEN_${missing}: must be set beside the other settings of the identity provider`);
+  }
+  if (issuer === 'lastseen') throw invalid('LASTSEEN_JWT_ISSUER: "lastseen" is our own name');
+  return { jwksUrl, issuer, audience };
+}
+
 function databaseOf(url: string, listenUrl: string | undefined): Database {
   if (url.startsWith('sqlite:'))
     return { kind: 'sqlite', path: url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '') };
@@ -178,13 +216,14 @@ function invalid(message: string, cause?: unknown): LastseenError {
 
 /** The settings as the operator may see them: no secret. */
 export function settingsShown(config: Config): Record<string, unknown> {
-  const { adminToken, origins, database, ...rest } = config;
+  const { adminToken, keySecret, origins, database, ...rest } = config;
   return {
     ...rest,
     database: databaseShown(database),
     listen: database.kind === 'postgres' ? database.listenUrl !== undefined : undefined,
     origins: origins.map(String),
     adminToken: adminToken === undefined ? 'not set' : '[redacted]',
+    keySecret: keySecret === undefined ? 'not set' : '[redacted]',
   };
 }
 

@@ -8,12 +8,21 @@ import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
 import { openEngine } from './engines/engine.ts';
 import { mountEvents } from './gateways/events/index.ts';
+import { mountJsonApi } from './gateways/jsonapi/index.ts';
 import { mountNotifier } from './gateways/notifier/index.ts';
+import { mountOauth } from './gateways/oauth/index.ts';
 import { createHttpApp } from './http/app.ts';
 import { createGuards } from './http/guards.ts';
 import { mountHealth } from './http/health.ts';
+import { createLimits } from './http/limits.ts';
 import { createSockets } from './http/sockets.ts';
 import { createAuthenticator } from './identity/authenticator.ts';
+import { createClients } from './identity/clients.ts';
+import { createKeys } from './identity/keys.ts';
+import { createRevocations } from './identity/revocations.ts';
+import { createTickets } from './identity/tickets.ts';
+import { createTokens } from './identity/tokens.ts';
+import { createUsers } from './identity/users.ts';
 import { createLog } from './log/log.ts';
 import type { Logger } from './logger.ts';
 import { startRetention } from './retention.ts';
@@ -49,27 +58,39 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     },
   });
   const log = await createLog({ store: engine.store, onError: onFault });
+  const { identity } = engine;
+  const keys = createKeys(identity, config.keySecret);
+  const revocations = createRevocations();
+  const tokens = createTokens({ store: identity, keys, append: log.append });
+  const clients = createClients(identity, log.append);
+  const users = createUsers(identity, log.append);
+  const tickets = createTickets(identity);
+  const limits = createLimits(config);
   let adminToken: string | undefined;
   const authenticator = await createAuthenticator({
-    identity: engine.identity,
+    identity,
+    keys,
+    revocations,
     isOpen: config.isAuthOpen,
     adminToken: config.adminToken,
+    outside: config.outside,
     onAdminToken: (token) => (adminToken = token),
   });
   const draining = new AbortController();
-  const hub = createHub(config);
-  let stopControl = followControl(log, hub, onFault);
+  const hub = createHub({ ...config, isRevoked: revocations.hits });
+  const control = { log, hub, onRevoked: authenticator.revoked, onFault };
+  let stopControl = followControl(control);
   log.onReset(() => {
     logger.warn(
       'the log was replaced by another (restored?): every connection is closed, to resume or be refused',
     );
     hub.closeAll('restarting');
     stopControl();
-    stopControl = followControl(log, hub, onFault);
+    stopControl = followControl(control);
   });
   const stopRetention = startRetention(log, config.retention, logger);
   const { app, server, hot, finish } = createHttpApp(logger, config.requestTimeoutMs);
-  const guards = createGuards({ authenticator, origins: config.origins });
+  const guards = createGuards({ authenticator, tickets, origins: config.origins });
   const isDraining = (): boolean => draining.signal.aborted;
   const sockets = createSockets({
     app,
@@ -81,8 +102,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     logger,
   });
 
+  const identities = { tokens, clients, users, tickets, keys, limits };
   const room = {
     ...config,
+    ...identities,
     app,
     hot,
     sockets,
@@ -95,6 +118,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   mountNotifier(room);
   mountEvents(room);
+  mountOauth(room);
+  mountJsonApi(room);
   mountHealth(app, log, isDraining);
   finish();
 

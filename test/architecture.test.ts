@@ -9,12 +9,12 @@ const SOURCE = join(import.meta.dirname, '../src');
 /** What a room may import beside itself. A gateway's room is `gateways/NAME`. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   log: [],
-  delivery: ['log'],
+  delivery: ['log', 'identity'],
   identity: ['log'],
   engines: ['log', 'identity', '../migrations'],
   http: ['log', 'delivery', 'identity', 'logger.ts'],
   gateways: ['log', 'delivery', 'identity', 'http', 'logger.ts'],
-  'config.ts': ['log', 'engines'],
+  'config.ts': ['log', 'engines', 'identity'],
   'retention.ts': ['config.ts', 'log', 'logger.ts'],
   'logger.ts': [],
   client: [],

@@ -10,6 +10,8 @@ export type CloseReason =
   | 'not-allowed'
   | 'no-pong'
   | 'stalled'
+  | 'token-expired'
+  | 'token-revoked'
   | 'too-many'
   | 'fault';
 

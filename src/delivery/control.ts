@@ -1,12 +1,21 @@
 /**
- * Control travels through the log: what the service does to users is an event of the reserved feed `$users`, and
- * every process follows it like any subscriber, so that it acts everywhere (G10).
+ * Control travels through the log: what the service does to users and tokens is an event of the reserved feeds `$users`
+ * and `$control`, and every process follows them like any subscriber, so that it acts everywhere (G10).
  */
 import type { Log } from '../log/log.ts';
 import type { Event } from '../log/event.ts';
+import type { Revoked } from '../identity/revocations.ts';
+import { CONTROL } from '../identity/tokens.ts';
+import { USERS } from '../identity/users.ts';
 import type { Hub } from './hub.ts';
 
-const USERS = '$users';
+export interface ControlOptions {
+  readonly log: Log;
+  readonly hub: Hub;
+  /** Told of each revocation before the sessions concerned are closed. */
+  readonly onRevoked: (what: Revoked) => void;
+  readonly onFault: (error: unknown) => void;
+}
 
 /** Appends that `accessId` is dropped; resolves once it is on disk. Every process then closes its connections. */
 export async function dropUser(log: Log, accessId: string): Promise<void> {
@@ -15,43 +24,75 @@ export async function dropUser(log: Log, accessId: string): Promise<void> {
 }
 
 /** Follows control from now on. Returns how to stop. */
-export function followControl(log: Log, hub: Hub, onFault: (error: unknown) => void): () => void {
-  let isReading = false;
-  let isWoken = false;
-  const subscription = log.subscribe(USERS, log.head, read);
+export function followControl(options: ControlOptions): () => void {
+  const { log, hub, onRevoked } = options;
+  const stops = [follow(USERS, obeyUsers), follow(CONTROL, obeyControl)];
 
-  function read(): void {
-    isWoken = true;
-    if (!isReading) void obeyAll();
-  }
-
-  async function obeyAll(): Promise<void> {
-    isReading = true;
-    try {
-      while (isWoken) {
-        isWoken = false;
-        for (
-          let events = await subscription.next();
-          events !== undefined;
-          events = await subscription.next()
-        ) {
-          for (const event of events) obey(event);
-        }
-      }
-    } catch (error) {
-      onFault(error);
-    } finally {
-      isReading = false;
+  function obeyUsers(event: Event): void {
+    const { type, access_id: accessId, id } = orderOf(event);
+    if (type === 'dropped' && typeof accessId === 'string') hub.drop(accessId, event.position);
+    if (type === 'removed' && typeof id === 'string') {
+      hub.drop(id, event.position, 'token-revoked');
+      revoke({ subject: id });
     }
   }
 
-  function obey(event: Event): void {
-    const order = JSON.parse(event.payload) as { type?: unknown; access_id?: unknown };
-    if (order.type === 'dropped' && typeof order.access_id === 'string')
-      hub.drop(order.access_id, event.position);
+  function obeyControl(event: Event): void {
+    const { type, jti, family, client_id: clientId, subject } = orderOf(event);
+    if (type === 'token_revoked') {
+      if (typeof jti === 'string') revoke({ jti });
+      if (typeof family === 'string') revoke({ family });
+      if (typeof subject === 'string') revoke({ subject });
+    } else if (type === 'client_removed' && typeof clientId === 'string') {
+      revoke({ client_id: clientId });
+    }
+  }
+
+  function revoke(what: Revoked): void {
+    onRevoked(what);
+    hub.revoke(what);
+  }
+
+  function follow(accessId: string, obey: (event: Event) => void): () => void {
+    let isReading = false;
+    let isWoken = false;
+    const subscription = log.subscribe(accessId, log.head, read);
+
+    function read(): void {
+      isWoken = true;
+      if (!isReading) void obeyAll();
+    }
+
+    async function obeyAll(): Promise<void> {
+      isReading = true;
+      try {
+        while (isWoken) {
+          isWoken = false;
+          for (
+            let events = await subscription.next();
+            events !== undefined;
+            events = await subscription.next()
+          ) {
+            for (const event of events) obey(event);
+          }
+        }
+      } catch (error) {
+        options.onFault(error);
+      } finally {
+        isReading = false;
+      }
+    }
+
+    return () => {
+      subscription.close();
+    };
   }
 
   return () => {
-    subscription.close();
+    for (const stop of stops) stop();
   };
+}
+
+function orderOf(event: Event): Readonly<Record<string, unknown>> {
+  return JSON.parse(event.payload) as Record<string, unknown>;
 }

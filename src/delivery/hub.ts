@@ -1,10 +1,14 @@
 /** Who is connected to this process: the beat that keeps sessions honest, drops by access_id, drain. */
+import type { Principal } from '../identity/principal.ts';
+import { concerns, type Revoked } from '../identity/revocations.ts';
 import type { CloseReason } from './connection.ts';
 import type { Session } from './session.ts';
 
 export interface HubLimits {
   readonly maxConnections: number;
   readonly maxConnectionsPerAccessId: number;
+  /** Whether a token of this principal was revoked lately. */
+  readonly isRevoked?: (principal: Principal) => boolean;
 }
 
 export interface Hub {
@@ -16,7 +20,11 @@ export interface Hub {
   add(session: Session): void;
   remove(session: Session): void;
   /** Closes what reads `accessId` and began before `position`. */
-  drop(accessId: string, position: number): void;
+  drop(accessId: string, position: number, reason?: CloseReason): void;
+  /** Closes what lives on a token that is revoked. */
+  revoke(what: Revoked): void;
+  /** Connections of this holder. */
+  countOf(subject: string): number;
   /** Closes every session with this reason. */
   closeAll(reason: CloseReason): void;
   /** Stops the beat. */
@@ -30,7 +38,19 @@ export function createHub(limits: HubLimits): Hub {
   const sessions = new Set<Session>();
   const slots: Set<Session>[] = Array.from({ length: BEAT_SECONDS }, () => new Set());
   const slotOf = new Map<Session, Set<Session>>();
+  const subjects = new Map<string, number>();
+  const subjectOf = new Map<Session, string>();
   let tick = 0;
+
+  /** A session counts for who held it at its start. */
+  function count(session: Session, by: 1 | -1): void {
+    const subject = subjectOf.get(session) ?? session.principal.subject;
+    const now = (subjects.get(subject) ?? 0) + by;
+    if (now > 0) subjects.set(subject, now);
+    else subjects.delete(subject);
+    if (by > 0) subjectOf.set(session, subject);
+    else subjectOf.delete(session);
+  }
 
   const timer = setInterval(() => {
     tick = (tick + 1) % BEAT_SECONDS;
@@ -54,17 +74,28 @@ export function createHub(limits: HubLimits): Hub {
       slot.add(session);
       slotOf.set(session, slot);
       sessions.add(session);
+      count(session, 1);
+      // What was revoked while the session was being set up.
+      if (limits.isRevoked?.(session.principal) === true) session.close('token-revoked');
     },
     remove(session) {
       slotOf.get(session)?.delete(session);
       slotOf.delete(session);
-      sessions.delete(session);
+      if (sessions.delete(session)) count(session, -1);
       session.ended();
     },
-    drop(accessId, position) {
+    drop(accessId, position, reason = 'dropped') {
       for (const session of [...sessions]) {
-        if (session.sinceHead < position && reads(session, accessId)) session.close('dropped');
+        if (session.sinceHead < position && reads(session, accessId)) session.close(reason);
       }
+    },
+    revoke(what) {
+      for (const session of [...sessions]) {
+        if (concerns(what, session.principal)) session.close('token-revoked');
+      }
+    },
+    countOf(subject) {
+      return subjects.get(subject) ?? 0;
     },
     closeAll(reason) {
       for (const session of [...sessions]) session.close(reason);

@@ -7,7 +7,9 @@ import { LastseenError, shown } from '../log/errors.ts';
 import type { Event } from '../log/event.ts';
 import type { Log } from '../log/log.ts';
 import type { Subscription } from '../log/subscription.ts';
+import { requireAccess, requireScope, type Principal } from '../identity/principal.ts';
 import type { CloseReason, Connection } from './connection.ts';
+import { createDeadline } from './deadline.ts';
 
 /** How a protocol puts a feed on its wire. Each gives bytes, or `undefined` where the protocol says nothing. */
 export interface FeedEncoder {
@@ -20,6 +22,9 @@ export interface FeedEncoder {
 export interface SessionOptions {
   readonly log: Log;
   readonly connection: Connection;
+  readonly principal: Principal;
+  /** Says on the wire that the token ends in so many seconds. */
+  readonly onExpiring?: (seconds: number) => void;
   /** The heartbeat frame for where each subscription stands. */
   readonly heartbeat: (positions: ReadonlyMap<string, number>) => Uint8Array | undefined;
   /** A peer that takes no bytes for so long is closed. */
@@ -38,6 +43,10 @@ export interface SessionFeed {
 
 export interface Session {
   readonly connection: Connection;
+  /** Who holds it now. */
+  readonly principal: Principal;
+  /** A new token on the open connection: the subscriptions go on. @throws ERR_FORBIDDEN if it does not cover them */
+  renew(principal: Principal): void;
   /** Milliseconds since 1970. */
   readonly since: number;
   /** Head of the log when the session began: a drop before it does not concern it. */
@@ -75,6 +84,14 @@ interface Feed {
 export function createSession(options: SessionOptions): Session {
   const { log, connection } = options;
   const feeds = new Map<string, Feed>();
+  let principal = options.principal;
+  const deadline = createDeadline(
+    (seconds) => options.onExpiring?.(seconds),
+    () => {
+      connection.close('token-expired');
+    },
+  );
+  deadline.set(principal.expiresAt);
   let isEnded = false;
   let missedPongs = 0;
   let flushedAtProgress = 0;
@@ -148,6 +165,15 @@ export function createSession(options: SessionOptions): Session {
 
   return {
     connection,
+    get principal() {
+      return principal;
+    },
+    renew(fresh) {
+      requireScope(fresh, 'subscribe');
+      for (const accessId of feeds.keys()) requireAccess(fresh, accessId);
+      principal = fresh;
+      deadline.set(fresh.expiresAt);
+    },
     since,
     sinceHead: log.head,
     get feeds() {
@@ -220,6 +246,7 @@ export function createSession(options: SessionOptions): Session {
     ended() {
       if (isEnded) return;
       isEnded = true;
+      deadline.set(null);
       for (const feed of feeds.values()) feed.subscription.close();
       feeds.clear();
     },

@@ -1,7 +1,7 @@
 /** Numbering a group whose ids and keys were looked up before: what is new, what is repeated, what is refused. Pure. */
 import type { Event } from '../log/event.ts';
 import type { AppendOutcome, AppendRequest, Receipt } from '../log/store.ts';
-import { conflict } from './refusal.ts';
+import { changedMeanwhile, conflict } from './refusal.ts';
 
 export interface Stored {
   readonly position: number;
@@ -36,12 +36,14 @@ export function number(
   head: number,
   known: Known,
   recordedAt: number,
+  changed: ReadonlySet<number> = new Set(),
 ): Draft {
   const draft: Draft = { outcomes: [], rows: [], batches: [] };
   /** What this group itself appends: its later requests may repeat it. */
   const fresh = new Map<string, Stored>();
   const batches = new Map(known.batches);
-  for (const request of requests) draft.outcomes.push(numberOne(request));
+  for (const [at, request] of requests.entries())
+    draft.outcomes.push(changed.has(at) ? { refused: changedMeanwhile() } : numberOne(request));
   return draft;
 
   function numberOne(request: AppendRequest): AppendOutcome {

@@ -125,7 +125,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     requests: readonly AppendRequest[],
     recordedAt: number,
   ): Promise<AppendResult | undefined> {
-    if (requests.some(({ key }) => key !== null)) return undefined;
+    if (requests.some(({ key, rows }) => key !== null || rows !== undefined)) return undefined;
     const connection = await connected();
     const columns = columnsOf(requests, cachedVersions, recordedAt);
     const group = (lastGroup += 1);
@@ -206,12 +206,13 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       if (log.is_lax) await connection.query('set local synchronous_commit = on');
       if (log.head !== cachedHead) cachedVersions = new Map();
       const known = await look(connection, requests);
-      const draft = number(requests, log.head, known, recordedAt);
+      const changed = await writeRows(connection, requests);
+      const draft = number(requests, log.head, known, recordedAt, changed);
       const result: AppendResult = { recordedAt, outcomes: draft.outcomes };
       await insertEvents(connection, draft.rows);
       for (const batch of draft.batches) await insertBatch(connection, batch);
       const head = log.head + draft.rows.length;
-      if (draft.rows.length === 0) {
+      if (draft.rows.length === 0 && !requests.some(({ rows }) => rows !== undefined)) {
         await connection.query('commit');
         return result;
       }
@@ -305,6 +306,26 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       [batch.first_position, longest],
     );
     for (const row of found.rows) into.set(String(row.position), row);
+  }
+
+  /** Writes the rows that requests bring, each request's all or none. Gives the places of those that did not fit. */
+  async function writeRows(
+    connection: pg.Client,
+    requests: readonly AppendRequest[],
+  ): Promise<ReadonlySet<number>> {
+    const changed = new Set<number>();
+    for (const [at, { rows }] of requests.entries()) {
+      if (rows === undefined) continue;
+      await connection.query('savepoint rows');
+      for (const { sql, bindings, rows: expected } of rows) {
+        const { rowCount } = await connection.query(sql, [...bindings]);
+        if (expected === undefined || rowCount === expected) continue;
+        await connection.query('rollback to rows');
+        changed.add(at);
+        break;
+      }
+    }
+    return changed;
   }
 
   async function insertBatch(connection: pg.Client, batch: readonly unknown[]): Promise<void> {

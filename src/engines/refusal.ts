@@ -14,3 +14,11 @@ export function conflict(request: AppendRequest, index: number): LastseenError {
     faults,
   });
 }
+
+/** A row that the request was made for is not as it was. */
+export function changedMeanwhile(): LastseenError {
+  return new LastseenError(
+    'ERR_CHANGED_MEANWHILE',
+    'what this request was made for has changed meanwhile: look again',
+  );
+}

@@ -4,6 +4,7 @@
  * not touch its neighbours (G4, G8).
  */
 import type { Database } from 'better-sqlite3';
+import type { RowChange } from '../log/store.ts';
 import type { DeferredIndex } from './sqlite-index.ts';
 import type { AppendColumns, ReceiptColumns, Refusal } from './sqlite-wire.ts';
 
@@ -105,6 +106,7 @@ export function openAppender(
     }
     const duplicates = findDuplicates(columns, part);
     if ('conflict' in duplicates) return duplicates;
+    if (!writeRows(columns.rows.get(part.request))) return { changed: true };
     const first = draft.head + 1;
     for (let at = part.from; at < part.to; at += 1) {
       const stored = duplicates.stored.get(at);
@@ -139,6 +141,21 @@ export function openAppender(
     }
     if (key !== null) insertBatch.run(key.value, key.fingerprint, first, draft.head);
     return undefined;
+  }
+
+  /** Writes the rows of a request, all or none. False when one does not find what it must change. */
+  function writeRows(rows: readonly RowChange[] | undefined): boolean {
+    if (rows === undefined) return true;
+    db.exec('savepoint rows');
+    for (const { sql, bindings, rows: expected } of rows) {
+      const { changes } = db.prepare(sql).run(...bindings);
+      if (expected !== undefined && changes !== expected) {
+        db.exec('rollback to rows; release rows');
+        return false;
+      }
+    }
+    db.exec('release rows');
+    return true;
   }
 
   /** Reads before anything is inserted, so that a refused request has left nothing. */

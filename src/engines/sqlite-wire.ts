@@ -1,5 +1,5 @@
 /** What the main thread and the writer thread of the SQLite engine say to each other. */
-import type { AppendRequest, PruneRule } from '../log/store.ts';
+import type { AppendRequest, PruneRule, RowChange } from '../log/store.ts';
 
 /**
  * The requests of a group, their events one after the other in columns: arrays of scalars cross between threads at a
@@ -9,6 +9,8 @@ export interface AppendColumns {
   /** Number of events of each request. */
   readonly counts: number[];
   readonly keys: AppendRequest['key'][];
+  /** Rows that requests write, by the place of the request. */
+  readonly rows: Map<number, readonly RowChange[]>;
   readonly accessIds: string[];
   readonly createdAts: (number | null)[];
   readonly ids: (string | null)[];
@@ -16,7 +18,10 @@ export interface AppendColumns {
 }
 
 /** Why a request was refused; `index` is −1 when the batch's key, not one of its events, is in conflict. */
-export type Refusal = { readonly conflict: { readonly index: number } } | { readonly failed: string };
+export type Refusal =
+  | { readonly conflict: { readonly index: number } }
+  | { readonly changed: true }
+  | { readonly failed: string };
 
 /** What became of a group: receipts of every event, in the columns' order (zeros where the request was refused). */
 export interface ReceiptColumns {
@@ -52,12 +57,14 @@ export function columnsOf(requests: readonly AppendRequest[]): AppendColumns {
   const columns: AppendColumns = {
     counts: [],
     keys: [],
+    rows: new Map(),
     accessIds: [],
     createdAts: [],
     ids: [],
     payloads: [],
   };
-  for (const { events, key } of requests) {
+  for (const [at, { events, key, rows }] of requests.entries()) {
+    if (rows !== undefined) columns.rows.set(at, rows);
     columns.counts.push(events.length);
     columns.keys.push(key);
     for (const event of events) {

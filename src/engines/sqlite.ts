@@ -14,7 +14,7 @@ import type { AppendOutcome, AppendRequest, AppendResult, EventStore } from '../
 import type { Engine } from './engine.ts';
 import { identityStore } from './identity-knex.ts';
 import { migrate, requireMigrated } from './migrate.ts';
-import { conflict } from './refusal.ts';
+import { changedMeanwhile, conflict } from './refusal.ts';
 import { sqliteKnexConfig } from './sqlite-knex.ts';
 import { lockFile } from './sqlite-lock.ts';
 import { openReader } from './sqlite-reader.ts';
@@ -253,8 +253,9 @@ function outcomeOf(
   from: number,
 ): AppendOutcome {
   if (refusal !== undefined) {
+    if ('failed' in refusal) return { refused: unavailable(refusal.failed) };
     return {
-      refused: 'failed' in refusal ? unavailable(refusal.failed) : conflict(request, refusal.conflict.index),
+      refused: 'changed' in refusal ? changedMeanwhile() : conflict(request, refusal.conflict.index),
     };
   }
   return {

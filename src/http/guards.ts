@@ -2,31 +2,37 @@
 import type { IncomingMessage } from 'node:http';
 import type { Authenticator } from '../identity/authenticator.ts';
 import { requireScope, type Principal, type Scope } from '../identity/principal.ts';
+import type { Tickets } from '../identity/tickets.ts';
 import { LastseenError, shown } from '../log/errors.ts';
 
 export interface Guards {
   /** The principal of an HTTP request. @throws ERR_UNAUTHENTICATED, ERR_FORBIDDEN, ERR_ORIGIN */
-  authorize(request: IncomingMessage, scope: Scope): Principal;
-  /** The principal that an upgrade request names, or `undefined` if it carries no token. @throws ERR_UNAUTHENTICATED */
-  fromUpgrade(request: IncomingMessage): Principal | undefined;
-  /** The principal of a token that came in a message. @throws ERR_UNAUTHENTICATED */
-  fromToken(token: string | undefined): Principal;
+  authorize(request: IncomingMessage, scope: Scope): Principal | Promise<Principal>;
+  /** The principal of an HTTP request, whatever its scopes. @throws ERR_UNAUTHENTICATED, ERR_ORIGIN */
+  authenticate(request: IncomingMessage): Promise<Principal>;
+  /**
+   * The principal that an upgrade request names; `undefined` if it carries no token and comes from a browser page,
+   * which may bring one in its first message. @throws ERR_UNAUTHENTICATED
+   */
+  fromUpgrade(request: IncomingMessage): Promise<Principal | undefined>;
+  /** The principal of a token or a ticket that came in a message. @throws ERR_UNAUTHENTICATED */
+  fromMessage(message: {
+    readonly token?: string | undefined;
+    readonly ticket?: string | undefined;
+  }): Promise<Principal>;
   /** @throws ERR_ORIGIN when a browser page of a foreign origin asks for a socket. */
   checkOrigin(request: IncomingMessage): void;
 }
 
 export interface GuardOptions {
+  readonly tickets: Tickets;
   readonly authenticator: Authenticator;
   readonly origins: readonly (string | RegExp)[];
 }
 
 const SUBPROTOCOL_BEARER = 'lastseen.bearer.';
 
-export function createGuards({ authenticator, origins }: GuardOptions): Guards {
-  function fromToken(token: string | undefined): Principal {
-    return authenticator.authenticate(token);
-  }
-
+export function createGuards({ authenticator, tickets, origins }: GuardOptions): Guards {
   /** Without tokens, a name that a page's owner points at this machine must not open the door to that page. */
   function checkHost(request: IncomingMessage): void {
     const host = request.headers.host ?? '';
@@ -40,15 +46,26 @@ export function createGuards({ authenticator, origins }: GuardOptions): Guards {
   return {
     authorize(request, scope) {
       checkHost(request);
-      const principal = fromToken(bearerOf(request));
-      requireScope(principal, scope);
-      return principal;
+      const principal = authenticator.authenticate(bearerOf(request));
+      if (principal instanceof Promise) return principal.then((found) => admitted(found, scope));
+      return admitted(principal, scope);
     },
-    fromUpgrade(request) {
+    async authenticate(request) {
+      checkHost(request);
+      return authenticator.authenticate(bearerOf(request));
+    },
+    async fromUpgrade(request) {
       const token = bearerOf(request) ?? subprotocolToken(request);
-      return token === undefined && !authenticator.isOpen ? undefined : fromToken(token);
+      if (token !== undefined || authenticator.isOpen) return authenticator.authenticate(token);
+      if (request.headers.origin !== undefined) return undefined;
+      const message =
+        'a socket without Origin needs a token when it opens: send "Authorization: Bearer TOKEN", or the subprotocols "lastseen, lastseen.bearer.TOKEN"';
+      throw new LastseenError('ERR_UNAUTHENTICATED', message);
     },
-    fromToken,
+    async fromMessage({ token, ticket }) {
+      if (ticket === undefined || token !== undefined) return authenticator.authenticate(token);
+      return tickets.redeem(ticket);
+    },
     checkOrigin(request) {
       checkHost(request);
       const origin = request.headers.origin;
@@ -56,6 +73,11 @@ export function createGuards({ authenticator, origins }: GuardOptions): Guards {
       throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
     },
   };
+}
+
+function admitted(principal: Principal, scope: Scope): Principal {
+  requireScope(principal, scope);
+  return principal;
 }
 
 function isAllowed(origin: string, request: IncomingMessage, origins: GuardOptions['origins']): boolean {

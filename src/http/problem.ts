@@ -16,6 +16,8 @@ interface Mapping {
 
 const TABLE: Readonly<Record<ErrorCode, Mapping>> = {
   ERR_BODY_MALFORMED: { status: 400, title: 'The body cannot be read' },
+  ERR_CHANGED_MEANWHILE: { status: 409, title: 'Changed meanwhile' },
+  ERR_CLIENT_INVALID: { status: 401, title: 'The client is not known' },
   ERR_CURSOR_AHEAD: { status: 409, title: 'The cursor is ahead of the log', close: 'cursor-refused' },
   ERR_CURSOR_EPOCH: { status: 409, title: 'The cursor is of another epoch', close: 'cursor-refused' },
   ERR_CURSOR_MALFORMED: { status: 400, title: 'The cursor is malformed', close: 'cursor-refused' },
@@ -23,6 +25,7 @@ const TABLE: Readonly<Record<ErrorCode, Mapping>> = {
   ERR_DRAINING: { status: 503, title: 'Shutting down', close: 'restarting', retryAfterSeconds: 2 },
   ERR_EVENT_INVALID: { status: 400, title: 'An event is not valid' },
   ERR_FORBIDDEN: { status: 403, title: 'Not allowed', close: 'not-allowed' },
+  ERR_GRANT_INVALID: { status: 400, title: 'The grant is not valid' },
   ERR_ID_CONFLICT: { status: 409, title: 'Repeated with other content' },
   ERR_INTERNAL: { status: 500, title: 'Our fault', close: 'fault' },
   ERR_MEDIA_TYPE: { status: 415, title: 'Wrong type of content' },
@@ -32,6 +35,7 @@ const TABLE: Readonly<Record<ErrorCode, Mapping>> = {
   ERR_ORIGIN: { status: 403, title: 'Origin not allowed' },
   ERR_OUTCOME_UNKNOWN: { status: 504, title: 'The outcome is not known', retryAfterSeconds: 5 },
   ERR_QUEUE_FULL: { status: 503, title: 'The queue is full', retryAfterSeconds: 1 },
+  ERR_RATE_LIMITED: { status: 429, title: 'Too many requests', close: 'too-many', retryAfterSeconds: 1 },
   ERR_REQUEST_INVALID: { status: 400, title: 'The request is not valid' },
   ERR_STORE_LOCKED: { status: 503, title: 'The store is in use', retryAfterSeconds: 5 },
   ERR_STORE_UNAVAILABLE: {
@@ -64,6 +68,8 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, t
   stalled: [4003, 'stalled'],
   'cursor-refused': [4501, 'cursor refused'],
   'not-allowed': [4502, 'not allowed'],
+  'token-expired': [4001, 'token expired'],
+  'token-revoked': [4500, 'token revoked'],
 };
 
 /** Why an error ends a WebSocket; `undefined` when the socket may go on. */
@@ -78,8 +84,21 @@ export interface Problem {
   readonly body: string;
 }
 
-export function problemOf(error: LastseenError): Problem {
-  const { status, title, retryAfterSeconds } = TABLE[error.code];
+/** Status, title and headers of an error, for rooms that have a shape of their own. */
+export function statusOf(error: LastseenError): {
+  readonly status: number;
+  readonly title: string;
+  readonly headers: Readonly<Record<string, string>>;
+} {
+  const { title } = TABLE[error.code];
+  const { status, headers } = problemOf(error);
+  return { status, title, headers };
+}
+
+/** `extra` stands in the body beside what RFC 9457 names. */
+export function problemOf(error: LastseenError, extra: Readonly<Record<string, string>> = {}): Problem {
+  const { status, title, retryAfterSeconds: usual } = TABLE[error.code];
+  const retryAfterSeconds = error.retryAfterSeconds ?? usual;
   const body = {
     type: `urn:lastseen:problem:${error.code.slice(4).toLowerCase().replaceAll('_', '-')}`,
     title,
@@ -88,6 +107,7 @@ export function problemOf(error: LastseenError): Problem {
     code: error.code,
     ...(error.faults.length > 0 ? { errors: error.faults } : {}),
     ...(error.floor === undefined ? {} : { floor: error.floor }),
+    ...extra,
   };
   return {
     status,
@@ -125,13 +145,14 @@ export function answerError(
   request: IncomingMessage,
   response: ServerResponse,
   logger: Logger,
+  extra: Readonly<Record<string, string>> = {},
 ): void {
   const known = userError(error, logger);
   if (response.headersSent) {
     response.destroy();
     return;
   }
-  const { status, headers, body } = problemOf(known);
+  const { status, headers, body } = problemOf(known, extra);
   // The rest of a refused body is not read: the connection cannot be used again.
   if (!request.complete) response.setHeader('Connection', 'close');
   response.writeHead(status, headers).end(body);

@@ -52,7 +52,7 @@ export function createSockets(options: SocketOptions): Sockets {
   const paths = new Set<string>();
   const principals = new WeakMap<IncomingMessage, Principal>();
 
-  function admit(request: IncomingMessage): void {
+  async function admit(request: IncomingMessage): Promise<void> {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
     if (!paths.has(path)) throw new LastseenError('ERR_NOT_FOUND', 'no socket is served here');
     if (options.isDraining())
@@ -60,7 +60,7 @@ export function createSockets(options: SocketOptions): Sockets {
         temporary: true,
       });
     guards.checkOrigin(request);
-    const principal = guards.fromUpgrade(request);
+    const principal = await guards.fromUpgrade(request);
     if (options.hub.isFull || wss.clients.size >= options.maxConnections) {
       throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', {
         temporary: true,
@@ -77,13 +77,15 @@ export function createSockets(options: SocketOptions): Sockets {
       clientTracking: true,
       handleProtocols: (offered) => (offered.has('lastseen') ? 'lastseen' : false),
       verifyClient: ({ req }, done) => {
-        try {
-          admit(req);
-          done(true);
-        } catch (error) {
-          const problem = problemOf(userError(error, logger));
-          done(false, problem.status, problem.body, problem.headers);
-        }
+        admit(req).then(
+          () => {
+            done(true);
+          },
+          (error: unknown) => {
+            const problem = problemOf(userError(error, logger));
+            done(false, problem.status, problem.body, problem.headers);
+          },
+        );
       },
     },
   });

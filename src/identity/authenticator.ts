@@ -1,61 +1,209 @@
-/** From a token to a principal. Knows tokens only as hashes and compares in constant time (G12). */
-import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+/** From a token to a principal: the admin's, one of our own, or one of an outside identity provider (G12). */
+import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, type JWTPayload } from 'jose';
+import { z } from 'zod';
 import { LastseenError } from '../log/errors.ts';
-import { ADMIN, ANYONE, type Principal } from './principal.ts';
+import { ALGORITHM, type Keys } from './keys.ts';
+import { ADMIN, ANYONE, SCOPES, type Principal, type Scope } from './principal.ts';
+import { concerns, type Revocations, type Revoked } from './revocations.ts';
+import { hasHash, newSecret, secretHash } from './secrets.ts';
 import type { IdentityStore } from './store.ts';
+import { ISSUER } from './tokens.ts';
 
 export interface Authenticator {
-  /** Whose token this is. @throws ERR_UNAUTHENTICATED without one, or with one that is not known. */
-  authenticate(token: string | undefined): Principal;
+  /**
+   * Whose token this is; at once when it was seen before.
+   * @throws ERR_UNAUTHENTICATED without one, or with one that does not hold
+   */
+  authenticate(token: string | undefined): Principal | Promise<Principal>;
+  /** The tokens concerned hold no longer. */
+  revoked(what: Revoked): void;
   /** True when no token is asked for. */
   readonly isOpen: boolean;
 }
 
+/** Whose tokens are taken beside our own. */
+export interface OutsideProvider {
+  readonly jwksUrl: string;
+  readonly issuer: string;
+  readonly audience: string;
+}
+
 export interface AuthenticatorOptions {
   readonly identity: IdentityStore;
+  readonly keys: Keys;
+  readonly revocations: Revocations;
   readonly isOpen: boolean;
   /** The admin token if the operator has set one. */
   readonly adminToken: string | undefined;
+  readonly outside: OutsideProvider | undefined;
   /** Called with a token made at the first start: the only time it is in clear. */
   readonly onAdminToken: (token: string) => void;
 }
 
+/** Tokens that were verified, by their hash. */
+const MAX_CACHED = 10_000;
+
+/** Signatures that outside providers may use: none that a public key could be taken for a secret of. */
+const OUTSIDE_ALGORITHMS = [
+  'EdDSA',
+  'Ed25519',
+  'ES256',
+  'ES384',
+  'ES512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'RS256',
+  'RS384',
+  'RS512',
+];
+
+/** What we ask of a token's claims. */
+const Claims = z.object({
+  sub: z.string().min(1).max(256),
+  scope: z.string(),
+  access_ids: z.array(z.string()).default([]),
+  exp: z.number(),
+  iat: z.number().optional(),
+  jti: z.string().min(1).optional(),
+});
+
 export async function createAuthenticator(options: AuthenticatorOptions): Promise<Authenticator> {
-  const { identity, isOpen, adminToken } = options;
-  const expected = isOpen ? undefined : await adminHash(identity, adminToken, options.onAdminToken);
+  const { identity, keys, revocations, isOpen, outside } = options;
+  const adminHash = isOpen
+    ? undefined
+    : await adminHashOf(identity, options.adminToken, options.onAdminToken);
+  const outsideKeys = outside === undefined ? undefined : createRemoteJWKSet(new URL(outside.jwksUrl));
+  const cache = new Map<string, Principal>();
+
+  async function verify(token: string, hash: string): Promise<Principal> {
+    const before = revocations.count;
+    const principal = await verified(token);
+    // A revocation that came meanwhile may be of this token: it is looked up again the next time.
+    if (revocations.count === before) {
+      if (cache.size >= MAX_CACHED) cache.delete(cache.keys().next().value ?? '');
+      cache.set(hash, principal);
+    } else if (revocations.hits(principal)) {
+      throw refused();
+    }
+    return principal;
+  }
+
+  async function verified(token: string): Promise<Principal> {
+    let kid: string | undefined;
+    let issuer: string | undefined;
+    try {
+      ({ kid } = decodeProtectedHeader(token));
+      ({ iss: issuer } = decodeJwt(token));
+    } catch {
+      throw refused();
+    }
+    if (issuer === ISSUER) return ours(token, kid);
+    if (outside !== undefined && outsideKeys !== undefined && issuer === outside.issuer) {
+      const { payload } = await attempt(
+        jwtVerify(token, outsideKeys, {
+          issuer: outside.issuer,
+          audience: outside.audience,
+          algorithms: OUTSIDE_ALGORITHMS,
+          requiredClaims: ['exp', 'sub'],
+        }),
+      );
+      return principalOf(payload, { family: null, clientId: null, prefix: 'outside:' });
+    }
+    throw refused();
+  }
+
+  async function ours(token: string, kid: string | undefined): Promise<Principal> {
+    const key = kid === undefined ? undefined : await keys.verifying(kid);
+    if (key === undefined) throw refused();
+    const { payload } = await attempt(
+      jwtVerify(token, key, {
+        issuer: ISSUER,
+        audience: ISSUER,
+        algorithms: [ALGORITHM],
+        typ: 'at+jwt',
+        requiredClaims: ['exp', 'sub', 'jti'],
+      }),
+    );
+    const record = await identity.token(payload.jti ?? '');
+    if (record?.revokedAt !== null) throw refused();
+    return principalOf(payload, {
+      family: record.family,
+      clientId: record.clientId,
+      prefix: '',
+      issuedAt: record.createdAt,
+    });
+  }
 
   return {
     isOpen,
     authenticate(token) {
-      if (expected === undefined) return ANYONE;
+      if (adminHash === undefined) return ANYONE;
       if (token === undefined)
         throw new LastseenError(
           'ERR_UNAUTHENTICATED',
           'a token is needed: send "Authorization: Bearer TOKEN"',
         );
-      // Both sides are SHA-256, so their lengths are equal. A token of 256 random bits needs no slow hash.
-      if (timingSafeEqual(sha256(token), expected)) return ADMIN;
-      throw new LastseenError('ERR_UNAUTHENTICATED', 'the token is not valid');
+      if (hasHash(token, adminHash)) return ADMIN;
+      const hash = secretHash(token);
+      const cached = cache.get(hash);
+      if (cached === undefined) return verify(token, hash);
+      if (cached.expiresAt === null || cached.expiresAt > Date.now()) return cached;
+      cache.delete(hash);
+      throw refused();
+    },
+    revoked(what) {
+      revocations.add(what);
+      for (const [hash, principal] of cache) if (concerns(what, principal)) cache.delete(hash);
     },
   };
 }
 
-async function adminHash(
+function principalOf(
+  payload: JWTPayload,
+  more: { family: string | null; clientId: string | null; prefix: string; issuedAt?: number },
+): Principal {
+  const parsed = Claims.safeParse(payload);
+  if (!parsed.success) throw refused();
+  const { sub, scope, access_ids: accessIds, exp, iat, jti } = parsed.data;
+  const known = new Set<string>(SCOPES);
+  return {
+    subject: more.prefix + sub,
+    scopes: new Set(scope.split(' ').filter((one): one is Scope => known.has(one))),
+    accessIds,
+    jti: jti === undefined ? null : more.prefix + jti,
+    family: more.family,
+    clientId: more.clientId,
+    issuedAt: more.issuedAt ?? (iat ?? 0) * 1_000,
+    expiresAt: exp * 1_000,
+  };
+}
+
+async function attempt<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch {
+    throw refused();
+  }
+}
+
+/** The same for every reason: a stranger learns nothing of which. */
+function refused(): LastseenError {
+  return new LastseenError('ERR_UNAUTHENTICATED', 'the token is not valid, or not any more');
+}
+
+async function adminHashOf(
   identity: IdentityStore,
   given: string | undefined,
   onAdminToken: (token: string) => void,
-): Promise<Buffer> {
-  if (given !== undefined) return sha256(given);
+): Promise<string> {
+  if (given !== undefined) return secretHash(given);
   const stored = await identity.adminTokenHash();
-  if (stored !== undefined) return Buffer.from(stored, 'hex');
-  const token = randomBytes(32).toString('base64url');
-  const hashed = sha256(token);
-  const kept = await identity.saveAdminTokenHash(hashed.toString('hex'));
+  if (stored !== undefined) return stored;
+  const token = newSecret();
+  const hashed = secretHash(token);
+  const kept = await identity.saveAdminTokenHash(hashed);
   // Of several processes that start at once, one makes the token.
-  if (kept === hashed.toString('hex')) onAdminToken(token);
-  return Buffer.from(kept, 'hex');
-}
-
-function sha256(text: string): Buffer {
-  return hash('sha256', text, 'buffer');
+  if (kept === hashed) onAdminToken(token);
+  return kept;
 }

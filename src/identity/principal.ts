@@ -1,7 +1,10 @@
 /** Who a token says you are, and what it allows. */
 import { LastseenError, shown } from '../log/errors.ts';
+import { RESERVED_PREFIX } from '../log/event.ts';
 
-export type Scope = 'push' | 'subscribe' | 'drop' | 'query' | 'admin';
+export const SCOPES = ['push', 'subscribe', 'drop', 'query', 'admin'] as const;
+
+export type Scope = (typeof SCOPES)[number];
 
 export interface Principal {
   /** Stable name of the holder, for keys and the operator's log. Not a secret. */
@@ -10,13 +13,32 @@ export interface Principal {
   readonly scopes: ReadonlySet<Scope>;
   /** Exact access_ids, or prefixes that end in `*`. */
   readonly accessIds: readonly string[];
+  /** Names of what can be revoked: the token, all tokens refreshed from it, the client it was issued to. */
+  readonly jti: string | null;
+  readonly family: string | null;
+  readonly clientId: string | null;
+  /** Milliseconds since 1970. */
+  readonly issuedAt: number;
+  /** Milliseconds since 1970; `null` does not end. */
+  readonly expiresAt: number | null;
 }
 
+const everything = (subject: string): Principal => ({
+  subject,
+  scopes: new Set<Scope>(['admin']),
+  accessIds: ['*'],
+  jti: null,
+  family: null,
+  clientId: null,
+  issuedAt: 0,
+  expiresAt: null,
+});
+
 /** The holder of the admin token. */
-export const ADMIN: Principal = { subject: 'admin', scopes: new Set<Scope>(['admin']), accessIds: ['*'] };
+export const ADMIN: Principal = everything('admin');
 
 /** Everybody, when authentication is open. */
-export const ANYONE: Principal = { subject: 'anyone', scopes: new Set<Scope>(['admin']), accessIds: ['*'] };
+export const ANYONE: Principal = everything('anyone');
 
 /** @throws ERR_FORBIDDEN unless the principal has the scope. */
 export function requireScope(principal: Principal, scope: Scope): void {
@@ -26,10 +48,25 @@ export function requireScope(principal: Principal, scope: Scope): void {
 
 /** @throws ERR_FORBIDDEN unless the principal's access_ids cover this one. */
 export function requireAccess(principal: Principal, accessId: string): void {
-  if (principal.accessIds.some((pattern) => covers(pattern, accessId))) return;
+  if (principal.scopes.has('admin') || principal.accessIds.some((pattern) => covers(pattern, accessId)))
+    return;
   throw new LastseenError('ERR_FORBIDDEN', `this token does not cover the access_id ${shown(accessId)}`);
 }
 
+/** True when every access_id that `narrow` names is also covered by `wide`. */
+export function isWithin(narrow: string, wide: readonly string[]): boolean {
+  return wide.some((pattern) => {
+    if (!narrow.endsWith('*')) return covers(pattern, narrow);
+    return pattern.endsWith('*') && narrow.startsWith(pattern.slice(0, -1)) && !isReserved(narrow, pattern);
+  });
+}
+
+/** The service's own feeds are covered only by name, or by a prefix that names them. */
 function covers(pattern: string, accessId: string): boolean {
-  return pattern.endsWith('*') ? accessId.startsWith(pattern.slice(0, -1)) : pattern === accessId;
+  if (!pattern.endsWith('*')) return pattern === accessId;
+  return accessId.startsWith(pattern.slice(0, -1)) && !isReserved(accessId, pattern);
+}
+
+function isReserved(accessId: string, pattern: string): boolean {
+  return accessId.startsWith(RESERVED_PREFIX) && !pattern.startsWith(RESERVED_PREFIX);
 }

@@ -6,6 +6,8 @@
 /** What went wrong, to branch on. Stable: codes are added, never renamed. */
 export type ErrorCode =
   | 'ERR_BODY_MALFORMED'
+  | 'ERR_CHANGED_MEANWHILE'
+  | 'ERR_CLIENT_INVALID'
   | 'ERR_CURSOR_AHEAD'
   | 'ERR_CURSOR_EPOCH'
   | 'ERR_CURSOR_MALFORMED'
@@ -13,6 +15,7 @@ export type ErrorCode =
   | 'ERR_DRAINING'
   | 'ERR_EVENT_INVALID'
   | 'ERR_FORBIDDEN'
+  | 'ERR_GRANT_INVALID'
   | 'ERR_ID_CONFLICT'
   | 'ERR_INTERNAL'
   | 'ERR_MEDIA_TYPE'
@@ -22,6 +25,7 @@ export type ErrorCode =
   | 'ERR_ORIGIN'
   | 'ERR_OUTCOME_UNKNOWN'
   | 'ERR_QUEUE_FULL'
+  | 'ERR_RATE_LIMITED'
   | 'ERR_REQUEST_INVALID'
   | 'ERR_STORE_LOCKED'
   | 'ERR_STORE_UNAVAILABLE'
@@ -45,6 +49,8 @@ export interface ErrorDetails {
   readonly floor?: string;
   /** True when the same request may succeed later, unchanged. Default false. */
   readonly temporary?: boolean;
+  /** When it may, if that is known. */
+  readonly retryAfterSeconds?: number;
   readonly cause?: unknown;
 }
 
@@ -55,6 +61,7 @@ export class LastseenError extends Error {
   readonly temporary: boolean;
   readonly faults: readonly InputFault[];
   readonly floor: string | undefined;
+  readonly retryAfterSeconds: number | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -62,6 +69,7 @@ export class LastseenError extends Error {
     this.temporary = details.temporary ?? false;
     this.faults = details.faults ?? [];
     this.floor = details.floor;
+    this.retryAfterSeconds = details.retryAfterSeconds;
   }
 }
 

@@ -6,11 +6,21 @@
 import type { LastseenError } from './errors.ts';
 import type { Event, NewEvent } from './event.ts';
 
+/** A row that is written in the same transaction as the events that tell of it. Made by the engine, opaque to others. */
+export interface RowChange {
+  readonly sql: string;
+  readonly bindings: readonly unknown[];
+  /** How many rows it must change, or the request is refused whole. */
+  readonly rows?: number;
+}
+
 /** One caller's batch: appended whole or not at all. */
 export interface AppendRequest {
   readonly events: readonly NewEvent[];
   /** Makes the batch repeatable: same key and fingerprint is acknowledged again, another fingerprint refused. */
   readonly key: { readonly value: string; readonly fingerprint: string } | null;
+  /** Written with the events, or not at all. */
+  readonly rows?: readonly RowChange[];
 }
 
 /** Where an event of a batch stands in the log. */

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import type { CloseReason, Connection } from '../../src/delivery/connection.ts';
 import { createHub, type Hub } from '../../src/delivery/hub.ts';
 import { createSession, type FeedEncoder, type Session } from '../../src/delivery/session.ts';
+import { ADMIN } from '../../src/identity/principal.ts';
 import type { Log } from '../../src/log/log.ts';
 
 const STALL_MS = 300_000;
@@ -65,6 +66,7 @@ describe('a session at the beat of the hub', () => {
     session = createSession({
       log: silentLog,
       connection: wire,
+      principal: ADMIN,
       heartbeat: (positions) => Buffer.from(JSON.stringify([...positions])),
       stallTimeoutMs: STALL_MS,
       onFault: (error) => {

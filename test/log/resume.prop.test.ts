@@ -6,6 +6,7 @@ import { it } from 'node:test';
 import { createSession, type Session } from '../../src/delivery/session.ts';
 import { openSqlite } from '../../src/engines/sqlite.ts';
 import type { Event } from '../../src/log/event.ts';
+import { ADMIN } from '../../src/identity/principal.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { temporaryDirectory } from '../temporary.ts';
 
@@ -68,6 +69,7 @@ async function openLog(path: string): Promise<Log> {
 function listen(log: Log, reader: Reader, position: number): void {
   reader.session = createSession({
     log,
+    principal: ADMIN,
     heartbeat: () => undefined,
     stallTimeoutMs: 1e9,
     onFault: (error) => {

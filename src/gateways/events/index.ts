@@ -5,7 +5,8 @@ import type { Hub } from '../../delivery/hub.ts';
 import { createSession } from '../../delivery/session.ts';
 import type { Guards } from '../../http/guards.ts';
 import { userError } from '../../http/problem.ts';
-import { requireAccess } from '../../identity/principal.ts';
+import type { Limits } from '../../http/limits.ts';
+import { requireAccess, type Principal } from '../../identity/principal.ts';
 import { LastseenError } from '../../log/errors.ts';
 import type { Log } from '../../log/log.ts';
 import type { Logger } from '../../logger.ts';
@@ -18,6 +19,8 @@ export interface EventsOptions {
   readonly guards: Guards;
   readonly logger: Logger;
   readonly stallTimeoutMs: number;
+  readonly maxConnectionsPerPrincipal: number;
+  readonly limits: Limits;
   /** Aborted at drain: long polls answer what they have. */
   readonly draining: AbortSignal;
 }
@@ -33,7 +36,8 @@ const RETRY_MS = 2_000;
 export function mountEvents(options: EventsOptions): void {
   const { app, guards } = options;
   app.get('/events', async (request, response) => {
-    const principal = guards.authorize(request, 'subscribe');
+    const principal = await guards.authorize(request, 'subscribe');
+    options.limits.takeRequest(principal);
     const wantsStream = request.accepts(['json', 'text/event-stream']);
     if (wantsStream === false) {
       throw new LastseenError(
@@ -44,7 +48,7 @@ export function mountEvents(options: EventsOptions): void {
     const isStream = wantsStream === 'text/event-stream';
     const query = decodeQuery(request.query, isStream ? request.get('Last-Event-ID') : undefined);
     requireAccess(principal, query.accessId);
-    await (isStream ? stream : page)(options, query, request, response);
+    await (isStream ? stream(options, query, principal, response) : page(options, query, request, response));
   });
   app.all('/events', (_request, response) => {
     response.setHeader('Allow', 'GET');
@@ -107,7 +111,7 @@ function pause(
 async function stream(
   options: EventsOptions,
   query: EventsQuery,
-  _request: Request,
+  principal: Principal,
   response: Response,
 ): Promise<void> {
   const { log, hub, logger } = options;
@@ -116,7 +120,11 @@ async function stream(
     throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', {
       temporary: true,
     });
-  if (hub.isFull || hub.isFullFor(accessId)) {
+  if (
+    hub.isFull ||
+    hub.isFullFor(accessId) ||
+    hub.countOf(principal.subject) >= options.maxConnectionsPerPrincipal
+  ) {
     throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', {
       temporary: true,
     });
@@ -132,6 +140,7 @@ async function stream(
   const session = createSession({
     log,
     connection: streamConnection(response),
+    principal,
     heartbeat: () => undefined,
     stallTimeoutMs: options.stallTimeoutMs,
     onFault: (error) => {

@@ -5,6 +5,8 @@ import { dropUser } from '../../delivery/control.ts';
 import type { Hub } from '../../delivery/hub.ts';
 import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import type { HttpApp } from '../../http/app.ts';
+import type { Limits } from '../../http/limits.ts';
+import type { Tokens } from '../../identity/tokens.ts';
 import type { Guards } from '../../http/guards.ts';
 import type { Sockets } from '../../http/sockets.ts';
 import { requireAccess, type Principal } from '../../identity/principal.ts';
@@ -28,6 +30,9 @@ export interface NotifierOptions extends PushLimits {
   readonly guards: Guards;
   readonly logger: Logger;
   readonly maxBatchBytes: number;
+  readonly maxConnectionsPerPrincipal: number;
+  readonly limits: Limits;
+  readonly tokens: Tokens;
   readonly stallTimeoutMs: number;
 }
 
@@ -42,7 +47,7 @@ export function mountNotifier(options: NotifierOptions): void {
   only(app, 'post', '/drop_user', (request, response) => drop(options, request, response));
   options.peers.onAsk(() => connectedHere(options.hub, options.log));
   only(app, 'get', '/clients', async (request, response) => {
-    options.guards.authorize(request, 'admin');
+    await options.guards.authorize(request, 'admin');
     await sendClients(options.peers, request, response);
   });
   sockets.route('/subscribe_to_events', 'notifier', createSocketHandler(options));
@@ -50,10 +55,13 @@ export function mountNotifier(options: NotifierOptions): void {
 
 async function push(options: NotifierOptions, request: Request, response: Response): Promise<void> {
   const { log, guards } = options;
-  const principal = guards.authorize(request, 'push');
+  const authorized = guards.authorize(request, 'push');
+  const principal = authorized instanceof Promise ? await authorized : authorized;
   const type = requireMediaType(request, PUSH_TYPES);
+  options.limits.takeRequest(principal);
   const events = decodePush(type, await readText(request, options.maxBatchBytes), options);
   for (const event of events) requireAccess(principal, event.accessId);
+  options.limits.takeEvents(principal, events.length);
   const receipts = await log.append({ events, key: batchKey(request, principal, events) });
   const wantsReceipts = /(^|[\s,;])return=representation\b/i.test(String(request.headers['prefer'] ?? ''));
   if (wantsReceipts) response.setHeader('Preference-Applied', 'return=representation');
@@ -74,15 +82,20 @@ function batchKey(request: Request, principal: Principal, events: readonly NewEv
 }
 
 async function drop(options: NotifierOptions, request: Request, response: Response): Promise<void> {
-  const principal = options.guards.authorize(request, 'drop');
+  const principal = await options.guards.authorize(request, 'drop');
   requireMediaType(request, ['application/json']);
-  const { drop_access_id: accessId } = await readJsonObject(request, MAX_REQUEST_BYTES);
+  const { drop_access_id: accessId, revoke } = await readJsonObject(request, MAX_REQUEST_BYTES);
   const fault = nameFault(accessId);
   if (fault !== undefined) {
     const faults = [{ pointer: '/drop_access_id', detail: fault }];
     throw new LastseenError('ERR_REQUEST_INVALID', `drop_access_id ${fault}`, { faults });
   }
   requireAccess(principal, accessId as string);
+  if (revoke !== undefined && typeof revoke !== 'boolean') {
+    const faults = [{ pointer: '/revoke', detail: 'must be true or false' }];
+    throw new LastseenError('ERR_REQUEST_INVALID', 'revoke must be true or false', { faults });
+  }
+  if (revoke === true) await options.tokens.revokeSubject(accessId as string);
   await dropUser(options.log, accessId as string);
   response.type('json').end('true');
 }

@@ -12,12 +12,14 @@ export type ClientMessage =
       readonly accessId: string;
       readonly timestamp: number;
       readonly token: string | undefined;
+      readonly ticket: string | undefined;
     }
   | {
       readonly type: 'subscribe';
       readonly accessId: string;
       readonly start: Start;
       readonly token: string | undefined;
+      readonly ticket: string | undefined;
     }
   | { readonly type: 'unsubscribe'; readonly accessId: string }
   | { readonly type: 'token'; readonly token: string };
@@ -31,12 +33,13 @@ export function decodeFirst(text: string | undefined): ClientMessage | undefined
   const message = parseObject(text);
   if (message === undefined) return undefined;
   const token = typeof message['token'] === 'string' ? message['token'] : undefined;
+  const ticket = typeof message['ticket'] === 'string' ? message['ticket'] : undefined;
   if ('after' in message || 'type' in message) {
-    return { ...decodeSubscribe(message), token };
+    return { ...decodeSubscribe(message), token, ticket };
   }
   const { access_id: accessId, timestamp } = message;
   if (nameFault(accessId) !== undefined || createdAtFault(timestamp) !== undefined) return undefined;
-  return { type: 'legacy', accessId: accessId as string, timestamp: timestamp as number, token };
+  return { type: 'legacy', accessId: accessId as string, timestamp: timestamp as number, token, ticket };
 }
 
 /** A later message of the exact form. @throws ERR_REQUEST_INVALID */
@@ -45,7 +48,7 @@ export function decodeNext(text: string | undefined): ClientMessage {
   if (message === undefined) throw invalid('', 'must be a JSON object');
   switch (message['type']) {
     case 'subscribe':
-      return { ...decodeSubscribe(message), token: undefined };
+      return { ...decodeSubscribe(message), token: undefined, ticket: undefined };
     case 'unsubscribe':
       return { type: 'unsubscribe', accessId: accessIdOf(message) };
     case 'token':

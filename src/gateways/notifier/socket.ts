@@ -98,7 +98,7 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
       message = decodeNext(text);
       if (message.type === 'subscribe') await subscribe(message);
       else if (message.type === 'unsubscribe') session?.unsubscribe(message.accessId);
-      else if (message.type === 'token') refresh(message.token);
+      else if (message.type === 'token') await refresh(message.token);
     } catch (error) {
       const known = userError(error, logger);
       connection.write(
@@ -111,10 +111,10 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
 
   async function subscribe(message: ClientMessage & { type: 'subscribe' }): Promise<void> {
     const { accessId } = message;
-    admit(accessId, message.token);
+    const holder = await admit(accessId, message);
     const position = await log.resolve(accessId, message.start);
     const last = await log.lastPosition(accessId);
-    const current = sessionOf((positions) => {
+    const current = sessionOf(holder, (positions) => {
       const cursors = Object.fromEntries([...positions].map(([name, at]) => [name, log.cursor(at)]));
       return jsonFrame({ type: 'heartbeat', cursors });
     });
@@ -132,15 +132,20 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
   }
 
   async function subscribeLegacy(message: ClientMessage & { type: 'legacy' }): Promise<void> {
-    admit(message.accessId, message.token);
+    const holder = await admit(message.accessId, message);
     const position = await log.resolve(message.accessId, { createdAt: message.timestamp });
-    sessionOf(() => undefined).subscribe(message.accessId, position, legacyFeed(message.timestamp));
+    sessionOf(holder, () => undefined).subscribe(message.accessId, position, legacyFeed(message.timestamp));
   }
 
-  function admit(accessId: string, token: string | undefined): void {
-    if (token !== undefined || principal === undefined) principal = guards.fromToken(token);
-    requireScope(principal, 'subscribe');
-    requireAccess(principal, accessId);
+  async function admit(
+    accessId: string,
+    message: { token?: string | undefined; ticket?: string | undefined },
+  ): Promise<Principal> {
+    if (message.token !== undefined || message.ticket !== undefined || principal === undefined)
+      principal = await guards.fromMessage(message);
+    const holder = session?.principal ?? principal;
+    requireScope(holder, 'subscribe');
+    requireAccess(holder, accessId);
     if (hub.isFullFor(accessId)) {
       throw new LastseenError(
         'ERR_TOO_MANY_CONNECTIONS',
@@ -148,13 +153,30 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
         { temporary: true },
       );
     }
+    if (session === undefined && hub.countOf(holder.subject) >= options.maxConnectionsPerPrincipal) {
+      throw new LastseenError(
+        'ERR_TOO_MANY_CONNECTIONS',
+        'this token has too many connections: come back later',
+        {
+          temporary: true,
+        },
+      );
+    }
+    return holder;
   }
 
-  function sessionOf(heartbeat: (positions: ReadonlyMap<string, number>) => Buffer | undefined): Session {
+  function sessionOf(
+    holder: Principal,
+    heartbeat: (positions: ReadonlyMap<string, number>) => Buffer | undefined,
+  ): Session {
     if (session !== undefined) return session;
     session = createSession({
       log,
       connection,
+      principal: holder,
+      onExpiring: (seconds) => {
+        if (!isLegacy) connection.write(jsonFrame({ type: 'token_expiring', expires_in: seconds }));
+      },
       heartbeat,
       stallTimeoutMs: options.stallTimeoutMs,
       onFault: (error) => {
@@ -171,12 +193,11 @@ function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: Sock
   }
 
   /** A new token on the open socket: the subscriptions go on. */
-  function refresh(token: string): void {
-    const fresh = guards.fromToken(token);
-    requireScope(fresh, 'subscribe');
-    for (const feed of session?.feeds ?? []) requireAccess(fresh, feed.accessId);
-    principal = fresh;
-    connection.write(jsonFrame({ type: 'token', expires_in: null }));
+  async function refresh(token: string): Promise<void> {
+    const fresh = await guards.fromMessage({ token });
+    session?.renew(fresh);
+    const left = fresh.expiresAt === null ? null : Math.round((fresh.expiresAt - Date.now()) / 1_000);
+    connection.write(jsonFrame({ type: 'token', expires_in: left }));
   }
 
   const exactFeed: FeedEncoder = {

@@ -1,0 +1,180 @@
+/**
+ * JSON:API 1.0 documents of users ⇄ values, as the clients of the original expect them. Pure. Written by hand: the
+ * maintained libraries bring a framework or only print documents, and this is one type with two attributes.
+ */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { User } from '../../identity/store.ts';
+import type { UserAttributes } from '../../identity/users.ts';
+import { LastseenError, type InputFault } from '../../log/errors.ts';
+
+export const MEDIA_TYPE = 'application/vnd.api+json';
+
+const MIN_NICKNAME = 3;
+const MAX_NICKNAME = 20;
+export const MAX_PAGE = 100;
+
+const Nickname = z
+  .string()
+  .transform((text) => text.trim())
+  .refine((text) => text === '' || ([...text].length >= MIN_NICKNAME && [...text].length <= MAX_NICKNAME), {
+    error: `must have ${String(MIN_NICKNAME)} to ${String(MAX_NICKNAME)} characters`,
+  })
+  .refine((text) => !text.includes('\u0000') && !/\p{Surrogate}/u.test(text), {
+    error: 'must be well-formed text',
+  })
+  .transform((text) => (text === '' ? null : text));
+
+const Stamps = z
+  .union(
+    [
+      z.int(),
+      z
+        .string()
+        .regex(/^\d{1,15}$/)
+        .transform(Number),
+    ],
+    { error: 'must be an integer' },
+  )
+  .refine((count) => count >= 0, { error: 'must not be negative' });
+
+const Attributes = z.strictObject({ nickname: Nickname.optional(), stamps_collected: Stamps.optional() });
+
+const Resource = z.strictObject({
+  type: z.literal('user', { error: 'must be "user"' }),
+  attributes: Attributes.default({}),
+});
+
+const Create = z.strictObject({ data: Resource });
+const Update = z.strictObject({ data: Resource.extend({ id: z.string().optional() }) });
+
+/** @throws ERR_REQUEST_INVALID with JSON:API pointers */
+export function decodeCreate(body: unknown): UserAttributes {
+  const { attributes } = parse(Create, body).data;
+  return { nickname: attributes.nickname ?? null, stampsCollected: attributes.stamps_collected ?? 0 };
+}
+
+/** @throws ERR_REQUEST_INVALID; ERR_CHANGED_MEANWHILE when the document is of another user */
+export function decodeUpdate(body: unknown, id: string): Partial<UserAttributes> {
+  const { data } = parse(Update, body);
+  if (data.id !== undefined && data.id !== id) {
+    const faults = [{ pointer: '/data/id', detail: 'must be the id of the URL' }];
+    throw new LastseenError('ERR_ID_CONFLICT', 'data.id is not the id of the URL', { faults });
+  }
+  const { nickname, stamps_collected: stampsCollected } = data.attributes;
+  return {
+    ...(nickname === undefined ? {} : { nickname }),
+    ...(stampsCollected === undefined ? {} : { stampsCollected }),
+  };
+}
+
+function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.flatMap((issue): InputFault[] => {
+    const at = issue.path.map((part) => `/${String(part)}`).join('');
+    if (issue.code !== 'unrecognized_keys') return [{ pointer: at, detail: issue.message }];
+    return issue.keys.map((key) => ({
+      pointer: `${at}/${key}`,
+      detail: `Expected only defined properties, got key ["${[...issue.path, key].join('", "')}"].`,
+    }));
+  });
+  throw new LastseenError('ERR_REQUEST_INVALID', 'the document is not valid', { faults });
+}
+
+export interface ListQuery {
+  readonly limit: number;
+  readonly after: { readonly insertedAt: number; readonly id: string } | undefined;
+  readonly nickname: string | undefined;
+  readonly fields: ReadonlySet<string> | undefined;
+}
+
+const FIELDS = ['nickname', 'stamps_collected'];
+
+/** `page[size]`, `page[after]`, `filter[nickname]`, `fields[user]`. @throws ERR_REQUEST_INVALID naming the parameter */
+export function decodeListQuery(parameters: URLSearchParams): ListQuery {
+  const known = new Set(['page[size]', 'page[after]', 'filter[nickname]', 'fields[user]']);
+  for (const name of parameters.keys()) if (!known.has(name)) throw badParameter(name, 'is not known here');
+  const size = parameters.get('page[size]') ?? String(MAX_PAGE);
+  if (!/^[1-9]\d{0,2}$/.test(size) || Number(size) > MAX_PAGE)
+    throw badParameter('page[size]', `must be an integer from 1 to ${String(MAX_PAGE)}`);
+  const after = parameters.get('page[after]');
+  const place = after === null ? undefined : /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(after);
+  if (place === null) throw badParameter('page[after]', 'must be taken from links.next');
+  const fields = parameters.get('fields[user]')?.split(',');
+  if (fields?.some((field) => field !== '' && !FIELDS.includes(field)) === true)
+    throw badParameter('fields[user]', `must be some of ${FIELDS.join(',')}`);
+  return {
+    limit: Number(size),
+    after: place === undefined ? undefined : { insertedAt: Number(place[1]), id: place[2] ?? '' },
+    nickname: parameters.get('filter[nickname]') ?? undefined,
+    fields: fields === undefined ? undefined : new Set(fields),
+  };
+}
+
+/** The place after a user, for `page[after]`. */
+export function placeOf(user: User): string {
+  return `${String(user.insertedAt)}.${user.id}`;
+}
+
+export function resource(user: User, fields?: ReadonlySet<string>): Record<string, unknown> {
+  const attributes = { nickname: user.nickname, stamps_collected: user.stampsCollected };
+  return {
+    id: user.id,
+    type: 'user',
+    attributes:
+      fields === undefined
+        ? attributes
+        : Object.fromEntries(Object.entries(attributes).filter(([name]) => fields.has(name))),
+    relationships: {},
+    links: {},
+    meta: {},
+  };
+}
+
+export function document(data: unknown, links: Readonly<Record<string, string | null>>): string {
+  return JSON.stringify({ data, jsonapi: { version: '1.0' }, links });
+}
+
+/** An error as JSON:API says it; one object a fault. */
+export function errorDocument(error: LastseenError, status: number, title: string): string {
+  const faults = error.faults.length > 0 ? error.faults : [undefined];
+  const errors = faults.map((fault) => ({
+    id: randomUUID(),
+    status: String(status),
+    code: error.code,
+    title,
+    detail: fault?.detail ?? error.message,
+    ...(fault === undefined
+      ? {}
+      : {
+          source: fault.pointer.startsWith('?')
+            ? { parameter: fault.pointer.slice(1) }
+            : { pointer: fault.pointer },
+        }),
+  }));
+  return JSON.stringify({ errors, jsonapi: { version: '1.0' } });
+}
+
+/** JSON:API 1.0: no media type parameters, a profile (1.1) aside. @throws ERR_MEDIA_TYPE */
+export function requireContentType(header: string | undefined): void {
+  if (isPlain(header ?? '')) return;
+  throw new LastseenError('ERR_MEDIA_TYPE', `Content-Type must be ${MEDIA_TYPE}, without parameters`);
+}
+
+/** @throws ERR_NOT_ACCEPTABLE when JSON:API is accepted only with parameters */
+export function requireAccept(header: string | undefined): void {
+  const ours = (header ?? '').split(',').filter((range) => range.trim().toLowerCase().startsWith(MEDIA_TYPE));
+  if (ours.length === 0 || ours.some((range) => isPlain(range.replace(/;\s*q=[\d.]+/i, '')))) return;
+  throw new LastseenError('ERR_NOT_ACCEPTABLE', `answers are ${MEDIA_TYPE}, without parameters`);
+}
+
+function isPlain(type: string): boolean {
+  const [name = '', ...parameters] = type.split(';').map((part) => part.trim().toLowerCase());
+  return name === MEDIA_TYPE && parameters.every((parameter) => parameter.startsWith('profile='));
+}
+
+function badParameter(name: string, detail: string): LastseenError {
+  const faults = [{ pointer: `?${name}`, detail }];
+  return new LastseenError('ERR_REQUEST_INVALID', `${name} ${detail}`, { faults });
+}

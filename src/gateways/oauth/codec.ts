@@ -1,0 +1,160 @@
+/** Requests and answers of the token endpoints ⇄ values (RFC 6749, RFC 7009, and our own JSON). Pure. */
+import { z } from 'zod';
+import { isWithin, SCOPES, type Principal } from '../../identity/principal.ts';
+import type { ClientRecord, TokenRecord } from '../../identity/store.ts';
+import { DEFAULT_TOKEN_SECONDS, type IssuedToken, type TokenRequest } from '../../identity/tokens.ts';
+import { MAX_TOKEN_SECONDS } from '../../identity/keys.ts';
+import { LastseenError, shown } from '../../log/errors.ts';
+import { nameFault } from '../../log/event.ts';
+
+const Scope = z
+  .string()
+  .min(1)
+  .refine((text) => text.split(' ').every((one) => (SCOPES as readonly string[]).includes(one)), {
+    error: `must be some of "${SCOPES.join(' ')}" with a space between them`,
+  });
+
+const AccessIds = z
+  .array(
+    z
+      .string()
+      .refine((name) => nameFault(name) === undefined, { error: 'must be a name, or a prefix and "*"' }),
+  )
+  .min(1)
+  .max(100);
+
+const TokenBody = z.strictObject({
+  sub: z.string().min(1).max(256).optional(),
+  scope: Scope,
+  access_ids: AccessIds,
+  expires_in: z.int().min(1).max(MAX_TOKEN_SECONDS).default(DEFAULT_TOKEN_SECONDS),
+});
+
+const ClientBody = z.strictObject({ name: z.string().min(1).max(256), scope: Scope, access_ids: AccessIds });
+
+/** @throws ERR_REQUEST_INVALID naming the field */
+export function decodeTokenRequest(body: Record<string, unknown>, holder: Principal): TokenRequest {
+  const { sub, scope, access_ids: accessIds, expires_in: expiresInSeconds } = parse(TokenBody, body);
+  return { subject: sub ?? holder.subject, scope, accessIds, expiresInSeconds, clientId: null };
+}
+
+/** @throws ERR_REQUEST_INVALID naming the field */
+export function decodeClient(
+  body: Record<string, unknown>,
+): Pick<ClientRecord, 'name' | 'scope' | 'accessIds'> {
+  const { name, scope, access_ids: accessIds } = parse(ClientBody, body);
+  return { name, scope, accessIds };
+}
+
+function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) => {
+    const path = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] ?? ''] : issue.path;
+    return { pointer: path.map((part) => `/${String(part)}`).join(''), detail: issue.message };
+  });
+  const first = faults[0];
+  throw new LastseenError('ERR_REQUEST_INVALID', `${first?.pointer ?? ''}: ${first?.detail ?? ''}`, {
+    faults,
+  });
+}
+
+/** What a client asks at the token endpoint. */
+export type Grant =
+  | { readonly type: 'client_credentials'; readonly scope: string | undefined }
+  | { readonly type: 'refresh_token'; readonly refreshToken: string };
+
+/** @throws ERR_REQUEST_INVALID, ERR_GRANT_INVALID when the grant is not one of ours */
+export function decodeGrant(form: URLSearchParams): Grant {
+  const type = single(form, 'grant_type');
+  if (type === 'client_credentials') return { type, scope: optional(form, 'scope') };
+  if (type === 'refresh_token') return { type, refreshToken: single(form, 'refresh_token') };
+  throw new LastseenError(
+    'ERR_REQUEST_INVALID',
+    `grant_type must be client_credentials or refresh_token, got ${shown(type)}`,
+    { faults: [{ pointer: '/grant_type', detail: 'is not supported' }] },
+  );
+}
+
+export function single(form: URLSearchParams, name: string): string {
+  const values = form.getAll(name);
+  if (values.length === 1 && values[0] !== undefined && values[0] !== '') return values[0];
+  throw new LastseenError('ERR_REQUEST_INVALID', `${name} must be given once`, {
+    faults: [{ pointer: `/${name}`, detail: 'must be given once' }],
+  });
+}
+
+export function optional(form: URLSearchParams, name: string): string | undefined {
+  return form.has(name) ? single(form, name) : undefined;
+}
+
+/** The part of the client's scope that is asked for. @throws ERR_GRANT_INVALID when it has not all of it */
+export function narrowed(client: ClientRecord, asked: string | undefined): string {
+  if (asked === undefined) return client.scope;
+  const has = client.scope.split(' ');
+  if (asked.split(' ').every((one) => has.includes(one))) return asked;
+  throw new LastseenError('ERR_GRANT_INVALID', 'the client has not all of the scope that is asked for');
+}
+
+/** The client's own words in `Authorization: Basic` (RFC 6749 §2.3.1) or in the form. */
+export function clientCredentials(
+  header: string | undefined,
+  form: URLSearchParams,
+): { readonly id: string; readonly secret: string } | undefined {
+  const basic = /^Basic +([A-Za-z0-9+/=]+) *$/i.exec(header ?? '')?.[1];
+  if (basic !== undefined) {
+    const [id, ...rest] = Buffer.from(basic, 'base64').toString('utf8').split(':');
+    const secret = rest.join(':');
+    if (id === undefined || id === '' || secret === '') return undefined;
+    try {
+      return { id: decodeURIComponent(id), secret: decodeURIComponent(secret) };
+    } catch {
+      return undefined;
+    }
+  }
+  const id = form.get('client_id');
+  const secret = form.get('client_secret');
+  return id === null || secret === null ? undefined : { id, secret };
+}
+
+/** @throws ERR_FORBIDDEN unless all that is asked for is the holder's own to give */
+export function requireWithin(holder: Principal, request: TokenRequest): void {
+  if (holder.scopes.has('admin')) return;
+  const isWithinScope = request.scope.split(' ').every((one) => holder.scopes.has(one as never));
+  const isWithinIds = request.accessIds.every((name) => isWithin(name, holder.accessIds));
+  if (isWithinScope && isWithinIds) return;
+  throw new LastseenError('ERR_FORBIDDEN', 'this token cannot give more than it has');
+}
+
+export function issuedJson(token: IssuedToken): Record<string, unknown> {
+  return {
+    access_token: token.accessToken,
+    token_type: 'Bearer',
+    expires_in: token.expiresInSeconds,
+    refresh_token: token.refreshToken,
+    scope: token.scope,
+    jti: token.jti,
+  };
+}
+
+export function tokenJson(token: TokenRecord): Record<string, unknown> {
+  return {
+    jti: token.jti,
+    sub: token.subject,
+    scope: token.scope,
+    access_ids: token.accessIds,
+    client_id: token.clientId,
+    created_at: token.createdAt,
+    expires_at: token.expiresAt,
+  };
+}
+
+export function clientJson(client: ClientRecord): Record<string, unknown> {
+  return {
+    client_id: client.clientId,
+    name: client.name,
+    scope: client.scope,
+    access_ids: client.accessIds,
+    created_at: client.createdAt,
+  };
+}

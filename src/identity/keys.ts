@@ -1,0 +1,119 @@
+/** The keys that sign access tokens: Ed25519, kept in the database, rotated; old ones verify until their tokens end. */
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 'jose';
+import { LastseenError } from '../log/errors.ts';
+import type { IdentityStore, SigningKey } from './store.ts';
+
+export const ALGORITHM = 'EdDSA';
+
+/** Longest life of a token: so long a retired key verifies. */
+export const MAX_TOKEN_SECONDS = 24 * 3_600;
+
+/** How often the keys are read again, at least; and at most, when a key is asked for that is not known. */
+const RELOAD_MS = 60_000;
+const MIN_RELOAD_MS = 1_000;
+
+export interface Keys {
+  /** The key that signs now. */
+  signing(): Promise<{ readonly kid: string; readonly key: CryptoKey }>;
+  /** The public key of that name, if it may still verify. */
+  verifying(kid: string): Promise<CryptoKey | undefined>;
+  /** RFC 7517. */
+  jwks(): Promise<{ readonly keys: readonly JWK[] }>;
+  /** Makes a new key that signs from now on; returns its name. */
+  rotate(): Promise<string>;
+}
+
+/** `secret` seals private keys in the database, if the operator has given one. */
+export function createKeys(store: IdentityStore, secret: string | undefined): Keys {
+  let known: SigningKey[] = [];
+  let loadedAt = 0;
+  const imported = new Map<string, CryptoKey>();
+
+  async function load(maxAgeMs: number): Promise<void> {
+    if (Date.now() - loadedAt < maxAgeMs) return;
+    await store.forgetSigningKeys(Date.now() - 2 * MAX_TOKEN_SECONDS * 1_000);
+    known = await store.signingKeys();
+    if (known.length === 0) {
+      await store.addFirstSigningKey(await makeKey('key-1'));
+      known = await store.signingKeys();
+    }
+    loadedAt = Date.now();
+  }
+
+  async function makeKey(kid: string): Promise<SigningKey> {
+    const { publicKey, privateKey } = await generateKeyPair(ALGORITHM, { crv: 'Ed25519', extractable: true });
+    const shared = { kid, alg: ALGORITHM, use: 'sig' };
+    return {
+      kid,
+      publicJwk: JSON.stringify({ ...(await exportJWK(publicKey)), ...shared }),
+      privateJwk: seal(JSON.stringify({ ...(await exportJWK(privateKey)), ...shared }), secret),
+      createdAt: Date.now(),
+      retiredAt: null,
+    };
+  }
+
+  async function imports(name: string, jwk: string): Promise<CryptoKey> {
+    const cached = imported.get(name);
+    if (cached !== undefined) return cached;
+    const key = (await importJWK(JSON.parse(jwk) as JWK, ALGORITHM)) as CryptoKey;
+    imported.set(name, key);
+    return key;
+  }
+
+  return {
+    async signing() {
+      await load(RELOAD_MS);
+      const current = known.find((key) => key.retiredAt === null);
+      if (current === undefined) throw new Error('no key signs: run "lastseen keys rotate"');
+      return {
+        kid: current.kid,
+        key: await imports(`private ${current.kid}`, open(current.privateJwk, secret)),
+      };
+    },
+    async verifying(kid) {
+      await load(RELOAD_MS);
+      if (!known.some((key) => key.kid === kid)) await load(MIN_RELOAD_MS);
+      const key = known.find((one) => one.kid === kid);
+      return key === undefined ? undefined : imports(kid, key.publicJwk);
+    },
+    async jwks() {
+      await load(MIN_RELOAD_MS);
+      return { keys: known.map((key) => JSON.parse(key.publicJwk) as JWK) };
+    },
+    async rotate() {
+      const key = await makeKey(`key-${randomBytes(6).toString('hex')}`);
+      await store.addSigningKey(key);
+      loadedAt = 0;
+      return key.kid;
+    },
+  };
+}
+
+const SEALED = 'sealed.';
+
+function sealingKey(secret: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, 'lastseen', 'signing keys', 32));
+}
+
+function seal(text: string, secret: string | undefined): string {
+  if (secret === undefined) return text;
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', sealingKey(secret), nonce);
+  const sealed = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
+  return SEALED + Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString('base64url');
+}
+
+/** @throws ERR_STORE_UNAVAILABLE when the key was sealed with another secret */
+function open(text: string, secret: string | undefined): string {
+  if (!text.startsWith(SEALED)) return text;
+  try {
+    const bytes = Buffer.from(text.slice(SEALED.length), 'base64url');
+    const decipher = createDecipheriv('aes-256-gcm', sealingKey(secret ?? ''), bytes.subarray(0, 12));
+    decipher.setAuthTag(bytes.subarray(12, 28));
+    return Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString('utf8');
+  } catch (error) {
+    const message = 'the signing keys are sealed with another LASTSEEN_KEY_SECRET';
+    throw new LastseenError('ERR_STORE_UNAVAILABLE', message, { cause: error });
+  }
+}

@@ -1,0 +1,45 @@
+/** What was revoked lately: closes the gap between looking a token up and being connected with it. */
+import type { Principal } from './principal.ts';
+
+/** What a revocation names: tokens, all that were refreshed from one another, of a client, or of a subject. */
+export type Revoked =
+  | { readonly jti: string }
+  | { readonly family: string }
+  | { readonly client_id: string }
+  | { readonly subject: string };
+
+export interface Revocations {
+  /** Counts revocations: what was looked up before the last one may be out of date. */
+  readonly count: number;
+  add(revoked: Revoked): void;
+  /** Whether a token of this principal was revoked lately, after it was issued. */
+  hits(principal: Principal): boolean;
+}
+
+const KEPT_MS = 300_000;
+
+export function createRevocations(): Revocations {
+  let recent: { readonly revoked: Revoked; readonly at: number }[] = [];
+  let count = 0;
+  return {
+    get count() {
+      return count;
+    },
+    add(revoked) {
+      count += 1;
+      const now = Date.now();
+      recent = recent.filter(({ at }) => now - at < KEPT_MS);
+      recent.push({ revoked, at: now });
+    },
+    hits: (principal) =>
+      recent.some(({ revoked, at }) => concerns(revoked, principal) && principal.issuedAt <= at),
+  };
+}
+
+export function concerns(revoked: Revoked, principal: Principal): boolean {
+  if (principal.jti === null) return false;
+  if ('jti' in revoked) return principal.jti === revoked.jti;
+  if ('family' in revoked) return principal.family === revoked.family;
+  if ('client_id' in revoked) return principal.clientId === revoked.client_id;
+  return principal.subject === revoked.subject;
+}

@@ -1,0 +1,19 @@
+/** Random secrets, their hashes, and the comparison that tells nothing by its time. */
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+
+/** 256 random bits: what nobody can guess needs no slow hash. */
+export function newSecret(prefix = ''): string {
+  return prefix + randomBytes(32).toString('base64url');
+}
+
+/** SHA-256 in hexadecimal. */
+export function secretHash(secret: string): string {
+  return hash('sha256', secret, 'hex');
+}
+
+/** Whether `secret` has this hash, in constant time. */
+export function hasHash(secret: string, expected: string): boolean {
+  const actual = hash('sha256', secret, 'buffer');
+  const wanted = Buffer.from(expected, 'hex');
+  return wanted.length === actual.length && timingSafeEqual(actual, wanted);
+}

@@ -1,0 +1,37 @@
+/** Single-use tickets of 30 s, for browsers that can set neither header nor subprotocol. */
+import { LastseenError } from '../log/errors.ts';
+import type { Principal, Scope } from './principal.ts';
+import { newSecret, secretHash } from './secrets.ts';
+import type { IdentityStore } from './store.ts';
+
+export const TICKET_SECONDS = 30;
+
+export interface Tickets {
+  issue(principal: Principal): Promise<string>;
+  /** @throws ERR_UNAUTHENTICATED when it was used, or is over */
+  redeem(ticket: string): Promise<Principal>;
+}
+
+export function createTickets(store: IdentityStore): Tickets {
+  return {
+    async issue(principal) {
+      const ticket = newSecret('lst_');
+      const kept = JSON.stringify({ ...principal, scopes: [...principal.scopes] });
+      await store.saveTicket(secretHash(ticket), kept, Date.now() + TICKET_SECONDS * 1_000);
+      return ticket;
+    },
+    async redeem(ticket) {
+      const kept = await store.takeTicket(secretHash(ticket), Date.now());
+      if (kept === undefined)
+        throw new LastseenError('ERR_UNAUTHENTICATED', 'the ticket is not valid: it was used, or is over');
+      const principal = JSON.parse(kept) as Omit<Principal, 'scopes'> & { readonly scopes: Scope[] };
+      const jti = principal.jti;
+      if (jti !== null && !jti.startsWith('outside:')) {
+        const record = await store.token(jti);
+        if (record?.revokedAt !== null)
+          throw new LastseenError('ERR_UNAUTHENTICATED', 'the token behind the ticket was revoked');
+      }
+      return { ...principal, scopes: new Set(principal.scopes) };
+    },
+  };
+}
