@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { LastseenError } from '../log/errors.ts';
 import { addExport, addImport } from './archive.ts';
 import { addBackup, addRestore } from './backup.ts';
+import { addKeys } from './keys.ts';
 import { addMigrate } from './migrate.ts';
 import { addPrune } from './prune.ts';
 import { addPush } from './push.ts';
@@ -28,6 +29,7 @@ for (const add of [
   addExport,
   addImport,
   addPrune,
+  addKeys,
 ])
   add(program);
 for (const command of program.commands)

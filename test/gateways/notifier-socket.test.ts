@@ -186,17 +186,19 @@ describe('the notifier over WebSocket', () => {
     sub.send({ type: 'token', token: TOKEN });
     await sub.typed('token');
     await sub.close();
-    const message = await service.connect({ headers: {} });
+    const page = { Origin: service.url };
+    const message = await service.connect({ headers: page });
     message.send({ ...first, token: TOKEN });
     await message.typed('live');
     await message.close();
     for (const bad of [first, { ...first, token: 'wrong' }]) {
-      const client = await service.connect({ headers: {} });
+      const client = await service.connect({ headers: page });
       client.send(bad);
       assert.equal((await client.closed())[0], 4502);
       assert.equal((await client.typed('error'))['code'], 'ERR_UNAUTHENTICATED');
     }
     assert.match(await upgrade('Authorization: Bearer wrong'), /^HTTP\/1\.1 401 /);
+    assert.match(await upgrade(), /^HTTP\/1\.1 401 /, 'no Origin and no token');
   });
 
   it('a foreign origin, a look-alike and `null` are refused with 403 before the upgrade', async () => {
