@@ -12,6 +12,7 @@ import { addPush } from './push.ts';
 import { addSeed } from './seed.ts';
 import { addServe } from './serve.ts';
 import { addTail } from './tail.ts';
+import { addClient, addToken } from './token.ts';
 
 const program = new Command('lastseen')
   .description('An event log that people can be connected to.')
@@ -29,6 +30,8 @@ for (const add of [
   addExport,
   addImport,
   addPrune,
+  addToken,
+  addClient,
   addKeys,
 ])
   add(program);
