@@ -31,10 +31,7 @@ export function followControl(options: ControlOptions): () => void {
   function obeyUsers(event: Event): void {
     const { type, access_id: accessId, id } = orderOf(event);
     if (type === 'dropped' && typeof accessId === 'string') hub.drop(accessId, event.position);
-    if (type === 'removed' && typeof id === 'string') {
-      hub.drop(id, event.position, 'token-revoked');
-      revoke({ subject: id });
-    }
+    if (type === 'removed' && typeof id === 'string') revoke({ subject: id });
   }
 
   function obeyControl(event: Event): void {

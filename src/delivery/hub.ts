@@ -20,7 +20,7 @@ export interface Hub {
   add(session: Session): void;
   remove(session: Session): void;
   /** Closes what reads `accessId` and began before `position`. */
-  drop(accessId: string, position: number, reason?: CloseReason): void;
+  drop(accessId: string, position: number): void;
   /** Closes what lives on a token that is revoked. */
   revoke(what: Revoked): void;
   /** Connections of this holder. */
@@ -84,9 +84,9 @@ export function createHub(limits: HubLimits): Hub {
       if (sessions.delete(session)) count(session, -1);
       session.ended();
     },
-    drop(accessId, position, reason = 'dropped') {
+    drop(accessId, position) {
       for (const session of [...sessions]) {
-        if (session.sinceHead < position && reads(session, accessId)) session.close(reason);
+        if (session.sinceHead < position && reads(session, accessId)) session.close('dropped');
       }
     },
     revoke(what) {

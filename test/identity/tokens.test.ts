@@ -197,6 +197,71 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         );
     });
 
+    it('every scope opens its own routes and frames, and no other', async () => {
+      const body = [{ accessid: 'own', created_at: 1, payload: 1 }];
+      const routes: [scope: string | null, method: string, path: string, body?: unknown][] = [
+        ['push', 'POST', '/push_events', body],
+        ['drop', 'POST', '/drop_user', { drop_access_id: 'own' }],
+        ['subscribe', 'GET', '/events?access_id=own'],
+        ['subscribe', 'POST', '/tokens/ticket'],
+        ['admin', 'GET', '/clients'],
+        ['admin', 'GET', '/tokens'],
+        ['admin', 'POST', '/tokens', {}],
+        ['admin', 'DELETE', '/tokens/x'],
+        ['admin', 'GET', '/oauth/clients'],
+        ['admin', 'POST', '/oauth/clients', {}],
+        ['admin', 'DELETE', '/oauth/clients/x'],
+        ['admin', 'GET', '/api/json/accounts/users'],
+        ['admin', 'GET', '/api/json/accounts/users/x'],
+        ['admin', 'PATCH', '/api/json/accounts/users/x'],
+        ['admin', 'DELETE', '/api/json/accounts/users/x'],
+        ['admin', 'POST', '/api/json/accounts/users/x/tokens'],
+      ];
+      for (const scope of ['push', 'subscribe', 'drop', 'query', 'admin']) {
+        const { access_token: token } = await issue({ scope, access_ids: ['own'] });
+        for (const [needed, method, path, sent] of routes) {
+          const response = await fetch(service.url + path, {
+            method,
+            headers: { ...as(token), 'Content-Type': 'application/json' },
+            ...(sent === undefined ? {} : { body: JSON.stringify(sent) }),
+          });
+          const isAllowed = scope === needed || scope === 'admin';
+          assert.equal(
+            response.status === 403,
+            !isAllowed,
+            `${scope}: ${method} ${path}: ${String(response.status)}`,
+          );
+        }
+        const client = await connect(service.port, { headers: as(token) });
+        sockets.push(client);
+        client.send({ access_id: 'own', after: 'now' });
+        if (scope === 'subscribe' || scope === 'admin') await client.typed('live');
+        else assert.equal((await client.closed())[0], 4502);
+      }
+      const { access_token: own } = await issue({ scope: 'push subscribe drop', access_ids: ['own'] });
+      for (const [method, path, sent] of [
+        ['POST', '/push_events', [{ ...body[0], accessid: 'foreign' }]],
+        ['POST', '/push_events', [body[0], { ...body[0], accessid: 'foreign' }]],
+        ['POST', '/drop_user', { drop_access_id: 'foreign' }],
+        ['GET', '/events?access_id=foreign', undefined],
+      ] as const) {
+        const response = await fetch(service.url + path, {
+          method,
+          headers: { ...as(own), 'Content-Type': 'application/json' },
+          ...(sent === undefined ? {} : { body: JSON.stringify(sent) }),
+        });
+        assert.equal(response.status, 403, `${method} ${path}`);
+      }
+      const live = await follow(own, 'own');
+      live.send({ type: 'subscribe', access_id: 'foreign', after: 'now' });
+      assert.equal((await live.closed())[0], 4502);
+      assert.equal(
+        (await service.page('own')).events.length,
+        2,
+        'the batch with a foreign event was refused whole',
+      );
+    });
+
     it('a connector gets tokens for its secret, no wider than its own, and loses them when it is removed', async () => {
       const client = await makeClient('push subscribe', ['shop/*']);
       const basic = {
