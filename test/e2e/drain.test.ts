@@ -15,7 +15,7 @@ it('SIGTERM answers what is in flight, closes sockets with a code that says come
   const client = await connect(server.port, { headers: authorization });
   client.send({ access_id: 'a', after: 'start' });
   await client.typed('live');
-  const silent = await connect(server.port);
+  const silent = await connect(server.port, { headers: { Origin: server.url } });
   const poll = fetch(`${server.url}/events?access_id=quiet&after=now&wait=60`, { headers: authorization });
   const stream = await fetch(`${server.url}/events?access_id=a`, {
     headers: { ...authorization, Accept: 'text/event-stream' },
