@@ -1,13 +1,36 @@
 /** What the SDK throws. `code` is stable; a message never holds a token. */
 
-export type ClientErrorCode = 'ERR_TOKEN_UNAVAILABLE' | 'ERR_TOKEN_REQUEST';
+export type ClientErrorCode =
+  /** No valid token can be had now. */
+  | 'ERR_TOKEN_UNAVAILABLE'
+  /** An issuer failed. */
+  | 'ERR_TOKEN_REQUEST'
+  /** More waits than may. */
+  | 'ERR_BUFFER_FULL'
+  | 'ERR_CLOSED'
+  /** The server refused, for good: `status` and `serverCode` say why. */
+  | 'ERR_REFUSED'
+  /** The server could not be reached, or did not take it, for as long as was allowed. */
+  | 'ERR_UNREACHABLE';
+
+export interface ClientErrorDetails {
+  /** HTTP status of a refusal. */
+  readonly status?: number;
+  /** `code` of the server's problem, such as `ERR_ID_CONFLICT`. */
+  readonly serverCode?: string;
+  readonly cause?: unknown;
+}
 
 export class ClientError extends Error {
   override readonly name: string = 'ClientError';
   readonly code: ClientErrorCode;
+  readonly status: number | undefined;
+  readonly serverCode: string | undefined;
 
-  constructor(code: ClientErrorCode, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
+  constructor(code: ClientErrorCode, message: string, details: ClientErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
+    this.status = details.status;
+    this.serverCode = details.serverCode;
   }
 }

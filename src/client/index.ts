@@ -1,5 +1,5 @@
 /** The SDK, package entry `lastseen/client`: no dependency, for Node and browsers. */
-export { ClientError, type ClientErrorCode } from './errors.ts';
+export { ClientError, type ClientErrorCode, type ClientErrorDetails } from './errors.ts';
 export {
   lastseenIssuer,
   lineAssertion,
@@ -11,6 +11,13 @@ export {
   type LineOptions,
   type PrivateJwk,
 } from './issuers.ts';
+export {
+  createPublisher,
+  type NewEvent,
+  type Publisher,
+  type PublisherOptions,
+  type PushResult,
+} from './publisher.ts';
 export {
   createTokenCache,
   tokenCache,

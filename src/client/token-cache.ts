@@ -137,7 +137,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
       const token = valid();
       if (token !== undefined) return token;
       const reason = lastError === undefined ? 'the last one has ended' : 'the issuer fails';
-      throw new ClientError('ERR_TOKEN_UNAVAILABLE', `no valid token: ${reason}`, lastError);
+      throw new ClientError('ERR_TOKEN_UNAVAILABLE', `no valid token: ${reason}`, { cause: lastError });
     },
     invalidate(token) {
       if (isClosed || (token !== undefined && token !== current?.token)) return;

@@ -1,0 +1,132 @@
+/** The publisher against the real server: batches, order, repeats, refusals by event, and a server that goes away. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { createPublisher, type NewEvent } from '../../src/client/index.ts';
+import { startService, TOKEN, type Service } from '../service.ts';
+
+describe('the publisher', () => {
+  let service: Service;
+  before(async () => {
+    service = await startService();
+  });
+  after(() => service.stop());
+
+  const event = (accessId: string, payload: unknown, more: Partial<NewEvent> = {}): NewEvent => ({
+    accessId,
+    createdAt: 1,
+    payload,
+    ...more,
+  });
+
+  it('sends what many callers push in few requests, in their order, and tells each its result', async () => {
+    let requests = 0;
+    const publisher = createPublisher({
+      url: service.url,
+      token: TOKEN,
+      maxBatchEvents: 100,
+      fetch: (url, init) => {
+        requests += 1;
+        return fetch(url, init);
+      },
+    });
+    const results = await Promise.all(
+      Array.from({ length: 1_000 }, (_, at) => publisher.push(event('many', at))),
+    );
+    assert.ok(results.every(([result]) => result?.ok === true && !result.duplicate));
+    assert.deepEqual(
+      results.map(([result]) => result?.ok === true && result.version),
+      results.map((_, at) => at + 1),
+    );
+    assert.ok(requests <= 12, `${String(requests)} requests`);
+    assert.deepEqual(
+      (await service.page('many', '&limit=5000')).events.map((one) => one.payload),
+      results.map((_, at) => at),
+    );
+    assert.equal(publisher.bufferedEvents, 0);
+    await publisher.close();
+    await assert.rejects(publisher.push(event('many', 1)), { code: 'ERR_CLOSED' });
+  });
+
+  it('G5: answers that are lost, 503 and 429 never double an event', async () => {
+    let turn = 0;
+    const publisher = createPublisher({
+      url: service.url,
+      token: TOKEN,
+      fetch: async (url, init) => {
+        turn += 1;
+        if (turn % 4 === 1) throw new TypeError('fetch failed');
+        if (turn % 4 === 2) return new Response('{}', { status: 503, headers: { 'Retry-After': '0' } });
+        const response = await fetch(url, init);
+        // The events are on disk, and nobody hears of it.
+        if (turn % 4 === 3) throw new TypeError('the answer was lost');
+        return response;
+      },
+    });
+    for (let n = 0; n < 5; n += 1) {
+      const [result] = await publisher.push(event('lossy', n));
+      assert.deepEqual([result?.ok, result?.ok === true && result.duplicate], [true, true]);
+    }
+    assert.deepEqual(
+      (await service.page('lossy')).events.map((one) => one.payload),
+      [0, 1, 2, 3, 4],
+    );
+    await publisher.close();
+  });
+
+  it('G4: a bad event is refused by itself, and its neighbours are appended', async () => {
+    const publisher = createPublisher({ url: service.url, token: TOKEN });
+    await publisher.push(event('mixed', 'first', { id: 'taken' }));
+    const results = await publisher.push([
+      event('mixed', 1),
+      event('', 2),
+      event('mixed', 3),
+      event('mixed', 'other', { id: 'taken' }),
+      event('mixed', 5, { createdAt: 1.5 }),
+      event('mixed', 6),
+    ]);
+    assert.deepEqual(
+      results.map((result) => (result.ok ? 'ok' : result.error.serverCode)),
+      ['ok', 'ERR_EVENT_INVALID', 'ok', 'ERR_ID_CONFLICT', 'ERR_EVENT_INVALID', 'ok'],
+    );
+    assert.deepEqual(
+      (await service.page('mixed')).events.map((one) => one.payload),
+      ['first', 1, 3, 6],
+    );
+    await publisher.close();
+  });
+
+  it('G9: raw payloads are sent letter for letter', async () => {
+    const publisher = createPublisher({ url: service.url, token: TOKEN });
+    await publisher.push({ accessId: 'raw', createdAt: 1, rawPayload: '{"n":9007199254740993,"x":1.0}' });
+    const text = await (await service.fetch('/events?access_id=raw')).text();
+    assert.ok(text.includes('"payload":{"n":9007199254740993,"x":1.0}'));
+    assert.throws(() => void publisher.push({ accessId: 'raw', createdAt: 1 }), TypeError);
+    await publisher.close();
+  });
+
+  it('G7: the buffer is bounded, and what cannot be delivered is given up after the time allowed', async () => {
+    const publisher = createPublisher({
+      url: 'http://127.0.0.1:1',
+      maxBufferedEvents: 10,
+      giveUpAfterMs: 300,
+    });
+    const waiting = publisher.push(Array.from({ length: 10 }, (_, at) => event('lost', at)));
+    await assert.rejects(publisher.push(event('lost', 11)), { code: 'ERR_BUFFER_FULL' });
+    const results = await waiting;
+    assert.ok(results.every((result) => !result.ok && result.error.code === 'ERR_UNREACHABLE'));
+    assert.equal(publisher.bufferedEvents, 0);
+    await publisher.close();
+  });
+
+  it('a token that has ended is asked for again once; one that is wrong is a refusal', async () => {
+    const tokens = ['old', TOKEN];
+    let asked = 0;
+    const publisher = createPublisher({ url: service.url, token: () => tokens[Math.min(asked++, 1)] ?? '' });
+    assert.equal((await publisher.push(event('token', 1)))[0]?.ok, true);
+    await publisher.close();
+    const wrong = createPublisher({ url: service.url, token: 'wrong' });
+    const [result] = await wrong.push(event('token', 2));
+    assert.ok(result?.ok === false && result.error.status === 401 && !result.error.message.includes('wrong'));
+    await wrong.close();
+  });
+});
