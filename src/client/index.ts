@@ -18,6 +18,15 @@ export {
   type PublisherOptions,
   type PushResult,
 } from './publisher.ts';
+export type { ClientEvent } from './event.ts';
+export {
+  subscribe,
+  type CursorStore,
+  type SubscribeOptions,
+  type SubscriptionState,
+  type TransportName,
+} from './subscribe.ts';
+export type { Fetch, Socket, SocketConstructor } from './transport.ts';
 export {
   createTokenCache,
   tokenCache,
