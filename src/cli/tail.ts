@@ -1,12 +1,10 @@
 /** lastseen tail: a feed as NDJSON on standard output; comes back by itself and goes on where it was. */
 import type { Command } from 'commander';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
-import { readClientConfig, type ClientConfig } from '../config.ts';
+import { ClientError, subscribe, type ClientEvent, type SocketConstructor } from '../client/index.ts';
+import { readClientConfig } from '../config.ts';
 import { LastseenError } from '../log/errors.ts';
-import { elementSpans, memberSpan } from '../log/json-text.ts';
-import { backoffMs } from './backoff.ts';
 
 interface TailOptions {
   readonly url?: string;
@@ -15,8 +13,8 @@ interface TailOptions {
   readonly follow: boolean;
 }
 
-/** Silence after which the connection counts as dead: two heartbeats. */
-const SILENCE_MS = 60_000;
+/** How long the place may be ahead of the file. */
+const SAVE_MS = 100;
 
 export function addTail(program: Command): void {
   program
@@ -38,119 +36,87 @@ export function addTail(program: Command): void {
 
 async function tail(accessId: string, options: TailOptions): Promise<void> {
   const client = readClientConfig(process.env, options.url);
-  let after =
+  const after =
     options.after ??
     (options.state === undefined ? undefined : readState(options.state)) ??
     (options.follow ? 'now' : 'start');
   // Who reads us may stop reading: that is an end, not a failure.
   process.stdout.on('error', () => process.exit(0));
-  for (let attempt = 1; ; attempt += 1) {
-    const end = await follow(client, accessId, after, options.follow, async (lines, cursor) => {
-      if (lines !== '' && !process.stdout.write(lines))
+  const stop = new AbortController();
+  const place = keepPlace(options.state);
+  const events = subscribe({
+    url: client.url,
+    accessId,
+    after,
+    ...(client.token === undefined ? {} : { token: client.token }),
+    WebSocket: WebSocket as unknown as SocketConstructor,
+    // An event stream does not say when it has caught up.
+    transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
+    signal: stop.signal,
+    store: {
+      load: () => undefined,
+      save: (_accessId, cursor) => {
+        place.keep(cursor);
+      },
+    },
+    onState: (state) => {
+      if (state.name === 'live' && !options.follow) stop.abort();
+      if (state.name === 'waiting' && process.stderr.isTTY)
+        process.stderr.write(`lastseen: ${state.reason}, coming back\n`);
+    },
+  });
+  try {
+    for await (const event of events) {
+      if (!process.stdout.write(`${lineOf(event)}\n`))
         await new Promise((resolve) => process.stdout.once('drain', resolve));
-      after = cursor;
-      attempt = 0;
-      if (options.state !== undefined) writeState(options.state, cursor);
-    });
-    if (end === 'done') return;
-    if (process.stderr.isTTY) process.stderr.write(`lastseen: ${end}, coming back\n`);
-    await sleep(backoffMs(attempt));
+    }
+  } catch (error) {
+    throw error instanceof ClientError ? told(error) : error;
+  } finally {
+    place.write();
   }
 }
 
-/** One connection. Returns "done", or why it ended when another may go on. @throws what a retry cannot mend */
-function follow(
-  client: ClientConfig,
-  accessId: string,
-  after: string,
-  shouldFollow: boolean,
-  onEvents: (lines: string, cursor: string) => Promise<void>,
-): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const headers = client.token === undefined ? {} : { Authorization: `Bearer ${client.token}` };
-    const socket = new WebSocket(`${client.url.replace(/^http/, 'ws')}/subscribe_to_events`, {
-      headers,
-      perMessageDeflate: false,
-    });
-    let failure: LastseenError | undefined;
-    let reason = 'the connection was lost';
-    let isDone = false;
-    let work: Promise<void> = Promise.resolve();
-    let silence = setTimeout(() => {
-      socket.terminate();
-    }, SILENCE_MS);
-
-    async function handle(text: string): Promise<void> {
-      const frame = JSON.parse(text) as {
-        type: string;
-        cursor?: string;
-        code?: string;
-        detail?: string;
-        events?: { cursor: string }[];
-      };
-      if (frame.type === 'subscribed' && frame.cursor !== undefined) await onEvents('', frame.cursor);
-      else if (frame.type === 'events') {
-        const last = frame.events?.at(-1);
-        if (last !== undefined) await onEvents(eventLines(text), last.cursor);
-      } else if (frame.type === 'live' && !shouldFollow) {
-        isDone = true;
-        socket.close();
-      } else if (frame.type === 'error') {
-        failure = new LastseenError(
-          'ERR_STORE_UNAVAILABLE',
-          `${frame.code ?? ''} ${frame.detail ?? ''}`.trim(),
-        );
-      }
-    }
-
-    socket.on('open', () => {
-      socket.send(JSON.stringify({ access_id: accessId, after }));
-    });
-    socket.on('message', (data: Buffer) => {
-      silence.refresh();
-      // While the lines are being taken, the server is not asked for more.
-      socket.pause();
-      work = work
-        .then(() => handle(data.toString('utf8')))
-        .then(() => {
-          socket.resume();
-        }, reject);
-    });
-    socket.on('unexpected-response', (request, response) => {
-      const status = response.statusCode ?? 0;
-      request.destroy();
-      reason = `the server answered ${String(status)}`;
-      if (status !== 503 && status !== 429)
-        failure = new LastseenError(
-          'ERR_FORBIDDEN',
-          `${reason}: ${status === 401 ? 'set LASTSEEN_TOKEN' : 'not served'}`,
-        );
-      socket.terminate();
-    });
-    socket.on('error', (error) => {
-      if (failure === undefined && !reason.startsWith('the server answered'))
-        reason = error.message || reason;
-    });
-    socket.on('close', (code) => {
-      clearTimeout(silence);
-      void work.then(() => {
-        if (isDone) resolve('done');
-        else if (failure !== undefined && (code >= 4500 || code === 1008 || code === 1006)) reject(failure);
-        else resolve(reason);
-      });
-    });
-    silence = silence.refresh();
-  });
+/** An event as the wire has it, the payload letter for letter. */
+function lineOf(event: ClientEvent): string {
+  const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
+  return (
+    `{"cursor":"${event.cursor}","access_id":${JSON.stringify(event.accessId)},` +
+    `"version":${String(event.version)},"created_at":${String(event.createdAt)},` +
+    `"recorded_at":${String(event.recordedAt)},${id}"payload":${event.rawPayload}}`
+  );
 }
 
-/** Each event's own text, so that no payload changes on its way. */
-function eventLines(frame: string): string {
-  const span = memberSpan(frame, 0, 'events');
-  if (span === undefined) return '';
-  const list = frame.slice(span.start, span.end);
-  return elementSpans(list)
-    .map(({ start, end }) => `${list.slice(start, end)}\n`)
-    .join('');
+function told(error: ClientError): LastseenError {
+  const hint = error.status === 401 ? ' (set LASTSEEN_TOKEN)' : '';
+  const code = error.serverCode ?? error.code;
+  return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}`);
+}
+
+/** Writes the cursor a little later, so that a long catch-up is not one file an event; a crash repeats a few. */
+function keepPlace(file: string | undefined): { keep(cursor: string): void; write(): void } {
+  let last: string | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const write = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (file !== undefined && last !== undefined) writeState(file, last);
+    last = undefined;
+  };
+  // Ctrl-C ends us: what was printed is kept first.
+  if (file !== undefined)
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => {
+        write();
+        process.kill(process.pid, signal);
+      });
+  return {
+    keep(cursor) {
+      last = cursor;
+      timer ??= setTimeout(write, SAVE_MS);
+    },
+    write,
+  };
 }
 
 function readState(file: string): string | undefined {

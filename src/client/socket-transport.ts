@@ -21,7 +21,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   const token = await options.token();
   const queue: string[] = [];
   let characters = 0;
-  let isPaused = false;
+  const flow = { isPaused: false };
   let wasOpen = false;
   const ending: { error: Error | undefined } = { error: undefined };
   const ended = (): Error | undefined => ending.error;
@@ -63,8 +63,8 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
       // What waits is still given; the rest comes from the log when the loop has got so far.
       socket.close(1000);
       finish(new ConnectionLost('the loop is slower than the server', true));
-    } else if (characters > PAUSE_CHARACTERS && socket.pause !== undefined && !isPaused) {
-      isPaused = true;
+    } else if (characters > PAUSE_CHARACTERS && socket.pause !== undefined && !flow.isPaused) {
+      flow.isPaused = true;
       clearTimeout(silence);
       socket.pause();
     }
@@ -86,8 +86,8 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
         continue;
       }
       characters -= text.length;
-      if (isPaused && characters < PAUSE_CHARACTERS) {
-        isPaused = false;
+      if (flow.isPaused && characters < PAUSE_CHARACTERS) {
+        flow.isPaused = false;
         silence = setTimeout(silent, SILENCE_MS);
         socket.resume?.();
       }
