@@ -3,15 +3,14 @@ import type { Command } from 'commander';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { readClientConfig, type ClientConfig } from '../config.ts';
-import { LastseenError } from '../log/errors.ts';
+import { createPublisher, type ClientError, type NewEvent } from '../client/index.ts';
+import { readClientConfig } from '../config.ts';
+import { LastseenError, shown } from '../log/errors.ts';
 import { elementSpans, memberSpan } from '../log/json-text.ts';
-import { backoffMs } from './backoff.ts';
+import { createProgress } from './progress.ts';
 
-/** A batch is closed when it has so many characters, well under the server's limit. */
-const MAX_BATCH_CHARACTERS = 2 * 1024 * 1024;
-const MAX_TRIES = 12;
+/** A server that takes nothing for so long is given up. */
+const GIVE_UP_MS = 120_000;
 
 interface PushOptions {
   readonly url?: string;
@@ -52,27 +51,63 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
     );
   }
   const name = nameEvents(options.source ?? file ?? '');
-  let batch: string[] = [];
-  let characters = 0;
-  let sent = 0;
+  const publisher = createPublisher({
+    url: client.url,
+    ...(client.token === undefined ? {} : { token: client.token }),
+    maxBatchEvents: size,
+    giveUpAfterMs: GIVE_UP_MS,
+  });
+  const progress = createProgress('pushed');
+  const failures: { readonly number: number; readonly error: ClientError }[] = [];
+  let read = 0;
+  let taken = 0;
   let appended = 0;
-  const flush = async (): Promise<void> => {
-    if (batch.length === 0) return;
-    appended += await send(client, batch, sent);
-    sent += batch.length;
-    batch = [];
-    characters = 0;
-    progress(`${String(sent)} events pushed, ${String(appended)} new`);
-  };
   for await (const text of readEvents(file)) {
-    const event = name(text);
-    if (batch.length >= size || characters + event.length > MAX_BATCH_CHARACTERS) await flush();
-    batch.push(event);
-    characters += event.length;
+    const number = (read += 1);
+    const answer = publisher.push(eventOf(name(text))).then(([result]) => {
+      if (result === undefined) return;
+      if (!result.ok) {
+        failures.push({ number, error: result.error });
+        return;
+      }
+      taken += 1;
+      if (!result.duplicate) appended += 1;
+      progress.show(taken);
+    });
+    if (failures.length > 0) break;
+    // No more is read than two batches ahead of what the server has taken.
+    if (publisher.bufferedEvents >= 2 * size) await answer;
   }
-  await flush();
-  if (process.stderr.isTTY) process.stderr.write('\r\u001b[K');
-  process.stdout.write(`${String(sent)} events pushed, ${String(appended)} new\n`);
+  await publisher.close();
+  progress.end();
+  const [failure] = failures;
+  if (failure !== undefined) {
+    const { number, error } = failure;
+    const status = error.status === undefined ? '' : `${String(error.status)} `;
+    const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
+    throw new LastseenError(
+      'ERR_STORE_UNAVAILABLE',
+      `${String(taken)} events are in; event ${String(number)} was not taken: ${status}${error.message}${cause}`,
+    );
+  }
+  process.stdout.write(`${String(taken)} events pushed, ${String(appended)} new\n`);
+}
+
+/** The event of the input as the SDK takes it, its payload letter for letter. */
+function eventOf(text: string): NewEvent {
+  const value = JSON.parse(text) as unknown;
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new LastseenError('ERR_EVENT_INVALID', `an event must be an object, got ${shown(value)}`);
+  const { accessid, access_id: accessId, created_at: createdAt, id } = value as Record<string, unknown>;
+  const payload = memberSpan(text, text.indexOf('{'), 'payload');
+  if (payload === undefined) throw new LastseenError('ERR_EVENT_INVALID', 'an event must have a payload');
+  // What is wrong with the others is said by the server, which knows the rules.
+  return {
+    accessId: (accessid ?? accessId) as string,
+    createdAt: createdAt as number,
+    rawPayload: text.slice(payload.start, payload.end),
+    ...(id === undefined || id === null ? {} : { id: id as string }),
+  };
 }
 
 /** The text of each event, as it stands in the input. */
@@ -119,63 +154,4 @@ function nameEvents(source: string): (text: string) => string {
     if (!hasBody || memberSpan(text, 0, 'id') !== undefined) return text;
     return `{"id":"push-${chain.toString('base64url').slice(0, 27)}",${text.slice(1)}`;
   };
-}
-
-/** Pushes one batch and returns how many of its events were new. */
-async function send(client: ClientConfig, batch: readonly string[], before: number): Promise<number> {
-  for (let attempt = 1; ; attempt += 1) {
-    const answer = await post(client, `[${batch.join(',')}]`);
-    if (answer.status === 200) return (JSON.parse(answer.text) as { appended: number }).appended;
-    const isTemporary = answer.status === 0 || answer.status === 429 || answer.status === 503;
-    if (!isTemporary || attempt >= MAX_TRIES) {
-      const where = before === 0 ? '' : ` (the ${String(before)} events before it are in)`;
-      throw new LastseenError(
-        'ERR_STORE_UNAVAILABLE',
-        `the batch from event ${String(before)} was not taken${where}: ${reasonOf(answer)}`,
-      );
-    }
-    progress(`waiting for the server: ${reasonOf(answer)}`);
-    await sleep(backoffMs(attempt, answer.retryAfterSeconds));
-  }
-}
-
-interface Answer {
-  /** 0 when there was none. */
-  readonly status: number;
-  readonly text: string;
-  readonly retryAfterSeconds: number;
-}
-
-async function post(client: ClientConfig, body: string): Promise<Answer> {
-  try {
-    const response = await fetch(`${client.url}/push_events`, {
-      method: 'POST',
-      headers: {
-        'Content-Type': 'application/json',
-        Prefer: 'return=representation',
-        ...(client.token === undefined ? {} : { Authorization: `Bearer ${client.token}` }),
-      },
-      body,
-    });
-    const retryAfterSeconds = Number(response.headers.get('Retry-After') ?? 0);
-    return { status: response.status, text: await response.text(), retryAfterSeconds };
-  } catch (error) {
-    const cause =
-      error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
-    return { status: 0, text: cause, retryAfterSeconds: 0 };
-  }
-}
-
-function reasonOf(answer: Answer): string {
-  if (answer.status === 0) return answer.text;
-  try {
-    return `${String(answer.status)} ${(JSON.parse(answer.text) as { detail: string }).detail}`;
-  } catch {
-    return String(answer.status);
-  }
-}
-
-/** One line that overwrites itself, on a terminal only. */
-function progress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
 }
