@@ -48,12 +48,7 @@ describe('the command line', () => {
     assert.deepEqual([bad.code, bad.stderr.includes('line 2 is not JSON')], [1, true]);
     const refused = await runCommand(['push'], environment, '{"accessid":"","created_at":1,"payload":1}');
     assert.deepEqual(
-      [
-        refused.code,
-        /event 1 was not taken: 400 .*\/access_id: must not be empty/.test(
-          refused.stderr,
-        ),
-      ],
+      [refused.code, /event 1 was not taken: 400 .*\/access_id: must not be empty/.test(refused.stderr)],
       [1, true],
     );
     const unauthorised = await runCommand(['push'], { ...environment, LASTSEEN_TOKEN: 'wrong' }, line(1));

@@ -1,0 +1,86 @@
+/** End to end through a proxy that cuts and swallows at random: what four publishers pushed, twenty subscribers get, once. */
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { WebSocket } from 'ws';
+import {
+  createPublisher,
+  subscribe,
+  type SocketConstructor,
+  type TransportName,
+} from '../../src/client/index.ts';
+import { startProxy } from '../proxy.ts';
+import { startService, TOKEN } from '../service.ts';
+
+const CHAOS_MS = 12_000;
+const PUBLISHERS = 4;
+const SUBSCRIBERS = 20;
+const FEEDS = 5;
+
+it('G3, G5: pushed is received, each event once and in order, whatever the network does', async (context) => {
+  const service = await startService();
+  const proxy = await startProxy(service.port);
+  const url = `http://127.0.0.1:${String(proxy.port)}`;
+  const stop = new AbortController();
+  const chaos = { isOver: false };
+  const raging = (async () => {
+    while (!chaos.isOver) {
+      await sleep(100 + Math.random() * 400);
+      proxy.cut();
+    }
+  })();
+
+  const pushed = Array.from({ length: FEEDS }, () => new Set<string>());
+  const publishing = Array.from({ length: PUBLISHERS }, async (_, who) => {
+    const publisher = createPublisher({ url, token: TOKEN, maxBatchEvents: 20 });
+    const answers: Promise<unknown>[] = [];
+    for (let n = 0; !chaos.isOver; n += 1) {
+      const feed = (who + n) % FEEDS;
+      const payload = `${String(who)}-${String(n)}`;
+      pushed[feed]?.add(payload);
+      answers.push(publisher.push({ accessId: `feed-${String(feed)}`, createdAt: n, payload }));
+      await sleep(5);
+    }
+    await publisher.close();
+    for (const [result] of (await Promise.all(answers)) as { ok: boolean }[][])
+      assert.equal(result?.ok, true);
+  });
+
+  const transports: TransportName[][] = [['websocket'], ['websocket'], ['stream'], ['poll']];
+  const received = Array.from({ length: SUBSCRIBERS }, () => [] as { version: number; payload: unknown }[]);
+  const subscribing = received.map(async (events, who) => {
+    for await (const { version, payload } of subscribe({
+      url,
+      token: TOKEN,
+      WebSocket: WebSocket as unknown as SocketConstructor,
+      accessId: `feed-${String(who % FEEDS)}`,
+      after: 'start',
+      transports: transports[who % transports.length] ?? ['websocket'],
+      signal: stop.signal,
+    }))
+      events.push({ version, payload });
+  });
+
+  await sleep(CHAOS_MS);
+  chaos.isOver = true;
+  await Promise.all([raging, ...publishing]);
+  const deadline = Date.now() + 40_000;
+  const isMissing = (): boolean =>
+    received.some((events, who) => events.length < (pushed[who % FEEDS]?.size ?? 0));
+  while (isMissing() && Date.now() < deadline) await sleep(50);
+  stop.abort();
+  await Promise.all(subscribing);
+  received.forEach((events, who) => {
+    const expected = pushed[who % FEEDS] ?? new Set();
+    assert.deepEqual(
+      events.map((event) => event.version),
+      Array.from({ length: expected.size }, (_, at) => at + 1),
+    );
+    assert.deepEqual(new Set(events.map((event) => event.payload)), expected);
+  });
+  const total = pushed.reduce((sum, feed) => sum + feed.size, 0);
+  context.diagnostic(`${String(total)} events through ${String(proxy.accepted)} connections`);
+  assert.ok(total > 500 && proxy.accepted > 100);
+  await proxy.close();
+  await service.stop();
+});
