@@ -6,7 +6,7 @@ import type { KeyedBatch, LogSource, LogTarget, PrunedFeed } from './archive.ts'
 import { connect, connectionConfig } from './postgres-connection.ts';
 import { createPostgresReader } from './postgres-reader.ts';
 import { insertEvents } from './postgres-columns.ts';
-import { APPEND_LOCK } from './postgres-writer.ts';
+import { APPEND_LOCK } from './postgres-settle.ts';
 import { migratePostgres } from './postgres.ts';
 
 const PAGE_BYTES = 8 * 1024 * 1024;

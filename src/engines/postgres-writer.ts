@@ -10,20 +10,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { LastseenError } from '../log/errors.ts';
 import type { Event } from '../log/event.ts';
 import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '../log/store.ts';
 import { abandon, connect, isRefusal, unavailable } from './postgres-connection.ts';
+import { APPEND_LOCK, OutcomeUnknown, settle } from './postgres-settle.ts';
 import { columnsOf, insertEvents, resultOf } from './postgres-columns.ts';
 import { nameOf, number, type Known, type Stored, type StoredBatch } from './postgres-numbering.ts';
-
-/** Names the lock among all advisory locks of the database. */
-export const APPEND_LOCK = 4_793_211_001;
-
-/** How long the outcome of a commit is asked for when its answer was lost. */
-const SETTLE_MS = 20_000;
-const SETTLE_PAUSE_MS = 250;
 
 /** SQLSTATE of an id that is there already. */
 const UNIQUE_VIOLATION = '23505';
@@ -44,20 +37,6 @@ export interface PostgresWriterOptions {
   readonly notify?: boolean;
   /** Told the head and epoch that each group found or made. */
   readonly onHead: (head: number, epoch: string) => void;
-}
-
-/** A commit whose answer has not come. */
-class OutcomeUnknown extends Error {
-  readonly writerId: string;
-  readonly group: number;
-  /** What the group becomes when it is found, by the position of its last event. */
-  readonly found: (lastPosition: number, connection: pg.Client) => Promise<AppendResult>;
-  constructor(writerId: string, group: number, found: OutcomeUnknown['found'], cause: unknown) {
-    super('the connection was lost while committing', { cause });
-    this.writerId = writerId;
-    this.group = group;
-    this.found = found;
-  }
 }
 
 export function createPostgresWriter(options: PostgresWriterOptions): PostgresWriter {
@@ -96,7 +75,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     try {
       return (await inOneStatement(requests, recordedAt)) ?? (await inTransaction(requests, recordedAt));
     } catch (error) {
-      if (error instanceof OutcomeUnknown) return { pending: settle(error) };
+      if (error instanceof OutcomeUnknown) return { pending: settle(options.url, error, () => isClosed) };
       // If the whole group fails on something unforeseen, each request gets a transaction of its own.
       if (isRefusal(error) && requests.length > 1) return appendAlone(requests, recordedAt);
       throw unavailable(error);
@@ -110,7 +89,8 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
         const { outcomes: one } = await inTransaction([request], recordedAt);
         outcomes.push(...one);
       } catch (error) {
-        if (error instanceof OutcomeUnknown) outcomes.push(...(await settle(error)).outcomes);
+        if (error instanceof OutcomeUnknown)
+          outcomes.push(...(await settle(options.url, error, () => isClosed)).outcomes);
         else outcomes.push({ refused: unavailable(error) });
       }
     }
@@ -330,43 +310,6 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
 
   async function insertBatch(connection: pg.Client, batch: readonly unknown[]): Promise<void> {
     await connection.query('insert into batches values ($1, $2, $3, $4)', [...batch]);
-  }
-
-  /** Asks what became of a commit until the server says. @throws ERR_STORE_UNAVAILABLE, ERR_OUTCOME_UNKNOWN */
-  async function settle(attempt: OutcomeUnknown): Promise<AppendResult> {
-    const deadline = Date.now() + SETTLE_MS;
-    while (Date.now() < deadline && !isClosed) {
-      const found = await lookFor(attempt);
-      if (found === 'absent') throw unavailable(attempt);
-      if (found !== undefined) return found;
-      await sleep(SETTLE_PAUSE_MS);
-    }
-    const message =
-      'the store was lost while it committed, and has not come back to say whether it did: push again with the same ids or Idempotency-Key';
-    throw new LastseenError('ERR_OUTCOME_UNKNOWN', message, { temporary: true, cause: attempt });
-  }
-
-  /** The group's result if it is on disk; `undefined` while the server cannot be asked. */
-  async function lookFor(attempt: OutcomeUnknown): Promise<AppendResult | 'absent' | undefined> {
-    let connection: pg.Client | undefined;
-    try {
-      connection = await connect(options.url);
-      // The lost transaction held the lock: with the lock in our hand it has ended.
-      await connection.query(`begin; select pg_advisory_xact_lock(${String(APPEND_LOCK)})`);
-      const { rows } = await connection.query<{ last_group: number; last_position: number }>(
-        'select last_group, last_position from writers where writer_id = $1',
-        [attempt.writerId],
-      );
-      const left = rows[0];
-      const result =
-        left?.last_group === attempt.group ? await attempt.found(left.last_position, connection) : 'absent';
-      await connection.query('commit');
-      return result;
-    } catch {
-      return undefined;
-    } finally {
-      if (connection !== undefined) abandon(connection);
-    }
   }
 
   return {

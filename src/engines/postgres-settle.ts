@@ -1,0 +1,71 @@
+/**
+ * What became of a commit whose answer was lost. Each group has a number, which it writes beside its events; whoever
+ * holds the append lock knows that the lost transaction has ended, and the number says which way (G1, G4).
+ */
+import type pg from 'pg';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LastseenError } from '../log/errors.ts';
+import type { AppendResult } from '../log/store.ts';
+import { abandon, connect, unavailable } from './postgres-connection.ts';
+
+/** Names the lock among all advisory locks of the database. */
+export const APPEND_LOCK = 4_793_211_001;
+
+/** How long the outcome of a commit is asked for when its answer was lost. */
+const SETTLE_MS = 20_000;
+const SETTLE_PAUSE_MS = 250;
+
+/** A commit whose answer has not come. */
+export class OutcomeUnknown extends Error {
+  readonly writerId: string;
+  readonly group: number;
+  /** What the group becomes when it is found, by the position of its last event. */
+  readonly found: (lastPosition: number, connection: pg.Client) => Promise<AppendResult>;
+  constructor(writerId: string, group: number, found: OutcomeUnknown['found'], cause: unknown) {
+    super('the connection was lost while committing', { cause });
+    this.writerId = writerId;
+    this.group = group;
+    this.found = found;
+  }
+}
+
+/** Asks what became of a commit until the server says. @throws ERR_STORE_UNAVAILABLE, ERR_OUTCOME_UNKNOWN */
+export async function settle(
+  url: string,
+  attempt: OutcomeUnknown,
+  isClosed: () => boolean,
+): Promise<AppendResult> {
+  const deadline = Date.now() + SETTLE_MS;
+  while (Date.now() < deadline && !isClosed()) {
+    const found = await lookFor(url, attempt);
+    if (found === 'absent') throw unavailable(attempt);
+    if (found !== undefined) return found;
+    await sleep(SETTLE_PAUSE_MS);
+  }
+  const message =
+    'the store was lost while it committed, and has not come back to say whether it did: push again with the same ids or Idempotency-Key';
+  throw new LastseenError('ERR_OUTCOME_UNKNOWN', message, { temporary: true, cause: attempt });
+}
+
+/** The group's result if it is on disk; `undefined` while the server cannot be asked. */
+async function lookFor(url: string, attempt: OutcomeUnknown): Promise<AppendResult | 'absent' | undefined> {
+  let connection: pg.Client | undefined;
+  try {
+    connection = await connect(url);
+    // The lost transaction held the lock: with the lock in our hand it has ended.
+    await connection.query(`begin; select pg_advisory_xact_lock(${String(APPEND_LOCK)})`);
+    const { rows } = await connection.query<{ last_group: number; last_position: number }>(
+      'select last_group, last_position from writers where writer_id = $1',
+      [attempt.writerId],
+    );
+    const left = rows[0];
+    const result =
+      left?.last_group === attempt.group ? await attempt.found(left.last_position, connection) : 'absent';
+    await connection.query('commit');
+    return result;
+  } catch {
+    return undefined;
+  } finally {
+    if (connection !== undefined) abandon(connection);
+  }
+}
