@@ -86,12 +86,14 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     const outcomes: AppendOutcome[] = [];
     for (const request of requests) {
       try {
-        const { outcomes: one } = await inTransaction([request], recordedAt);
-        outcomes.push(...one);
+        const result = await inTransaction([request], recordedAt).catch((error: unknown) => {
+          if (error instanceof OutcomeUnknown) return settle(options.url, error, () => isClosed);
+          throw error;
+        });
+        outcomes.push(...result.outcomes);
       } catch (error) {
-        if (error instanceof OutcomeUnknown)
-          outcomes.push(...(await settle(options.url, error, () => isClosed)).outcomes);
-        else outcomes.push({ refused: unavailable(error) });
+        // Its neighbours are appended, whatever becomes of this one.
+        outcomes.push({ refused: unavailable(error) });
       }
     }
     return { recordedAt, outcomes };
