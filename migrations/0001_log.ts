@@ -175,7 +175,12 @@ const POSTGRES = [
       update log set head = head_before + cardinality(p_access_ids);
       insert into writers values (p_writer, now(), p_group, head_before + cardinality(p_access_ids))
         on conflict (writer_id) do update set
-          seen_at = excluded.seen_at, last_group = excluded.last_group, last_position = excluded.last_position;
+          seen_at = excluded.seen_at, last_group = excluded.last_group, last_position = excluded.last_position
+          where writers.last_group < excluded.last_group;
+      -- The node has lost this connection and given the group up: a statement that comes late appends nothing.
+      if not found then
+        raise exception 'this group was given up';
+      end if;
       if p_notify then
         notify lastseen;
       end if;

@@ -1,6 +1,7 @@
 /**
- * What became of a commit whose answer was lost. Each group has a number, which it writes beside its events; whoever
- * holds the append lock knows that the lost transaction has ended, and the number says which way (G1, G4).
+ * What became of a commit whose answer was lost. Each group has a number, which it writes beside its events; under the
+ * append lock the number says whether it is there. One that is not is given up for ever before it is refused, so that a
+ * statement that was still on its way appends nothing (G1, G4).
  */
 import type pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -52,17 +53,21 @@ async function lookFor(url: string, attempt: OutcomeUnknown): Promise<AppendResu
   let connection: pg.Client | undefined;
   try {
     connection = await connect(url);
-    // The lost transaction held the lock: with the lock in our hand it has ended.
+    // With the lock in our hand the lost transaction has ended, or has not begun: then it finds itself given up.
     await connection.query(`begin; select pg_advisory_xact_lock(${String(APPEND_LOCK)})`);
     const { rows } = await connection.query<{ last_group: number; last_position: number }>(
       'select last_group, last_position from writers where writer_id = $1',
       [attempt.writerId],
     );
     const left = rows[0];
-    const result =
-      left?.last_group === attempt.group ? await attempt.found(left.last_position, connection) : 'absent';
+    if (left?.last_group === attempt.group) return await attempt.found(left.last_position, connection);
+    await connection.query(
+      `insert into writers values ($1, now(), $2, 0)
+       on conflict (writer_id) do update set last_group = excluded.last_group`,
+      [attempt.writerId, attempt.group + 1],
+    );
     await connection.query('commit');
-    return result;
+    return 'absent';
   } catch {
     return undefined;
   } finally {

@@ -89,7 +89,11 @@ port.on('message', (message: WriterMessage) => {
       break;
     case 'restart-wal':
       // Most pages are in the file already; this moves the rest and lets the WAL begin anew.
-      db.pragma('wal_checkpoint(RESTART)');
+      try {
+        db.pragma('wal_checkpoint(RESTART)');
+      } catch {
+        // A full disk: the WAL keeps everything, and is asked for again.
+      }
       break;
     case 'close':
       db.pragma('wal_checkpoint(TRUNCATE)');

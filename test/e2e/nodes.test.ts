@@ -237,6 +237,24 @@ describe('several nodes', () => {
     assert.deepEqual(await payloads(again, 2), [1, 2]);
   });
 
+  it('G4: a group that was given up appends nothing, however late its statement comes', async () => {
+    await start();
+    const append = (group: number): Promise<unknown> =>
+      runSql(
+        database.url,
+        `select * from lastseen_append(1, 'lost', ${String(group)}, false, 0, -1, array['a'], array[null]::bigint[],
+           array[1], array[1], array['a'], array[1]::bigint[], array[null]::text[], array['1']::json[])`,
+      );
+    await append(1);
+    await runSql(database.url, `update writers set last_group = 3 where writer_id = 'lost'`);
+    for (const group of [1, 2, 3]) await assert.rejects(append(group), /given up/);
+    const { rows } = await runSql(
+      database.url,
+      'select (select head from log)::int as head, count(*)::int from events',
+    );
+    assert.deepEqual(rows, [{ head: 1, count: 1 }]);
+  });
+
   it('the database itself refuses to change, delete or truncate events', async () => {
     const node = await start();
     await node.push({ accessid: 'a', created_at: 1, payload: 1 });
