@@ -95,7 +95,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const sockets = createSockets({
     app,
     server,
-    guards,
     hub,
     maxConnections: config.maxConnections,
     isDraining,

@@ -1,13 +1,27 @@
-/** A WebSocket text frame as it stands on the wire (RFC 6455 §5.2): unmasked, unfragmented, not compressed. */
+/** A WebSocket frame as it stands on the wire (RFC 6455 §5.2): unmasked, unfragmented, not compressed. */
 
 const FIN_TEXT = 0x81;
+const FIN_BINARY = 0x82;
 
 /** Framed once, written to any number of sockets: the frame of a server does not depend on its receiver. */
 export function textFrame(text: string): Buffer {
   const bytes = Buffer.byteLength(text);
+  const frame = frameOf(FIN_TEXT, bytes);
+  frame.write(text, frame.length - bytes);
+  return frame;
+}
+
+export function binaryFrame(data: Uint8Array): Buffer {
+  const frame = frameOf(FIN_BINARY, data.length);
+  frame.set(data, frame.length - data.length);
+  return frame;
+}
+
+/** A frame with its header, and room for so many bytes at its end. */
+function frameOf(first: number, bytes: number): Buffer {
   const headerBytes = bytes < 126 ? 2 : bytes < 65_536 ? 4 : 10;
   const frame = Buffer.allocUnsafe(headerBytes + bytes);
-  frame[0] = FIN_TEXT;
+  frame[0] = first;
   if (headerBytes === 2) {
     frame[1] = bytes;
   } else if (headerBytes === 4) {
@@ -17,6 +31,5 @@ export function textFrame(text: string): Buffer {
     frame[1] = 127;
     frame.writeBigUInt64BE(BigInt(bytes), 2);
   }
-  frame.write(text, headerBytes);
   return frame;
 }

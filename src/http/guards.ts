@@ -11,8 +11,8 @@ export interface Guards {
   /** The principal of an HTTP request, whatever its scopes. @throws ERR_UNAUTHENTICATED, ERR_ORIGIN */
   authenticate(request: IncomingMessage): Promise<Principal>;
   /**
-   * The principal that an upgrade request names; `undefined` if it carries no token and comes from a browser page,
-   * which may bring one in its first message. @throws ERR_UNAUTHENTICATED
+   * The principal that an upgrade request names; `undefined` if it carries no token and comes from a browser page of
+   * an allowed origin, which may bring one in its first message. @throws ERR_UNAUTHENTICATED, ERR_ORIGIN
    */
   fromUpgrade(request: IncomingMessage): Promise<Principal | undefined>;
   /** The principal of a token or a ticket that came in a message. @throws ERR_UNAUTHENTICATED */
@@ -43,6 +43,13 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     );
   }
 
+  function checkOrigin(request: IncomingMessage): void {
+    checkHost(request);
+    const origin = request.headers.origin;
+    if (origin === undefined || isAllowed(origin.toLowerCase(), request, origins)) return;
+    throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
+  }
+
   return {
     authorize(request, scope) {
       checkHost(request);
@@ -55,6 +62,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
       return authenticator.authenticate(bearerOf(request));
     },
     async fromUpgrade(request) {
+      checkOrigin(request);
       const token = bearerOf(request) ?? subprotocolToken(request);
       if (token !== undefined || authenticator.isOpen) return authenticator.authenticate(token);
       if (request.headers.origin !== undefined) return undefined;
@@ -66,12 +74,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
       if (ticket === undefined || token !== undefined) return authenticator.authenticate(token);
       return tickets.redeem(ticket);
     },
-    checkOrigin(request) {
-      checkHost(request);
-      const origin = request.headers.origin;
-      if (origin === undefined || isAllowed(origin.toLowerCase(), request, origins)) return;
-      throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
-    },
+    checkOrigin,
   };
 }
 

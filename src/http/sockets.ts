@@ -5,34 +5,53 @@
  */
 import type { Express } from 'express';
 import expressWs from 'express-ws';
-import type { IncomingMessage, Server } from 'node:http';
+import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { CloseReason, Connection } from '../delivery/connection.ts';
 import type { Hub } from '../delivery/hub.ts';
-import type { Principal } from '../identity/principal.ts';
 import { LastseenError } from '../log/errors.ts';
 import type { Logger } from '../logger.ts';
-import type { Guards } from './guards.ts';
-import { CLOSE_CODES, problemOf, userError } from './problem.ts';
+import { CLOSE_CODES, problemOf, userError, type Problem } from './problem.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
-/** Bytes of a message from a client. */
-export const MAX_MESSAGE_BYTES = 64 * 1024;
+/** Bytes of a message from a client, unless its room takes more. */
+const MAX_MESSAGE_BYTES = 64 * 1024;
 
 /** A peer that does not answer a close is cut after so long. */
 const CLOSE_TIMEOUT_MS = 5_000;
 
-/** What a gateway gets for each accepted socket. `principal` is missing while no token has come. */
-export interface AcceptedSocket {
+/** What a gateway gets for each accepted socket: `admitted` is what its `admit` resolved to. */
+export interface AcceptedSocket<T> {
   readonly socket: WebSocket;
   readonly connection: Connection;
-  readonly principal: Principal | undefined;
+  readonly admitted: T;
+}
+
+/** How a room serves its sockets. */
+export interface SocketRoom<T> {
+  readonly path: string;
+  /** Name of the room, for the operator. */
+  readonly gateway: string;
+  /** Bytes of a message; more closes the socket with 1009. Default 64 KiB. */
+  readonly maxMessageBytes?: number;
+  /** Who comes in, before the upgrade. What it throws refuses the upgrade. */
+  readonly admit: (request: IncomingMessage) => Promise<T>;
+  /** Which of the offered subprotocols is spoken; default `lastseen`. */
+  readonly protocolOf?: (offered: ReadonlySet<string>) => string | false;
+  /** How a refusal of `admit` looks; default a problem. */
+  readonly refusalOf?: (error: unknown) => Problem;
+  /** Where the protocol's close codes differ. */
+  readonly closeCodes?: Partial<Record<CloseReason, readonly [code: number, text: string]>>;
+  /** Attaches its listeners before it returns. */
+  readonly handle: (accepted: AcceptedSocket<T>) => void;
 }
 
 export interface Sockets {
-  /** Serves `path`. The handler attaches its listeners before it returns. */
-  route(path: string, gateway: string, handle: (accepted: AcceptedSocket) => void): void;
+  route<T>(room: SocketRoom<T>): void;
+  /** Upgrades of another server, whatever their path, are taken as if they had asked for `path` here. */
+  forward(server: Server, path: string): void;
   /** Closes every socket, authenticated or not. */
   closeAll(reason: CloseReason): void;
 }
@@ -40,50 +59,56 @@ export interface Sockets {
 export interface SocketOptions {
   readonly app: Express;
   readonly server: Server;
-  readonly guards: Guards;
   readonly hub: Hub;
   readonly maxConnections: number;
   readonly isDraining: () => boolean;
   readonly logger: Logger;
 }
 
-export function createSockets(options: SocketOptions): Sockets {
-  const { guards, logger } = options;
-  const paths = new Set<string>();
-  const principals = new WeakMap<IncomingMessage, Principal>();
+interface Room {
+  readonly maxMessageBytes: number;
+  readonly admit: (request: IncomingMessage) => Promise<unknown>;
+  readonly protocolOf: (offered: ReadonlySet<string>) => string | false;
+  readonly refusalOf: (error: unknown) => Problem;
+}
 
-  async function admit(request: IncomingMessage): Promise<void> {
-    const path = (request.url ?? '').split('?', 1)[0] ?? '';
-    if (!paths.has(path)) throw new LastseenError('ERR_NOT_FOUND', 'no socket is served here');
+export function createSockets(options: SocketOptions): Sockets {
+  const { logger } = options;
+  const rooms = new Map<string, Room>();
+  const admissions = new WeakMap<IncomingMessage, unknown>();
+  const problem = (error: unknown): Problem => problemOf(userError(error, logger));
+
+  async function admit(request: IncomingMessage, room: Room | undefined): Promise<void> {
+    if (room === undefined) throw new LastseenError('ERR_NOT_FOUND', 'no socket is served here');
     if (options.isDraining())
       throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', {
         temporary: true,
       });
-    guards.checkOrigin(request);
-    const principal = await guards.fromUpgrade(request);
+    const admitted = await room.admit(request);
     if (options.hub.isFull || wss.clients.size >= options.maxConnections) {
       throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', {
         temporary: true,
       });
     }
-    if (principal !== undefined) principals.set(request, principal);
+    admissions.set(request, admitted);
   }
 
   const { app, getWss } = expressWs(options.app, options.server, {
     leaveRouterUntouched: true,
     wsOptions: {
-      maxPayload: MAX_MESSAGE_BYTES,
       perMessageDeflate: false,
       clientTracking: true,
-      handleProtocols: (offered) => (offered.has('lastseen') ? 'lastseen' : false),
+      handleProtocols: (offered, request) => rooms.get(pathOf(request))?.protocolOf(offered) ?? false,
       verifyClient: ({ req }, done) => {
-        admit(req).then(
+        const room = rooms.get(pathOf(req));
+        admit(req, room).then(
           () => {
+            // Read by `ws` when it completes this upgrade, which it does before `done` returns.
+            wss.options.maxPayload = room?.maxMessageBytes ?? MAX_MESSAGE_BYTES;
             done(true);
           },
           (error: unknown) => {
-            const problem = problemOf(userError(error, logger));
-            done(false, problem.status, problem.body, problem.headers);
+            refuse(req.socket, (room?.refusalOf ?? problem)(error));
           },
         );
       },
@@ -91,44 +116,44 @@ export function createSockets(options: SocketOptions): Sockets {
   });
   const wss = getWss();
   wss.on('wsClientError', (error, socket) => {
-    const { status, headers, body } = problemOf(
-      new LastseenError('ERR_REQUEST_INVALID', `this is no WebSocket handshake (RFC 6455): ${error.message}`),
-    );
-    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-    socket.once('finish', () => socket.destroy());
-    socket.end(
-      [
-        `HTTP/1.1 ${String(status)} Bad Request`,
-        'Connection: close',
-        `Content-Length: ${String(Buffer.byteLength(body))}`,
-        ...lines,
-        '',
-        body,
-      ].join('\r\n'),
-    );
+    const message = `this is no WebSocket handshake (RFC 6455): ${error.message}`;
+    refuse(socket, problemOf(new LastseenError('ERR_REQUEST_INVALID', message)));
   });
   ignoreOtherUpgrades(options.server);
 
   return {
     closeAll(reason) {
-      for (const socket of wss.clients) closeSocket(socket, reason);
+      for (const socket of wss.clients) closeSocket(socket, CLOSE_CODES[reason]);
     },
-    route(path, gateway, handle) {
-      paths.add(path);
+    forward(server, path) {
+      server.on('upgrade', (request: IncomingMessage, socket, head) => {
+        request.url = path;
+        options.server.emit('upgrade', request, socket, head);
+      });
+    },
+    route<T>(room: SocketRoom<T>) {
+      const { path, gateway } = room;
+      rooms.set(path, {
+        maxMessageBytes: room.maxMessageBytes ?? MAX_MESSAGE_BYTES,
+        admit: room.admit,
+        protocolOf: room.protocolOf ?? ((offered) => (offered.has('lastseen') ? 'lastseen' : false)),
+        refusalOf: room.refusalOf ?? problem,
+      });
+      const closeCodes = { ...CLOSE_CODES, ...room.closeCodes };
       app.ws(path, (socket, request) => {
         // A broken frame closes the socket by itself; without a listener it would end the process.
         socket.on('error', (error) => {
           logger.debug({ gateway, reason: error.message }, 'socket error');
         });
         try {
-          handle({
+          room.handle({
             socket,
-            connection: socketConnection(socket, request.socket, gateway),
-            principal: principals.get(request),
+            connection: socketConnection(socket, request.socket, gateway, closeCodes),
+            admitted: admissions.get(request) as T,
           });
         } catch (error) {
           userError(error, logger);
-          closeSocket(socket, 'fault');
+          closeSocket(socket, closeCodes.fault);
         }
       });
       // What asks for this path without an upgrade is told to.
@@ -139,7 +164,34 @@ export function createSockets(options: SocketOptions): Sockets {
   };
 }
 
-function socketConnection(socket: WebSocket, wire: Socket, gateway: string): Connection {
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? '').split('?', 1)[0] ?? '';
+}
+
+/** Answers an upgrade with a refusal, and closes. */
+function refuse(socket: Duplex, { status, headers, body }: Problem): void {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  socket.once('finish', () => socket.destroy());
+  socket.end(
+    [
+      `HTTP/1.1 ${String(status)} ${STATUS_CODES[status] ?? ''}`,
+      'Connection: close',
+      `Content-Length: ${String(Buffer.byteLength(body))}`,
+      ...lines,
+      '',
+      body,
+    ].join('\r\n'),
+  );
+}
+
+type CloseCodes = Readonly<Record<CloseReason, readonly [code: number, text: string]>>;
+
+function socketConnection(
+  socket: WebSocket,
+  wire: Socket,
+  gateway: string,
+  closeCodes: CloseCodes,
+): Connection {
   return {
     gateway,
     canPong: true,
@@ -160,13 +212,12 @@ function socketConnection(socket: WebSocket, wire: Socket, gateway: string): Con
       if (socket.readyState === socket.OPEN) socket.ping();
     },
     close(reason) {
-      closeSocket(socket, reason);
+      closeSocket(socket, closeCodes[reason]);
     },
   };
 }
 
-function closeSocket(socket: WebSocket, reason: CloseReason): void {
-  const [code, text] = CLOSE_CODES[reason];
+function closeSocket(socket: WebSocket, [code, text]: readonly [code: number, text: string]): void {
   if (socket.readyState !== socket.OPEN) return;
   socket.close(code, text);
   const timer = setTimeout(() => {

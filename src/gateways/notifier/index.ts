@@ -50,7 +50,12 @@ export function mountNotifier(options: NotifierOptions): void {
     await options.guards.authorize(request, 'admin');
     await sendClients(options.peers, request, response);
   });
-  sockets.route('/subscribe_to_events', 'notifier', createSocketHandler(options));
+  sockets.route({
+    path: '/subscribe_to_events',
+    gateway: 'notifier',
+    admit: options.guards.fromUpgrade,
+    handle: createSocketHandler(options),
+  });
 }
 
 async function push(options: NotifierOptions, request: Request, response: Response): Promise<void> {

@@ -25,17 +25,23 @@ import type { NotifierOptions } from './index.ts';
 const FIRST_MESSAGE_MS = 10_000;
 
 /** Serves accepted sockets. */
-export function createSocketHandler(options: NotifierOptions): (accepted: AcceptedSocket) => void {
+export function createSocketHandler(
+  options: NotifierOptions,
+): (accepted: AcceptedSocket<Principal | undefined>) => void {
   const encoder = createSocketEncoder(options.log.cursor);
   return (accepted) => {
     serve(accepted, options, encoder);
   };
 }
 
-function serve(accepted: AcceptedSocket, options: NotifierOptions, encoder: SocketEncoder): void {
+function serve(
+  accepted: AcceptedSocket<Principal | undefined>,
+  options: NotifierOptions,
+  encoder: SocketEncoder,
+): void {
   const { log, hub, guards, logger } = options;
   const { socket, connection } = accepted;
-  let principal: Principal | undefined = accepted.principal;
+  let principal: Principal | undefined = accepted.admitted;
   let session: Session | undefined;
   let isLegacy = false;
   let work: Promise<void> = Promise.resolve();
