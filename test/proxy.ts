@@ -8,6 +8,8 @@ export interface Proxy {
   readonly accepted: number;
   /** From now on what comes in on connections that are open is swallowed, both ways; new ones work. */
   swallow(): void;
+  /** Holds back what comes on connections that are open, both ways, for so long. */
+  delay(ms: number): void;
   /** Cuts all connections. */
   cut(): void;
   close(): Promise<void>;
@@ -45,6 +47,18 @@ export async function startProxy(port: number): Promise<Proxy> {
         outer.unpipe(inner);
         inner.resume();
         outer.resume();
+      }
+    },
+    delay(ms) {
+      for (const pair of pairs) {
+        const [inner, outer] = pair;
+        inner.unpipe(outer).pause();
+        outer.unpipe(inner).pause();
+        setTimeout(() => {
+          if (!pairs.has(pair)) return;
+          inner.pipe(outer);
+          outer.pipe(inner);
+        }, ms);
       }
     },
     cut() {

@@ -1,8 +1,8 @@
 /** lastseen tail: a feed as NDJSON on standard output; comes back by itself and goes on where it was. */
 import type { Command } from 'commander';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { WebSocket } from 'ws';
 import { ClientError, subscribe, type ClientEvent, type SocketConstructor } from '../client/index.ts';
+import { fileStore, type FileStore } from '../client/node.ts';
 import { readClientConfig } from '../config.ts';
 import { LastseenError } from '../log/errors.ts';
 
@@ -12,9 +12,6 @@ interface TailOptions {
   readonly state?: string;
   readonly follow: boolean;
 }
-
-/** How long the place may be ahead of the file. */
-const SAVE_MS = 100;
 
 export function addTail(program: Command): void {
   program
@@ -36,28 +33,22 @@ export function addTail(program: Command): void {
 
 async function tail(accessId: string, options: TailOptions): Promise<void> {
   const client = readClientConfig(process.env, options.url);
-  const after =
-    options.after ??
-    (options.state === undefined ? undefined : readState(options.state)) ??
-    (options.follow ? 'now' : 'start');
+  const place = openPlace(options.state);
   // Who reads us may stop reading: that is an end, not a failure.
   process.stdout.on('error', () => process.exit(0));
   const stop = new AbortController();
-  const place = keepPlace(options.state);
   const events = subscribe({
     url: client.url,
     accessId,
-    after,
+    after: options.after ?? (options.follow ? 'now' : 'start'),
     ...(client.token === undefined ? {} : { token: client.token }),
     WebSocket: WebSocket as unknown as SocketConstructor,
     // An event stream does not say when it has caught up.
     transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
     signal: stop.signal,
     store: {
-      load: () => undefined,
-      save: (_accessId, cursor) => {
-        place.keep(cursor);
-      },
+      load: (name) => (options.after === undefined ? place?.load(name) : undefined),
+      save: (name, cursor) => place?.save(name, cursor),
     },
     onState: (state) => {
       if (state.name === 'live' && !options.follow) stop.abort();
@@ -73,7 +64,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
   } catch (error) {
     throw error instanceof ClientError ? told(error) : error;
   } finally {
-    place.write();
+    place?.flush();
   }
 }
 
@@ -93,40 +84,19 @@ function told(error: ClientError): LastseenError {
   return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}`);
 }
 
-/** Writes the cursor a little later, so that a long catch-up is not one file an event; a crash repeats a few. */
-function keepPlace(file: string | undefined): { keep(cursor: string): void; write(): void } {
-  let last: string | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  const write = (): void => {
-    clearTimeout(timer);
-    timer = undefined;
-    if (file !== undefined && last !== undefined) writeState(file, last);
-    last = undefined;
-  };
-  // Ctrl-C ends us: what was printed is kept first.
-  if (file !== undefined)
-    for (const signal of ['SIGINT', 'SIGTERM'] as const)
-      process.once(signal, () => {
-        write();
-        process.kill(process.pid, signal);
-      });
-  return {
-    keep(cursor) {
-      last = cursor;
-      timer ??= setTimeout(write, SAVE_MS);
-    },
-    write,
-  };
-}
-
-function readState(file: string): string | undefined {
-  if (!existsSync(file)) return undefined;
-  const cursor = readFileSync(file, 'utf8').trim();
-  return cursor === '' ? undefined : cursor;
-}
-
-/** Whole or not at all: a crash leaves the old cursor, and the events after it come again. */
-function writeState(file: string, cursor: string): void {
-  writeFileSync(`${file}.new`, `${cursor}\n`);
-  renameSync(`${file}.new`, file);
+/** The place in the file, or nothing to keep. Ctrl-C ends us: what was printed is kept first. */
+function openPlace(file: string | undefined): FileStore | undefined {
+  if (file === undefined) return undefined;
+  let place: FileStore;
+  try {
+    place = fileStore(file);
+  } catch (error) {
+    throw new LastseenError('ERR_REQUEST_INVALID', `--state: ${(error as Error).message}`);
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      place.flush();
+      process.kill(process.pid, signal);
+    });
+  return place;
 }

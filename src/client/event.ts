@@ -27,9 +27,15 @@ interface WireEvent {
 
 const PAYLOAD = ',"payload":';
 
-/** One event in the text of its own. */
+/** One event in the text of its own. @throws SyntaxError when it is none */
 export function eventOf(text: string): ClientEvent {
   const wire = JSON.parse(text) as WireEvent;
+  if (
+    typeof wire.access_id !== 'string' ||
+    typeof wire.cursor !== 'string' ||
+    !Number.isInteger(wire.version)
+  )
+    throw new SyntaxError('this is no event');
   // The payload is the last member, and no string before it can hold an unescaped quote.
   const rawPayload = text.slice(text.indexOf(PAYLOAD) + PAYLOAD.length, text.lastIndexOf('}'));
   return {

@@ -1,13 +1,18 @@
 /** A subscription over plain HTTP, where WebSockets are blocked: an event stream a feed, or long polls. */
 import { ClientError } from './errors.ts';
-import { eventOf, eventsOf } from './event.ts';
-import { ConnectionLost, refusalOf, type Frame, type Transport, type TransportOptions } from './transport.ts';
+import { eventOf, eventsOf, type ClientEvent } from './event.ts';
+import {
+  ConnectionLost,
+  garbled,
+  refusalOf,
+  type Frame,
+  type Transport,
+  type TransportOptions,
+} from './transport.ts';
+import { createWatch } from './watch.ts';
 
 /** Seconds that a long poll waits. */
 const WAIT_SECONDS = 25;
-
-/** Silence after which a stream counts as dead: several comments of the server. */
-const SILENCE_MS = 60_000;
 
 type Reader = (
   options: TransportOptions,
@@ -20,10 +25,9 @@ export const pollTransport: Transport = (options) => merged(options, poll);
 
 /** One reader a feed; the slowest taker holds all of them back. */
 async function* merged(options: TransportOptions, read: Reader): AsyncGenerator<Frame, void, void> {
-  const stop = new AbortController();
-  const signal = AbortSignal.any([options.signal, stop.signal]);
+  const watch = createWatch(options.signal);
   const readers = [...options.starts].map(([accessId, after]) =>
-    read({ ...options, signal }, accessId, after),
+    read({ ...options, signal: watch.signal }, accessId, after),
   );
   const waiting = new Map(readers.map((reader) => [reader, next(reader)]));
   try {
@@ -37,7 +41,7 @@ async function* merged(options: TransportOptions, read: Reader): AsyncGenerator<
       waiting.set(reader, next(reader));
     }
   } finally {
-    stop.abort();
+    watch.abort();
     for (const pending of waiting.values()) pending.catch(() => undefined);
   }
 }
@@ -59,33 +63,38 @@ async function* readStream(
     cursor = (await page(options, accessId, cursor, 0)).cursor;
     yield { type: 'start', accessId, cursor };
   }
-  const watch = new AbortController();
-  const signal = AbortSignal.any([options.signal, watch.signal]);
-  const response = await ask(options, accessId, cursor, '', 'text/event-stream', signal);
-  if (response.body === null) throw new ConnectionLost('this fetch cannot stream', false);
-  yield { type: 'live', accessId };
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = '';
+  const watch = createWatch(options.signal, options.silenceMs);
   try {
+    const response = await ask(options, accessId, cursor, '', 'text/event-stream', watch.signal);
+    watch.hold();
+    if (response.body === null) throw new ConnectionLost('this fetch cannot stream', false);
+    yield { type: 'live', accessId };
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
     for (;;) {
-      const silence = setTimeout(() => {
-        watch.abort();
-      }, SILENCE_MS);
+      watch.restart();
       const read = await reader.read().catch(() => undefined);
-      clearTimeout(silence);
+      watch.hold();
       if (read?.value === undefined) throw new ConnectionLost('the stream ended', true);
       text += read.value;
       const records = text.split('\n\n');
       text = records.pop() ?? '';
-      const events = records.flatMap((record) => {
-        const data = record.split('\n').find((line) => line.startsWith('data: '));
-        return data === undefined ? [] : [eventOf(data.slice('data: '.length))];
-      });
+      const events = records.flatMap(eventsOfRecord);
       if (events.length > 0) yield { type: 'events', events };
     }
   } finally {
     watch.abort();
-    await reader.cancel().catch(() => undefined);
+  }
+}
+
+/** The event of a record of the stream; a comment has none. */
+function eventsOfRecord(record: string): ClientEvent[] {
+  const data = record.split('\n').find((line) => line.startsWith('data: '));
+  if (data === undefined) return [];
+  try {
+    return [eventOf(data.slice('data: '.length))];
+  } catch {
+    throw garbled();
   }
 }
 
@@ -108,21 +117,42 @@ async function* poll(
   }
 }
 
-async function page(
+interface Page {
+  readonly events: readonly ClientEvent[];
+  readonly cursor: string;
+  readonly isCaughtUp: boolean;
+}
+
+/** @throws ConnectionLost for what may pass, ClientError for what does not */
+export async function page(
   options: TransportOptions,
   accessId: string,
   after: string,
   waitSeconds: number,
-): Promise<{ events: ReturnType<typeof eventsOf>; cursor: string; isCaughtUp: boolean }> {
-  const more = `&limit=500&wait=${String(waitSeconds)}`;
-  const response = await ask(options, accessId, after, more, 'application/json', options.signal);
+  limit = 500,
+): Promise<Page> {
+  const more = `&limit=${String(limit)}&wait=${String(waitSeconds)}`;
+  const watch = createWatch(options.signal, waitSeconds * 1_000 + options.silenceMs);
   try {
-    const text = await response.text();
-    const { cursor, caught_up: isCaughtUp } = JSON.parse(text) as { cursor: string; caught_up: boolean };
-    return { events: eventsOf(text), cursor, isCaughtUp };
-  } catch {
-    throw new ConnectionLost('the answer was cut off', true);
+    const response = await ask(options, accessId, after, more, 'application/json', watch.signal);
+    const text = await response.text().catch(() => {
+      throw new ConnectionLost('the answer was cut off', true);
+    });
+    return pageOf(text);
+  } finally {
+    watch.stop();
   }
+}
+
+function pageOf(text: string): Page {
+  try {
+    const { cursor, caught_up: isCaughtUp } = JSON.parse(text) as { cursor: unknown; caught_up: unknown };
+    if (typeof cursor === 'string' && typeof isCaughtUp === 'boolean')
+      return { events: eventsOf(text), cursor, isCaughtUp };
+  } catch {
+    // Told below.
+  }
+  throw garbled();
 }
 
 /** @throws ConnectionLost for what may pass, ClientError for what does not */
@@ -145,7 +175,8 @@ async function ask(
   } catch (error) {
     throw error instanceof ClientError ? error : new ConnectionLost('the server could not be reached', false);
   }
-  if (response.ok) return response;
+  if (response.ok && response.headers.get('Content-Type')?.startsWith(accept) === true) return response;
+  if (response.ok) throw garbled();
   const text = await response.text().catch(() => '');
   const retryAfter = Number(response.headers.get('Retry-After') ?? 0) || 0;
   const isTemporary = response.status === 408 || response.status === 429 || response.status >= 500;

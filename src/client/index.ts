@@ -1,4 +1,5 @@
 /** The SDK, package entry `lastseen/client`: no dependency, for Node and browsers. */
+export { cursorFrom, localStorageStore, type CursorStore } from './cursor-store.ts';
 export { ClientError, type ClientErrorCode, type ClientErrorDetails } from './errors.ts';
 export {
   lastseenIssuer,
@@ -19,13 +20,7 @@ export {
   type PushResult,
 } from './publisher.ts';
 export type { ClientEvent } from './event.ts';
-export {
-  subscribe,
-  type CursorStore,
-  type SubscribeOptions,
-  type SubscriptionState,
-  type TransportName,
-} from './subscribe.ts';
+export { subscribe, type SubscribeOptions, type SubscriptionState, type TransportName } from './subscribe.ts';
 export type { Fetch, Socket, SocketConstructor } from './transport.ts';
 export {
   createTokenCache,
@@ -34,3 +29,4 @@ export {
   type TokenCache,
   type TokenCacheOptions,
 } from './token-cache.ts';
+export type { TokenSource } from './token-source.ts';

@@ -4,6 +4,8 @@
  */
 import { pause, pauseMs } from './backoff.ts';
 import { ClientError } from './errors.ts';
+import { createTokens, type TokenSource } from './token-source.ts';
+import { createWatch } from './watch.ts';
 
 export interface NewEvent {
   readonly accessId: string;
@@ -31,8 +33,8 @@ export type PushResult =
 export interface PublisherOptions {
   /** Base URL of the server. */
   readonly url: string;
-  /** The token, or how to get it; asked again after a 401. */
-  readonly token?: string | (() => string | Promise<string>);
+  /** The token, how to get it, or a token cache; asked again after a 401. */
+  readonly token?: TokenSource;
   /** A batch goes when it has so many events. Default 500, at most 10,000. */
   readonly maxBatchEvents?: number;
   /** … or so many characters. Default 1 Mi. */
@@ -41,6 +43,8 @@ export interface PublisherOptions {
   readonly maxDelayMs?: number;
   /** Events waiting at most; `push` beyond that is refused. Default 50,000. */
   readonly maxBufferedEvents?: number;
+  /** A request that is not answered for so long is sent again. Default 30,000. */
+  readonly requestTimeoutMs?: number;
   /** Give an event up when the server has not taken it for so long. Default: never. */
   readonly giveUpAfterMs?: number;
   readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
@@ -85,6 +89,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const maxDelayMs = options.maxDelayMs ?? 20;
   const maxBuffered = options.maxBufferedEvents ?? 50_000;
   const giveUpAfterMs = options.giveUpAfterMs ?? Number.POSITIVE_INFINITY;
+  const requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
+  const tokens = createTokens(options.token);
   const url = `${options.url.replace(/\/+$/, '')}/push_events`;
   const stopped = new AbortController();
   const idle = new Set<() => void>();
@@ -140,8 +146,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
       const isTokenAgain =
         !(answer instanceof ClientError) &&
         answer.status === 401 &&
-        typeof options.token === 'function' &&
-        (refusals += 1) === 1;
+        (refusals += 1) === 1 &&
+        tokens.refused();
       if (!(answer instanceof ClientError) && !TEMPORARY.has(answer.status) && !isTokenAgain) {
         await refuse(batch, answer);
         return;
@@ -163,8 +169,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
   }
 
   async function ask(batch: readonly Waiting[]): Promise<Answer | ClientError> {
+    const watch = createWatch(new AbortController().signal, requestTimeoutMs);
     try {
-      const token = typeof options.token === 'function' ? await options.token() : options.token;
+      const token = await tokens.get();
       const request = options.fetch ?? fetch;
       const response = await request(url, {
         method: 'POST',
@@ -174,6 +181,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
           ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
         },
         body: `[${batch.map(({ text }) => text).join(',')}]`,
+        signal: watch.signal,
       });
       return {
         status: response.status,
@@ -182,6 +190,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
       };
     } catch (error) {
       return new ClientError('ERR_UNREACHABLE', 'the server could not be reached', { cause: error });
+    } finally {
+      watch.stop();
     }
   }
 

@@ -1,10 +1,15 @@
 /** A subscription over one WebSocket: several feeds, in-band token refresh, and back-pressure from the loop. */
 import { ClientError } from './errors.ts';
-import { eventsOf } from './event.ts';
-import { ConnectionLost, refusalOf, type Frame, type Socket, type TransportOptions } from './transport.ts';
-
-/** Silence after which the connection counts as dead: two heartbeats of the server. */
-const SILENCE_MS = 60_000;
+import { eventsOf, type ClientEvent } from './event.ts';
+import { page } from './http-transport.ts';
+import {
+  ConnectionLost,
+  garbled,
+  refusalOf,
+  type Frame,
+  type Socket,
+  type TransportOptions,
+} from './transport.ts';
 
 /** Characters that wait for the loop: from the first on nothing is read if the socket can wait, from the second it is given up. */
 const PAUSE_CHARACTERS = 1024 * 1024;
@@ -34,7 +39,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
     clearTimeout(silence);
     wake();
   };
-  let silence = setTimeout(silent, SILENCE_MS);
+  let silence = setTimeout(silent, options.silenceMs);
   function silent(): void {
     socket.close();
     finish(new ConnectionLost('the server fell silent', wasOpen));
@@ -55,7 +60,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   };
   socket.onmessage = ({ data }) => {
     clearTimeout(silence);
-    silence = setTimeout(silent, SILENCE_MS);
+    silence = setTimeout(silent, options.silenceMs);
     const text = String(data);
     queue.push(text);
     characters += text.length;
@@ -81,24 +86,27 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
       const text = queue.shift();
       if (text === undefined) {
         const reason = ended();
-        if (reason !== undefined) throw reason;
+        if (reason !== undefined) {
+          if (!wasOpen && reason instanceof ConnectionLost && !signal.aborted) await learnWhy(options);
+          throw reason;
+        }
         await new Promise<void>((resolve) => (wake = resolve));
         continue;
       }
       characters -= text.length;
       if (flow.isPaused && characters < PAUSE_CHARACTERS) {
         flow.isPaused = false;
-        silence = setTimeout(silent, SILENCE_MS);
+        silence = setTimeout(silent, options.silenceMs);
         socket.resume?.();
       }
-      const frame = JSON.parse(text) as { type: string; access_id: string; cursor: string };
+      const frame = frameOf(text);
       switch (frame.type) {
         case 'subscribed':
           wasOpen = true;
           yield { type: 'start', accessId: frame.access_id, cursor: frame.cursor };
           break;
         case 'events':
-          yield { type: 'events', events: eventsOf(text) };
+          yield { type: 'events', events: frame.events };
           break;
         case 'live':
           yield { type: 'live', accessId: frame.access_id };
@@ -129,6 +137,27 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
     } catch {
       // No token now: the next connection asks again.
     }
+  }
+}
+
+/** A browser does not say why a socket was refused; the same question over HTTP does. @throws what it says */
+async function learnWhy(options: TransportOptions): Promise<void> {
+  for (const [accessId, after] of options.starts) await page(options, accessId, after, 0, 1);
+}
+
+interface SocketFrame {
+  readonly type: string;
+  readonly access_id: string;
+  readonly cursor: string;
+  readonly events: readonly ClientEvent[];
+}
+
+function frameOf(text: string): SocketFrame {
+  try {
+    const frame = JSON.parse(text) as SocketFrame;
+    return frame.type === 'events' ? { ...frame, events: eventsOf(text) } : frame;
+  } catch {
+    throw garbled();
   }
 }
 

@@ -3,10 +3,12 @@
  * goes on after the last event that the loop has taken. What cannot be honoured is thrown, never skipped.
  */
 import { pause, pauseMs } from './backoff.ts';
+import type { CursorStore } from './cursor-store.ts';
 import { ClientError } from './errors.ts';
 import type { ClientEvent } from './event.ts';
 import { pollTransport, streamTransport } from './http-transport.ts';
 import { socketTransport } from './socket-transport.ts';
+import { createTokens, type TokenSource } from './token-source.ts';
 import {
   ConnectionLost,
   type Fetch,
@@ -14,13 +16,6 @@ import {
   type Transport,
   type TransportOptions,
 } from './transport.ts';
-
-/** Keeps the place of the loop across restarts. */
-export interface CursorStore {
-  load(accessId: string): string | null | undefined | Promise<string | null | undefined>;
-  /** Called when the loop has taken an event, before the next is given. */
-  save(accessId: string, cursor: string): void | Promise<void>;
-}
 
 export type TransportName = 'websocket' | 'stream' | 'poll';
 
@@ -38,13 +33,15 @@ export interface SubscribeOptions {
   readonly accessId: string | readonly string[];
   /** A cursor, "start" or "now" (default), unless the store knows better. */
   readonly after?: string;
-  /** The token, or how to get it: asked for each connection, and before a token ends on an open socket. */
-  readonly token?: string | (() => string | Promise<string>);
+  /** The token, how to get it, or a token cache: asked for each connection, and before a token ends on an open socket. */
+  readonly token?: TokenSource;
   readonly signal?: AbortSignal;
   readonly store?: CursorStore;
   readonly onState?: (state: SubscriptionState) => void;
   /** What to do about a cursor that cannot be honoured: throw (default), or go on from the floor, knowing what is lost. */
   readonly onVerdict?: (verdict: ClientError) => 'throw' | 'floor';
+  /** Silence after which a connection counts as dead, in milliseconds. Default 60,000: two heartbeats of the server. */
+  readonly silenceMs?: number;
   /** In the order they are tried. Default all. */
   readonly transports?: readonly TransportName[];
   /** Default the global one; Node 20 has none: give that of the package `ws`. */
@@ -61,12 +58,14 @@ const TRANSPORTS: Readonly<Record<TransportName, Transport>> = {
 /** A connection that held for so long was stable: the next pause is short again. */
 const STABLE_MS = 10_000;
 
+const SILENCE_MS = 60_000;
+
 /** Failures to open after which the next transport is tried. */
 const MAX_FAILURES = 2;
 
 /**
- * @throws (while iterating) ERR_CURSOR_… with `floor`, ERR_REFUSED, ERR_DROPPED, ERR_GAP, ERR_TOKEN_UNAVAILABLE never:
- *   a token that cannot be had now is waited for
+ * @throws (while iterating) ERR_CURSOR_… with `floor`, ERR_REFUSED, ERR_DROPPED, ERR_GAP; what `store` throws. Never
+ *   ERR_TOKEN_UNAVAILABLE: a token that cannot be had now is waited for.
  */
 export function subscribe(options: SubscribeOptions): AsyncIterable<ClientEvent> {
   return { [Symbol.asyncIterator]: () => run(options) };
@@ -87,6 +86,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
   for (const accessId of accessIds)
     cursors.set(accessId, (await store?.load(accessId)) ?? options.after ?? 'now');
   const signal = options.signal ?? new AbortController().signal;
+  const tokens = createTokens(options.token);
   const isAborted = (): boolean => signal.aborted;
   let transport = 0;
   let attempt = 0;
@@ -105,7 +105,8 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
           unauthenticated = 0;
           if (frame.type === 'start') {
             if (catchingUp.size === accessIds.length) onState({ name: 'catching-up', transport: name });
-            cursors.set(frame.accessId, frame.cursor);
+            // The place of a start that was named by a word; a cursor stays what the loop has taken.
+            if (isWord(cursors.get(frame.accessId))) cursors.set(frame.accessId, frame.cursor);
           } else if (frame.type === 'live') {
             catchingUp.delete(frame.accessId);
             if (catchingUp.size === 0) onState({ name: 'live', transport: name });
@@ -142,8 +143,9 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
   function parts(): Omit<TransportOptions, 'starts'> {
     return {
       url: options.url.replace(/\/+$/, ''),
-      token: async () => (typeof options.token === 'function' ? options.token() : options.token),
+      token: tokens.get,
       signal,
+      silenceMs: options.silenceMs ?? SILENCE_MS,
       fetch: options.fetch ?? fetch,
       WebSocket,
     };
@@ -151,10 +153,13 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
 
   function check(event: ClientEvent): void {
     const before = versions.get(event.accessId);
-    if (before === undefined || event.version === before + 1) return;
+    const isAskedFor = cursors.has(event.accessId);
+    if (isAskedFor && (before === undefined || event.version === before + 1)) return;
     throw new ClientError(
       'ERR_GAP',
-      `version ${String(event.version)} of ${JSON.stringify(event.accessId)} came after ${String(before)}`,
+      isAskedFor
+        ? `version ${String(event.version)} of ${JSON.stringify(event.accessId)} came after ${String(before)}`
+        : `an event of ${JSON.stringify(event.accessId)} came, which nobody asked for`,
       { accessId: event.accessId },
     );
   }
@@ -164,8 +169,8 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
     if (error instanceof ConnectionLost) return error;
     if (!(error instanceof ClientError)) throw error;
     if (error.code === 'ERR_TOKEN_UNAVAILABLE') return new ConnectionLost(error.message, true);
-    // A token that has just ended: a function may give another one, once.
-    if (error.status === 401 && typeof options.token === 'function' && unauthenticated === 0) {
+    // A token that has just ended: another one is asked for, once.
+    if (error.status === 401 && unauthenticated === 0 && tokens.refused()) {
       unauthenticated += 1;
       return new ConnectionLost(error.message, true);
     }
@@ -183,4 +188,8 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
     }
     throw error;
   }
+}
+
+function isWord(after: string | undefined): boolean {
+  return after === 'start' || after === 'now';
 }

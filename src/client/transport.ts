@@ -17,6 +17,8 @@ export interface TransportOptions {
   readonly starts: ReadonlyMap<string, string>;
   readonly token: () => Promise<string | undefined>;
   readonly signal: AbortSignal;
+  /** Silence after which a connection counts as dead, in milliseconds. */
+  readonly silenceMs: number;
   readonly fetch: Fetch;
   readonly WebSocket: SocketConstructor | undefined;
 }
@@ -51,6 +53,11 @@ export class ConnectionLost extends Error {
     this.wasOpen = wasOpen;
     this.retryAfterSeconds = retryAfterSeconds;
   }
+}
+
+/** What came is no answer of a server: something in between has spoken. */
+export function garbled(): ConnectionLost {
+  return new ConnectionLost('what came is not understood', false);
 }
 
 const VERDICTS: readonly string[] = [

@@ -1,5 +1,6 @@
-/** End to end through a proxy that cuts and swallows at random: what four publishers pushed, twenty subscribers get, once. */
+/** End to end through a proxy that cuts, delays and swallows at random: what four publishers pushed, twenty subscribers get, once. */
 import assert from 'node:assert/strict';
+import { setMaxListeners } from 'node:events';
 import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
@@ -12,7 +13,12 @@ import {
 import { startProxy } from '../proxy.ts';
 import { startService, TOKEN } from '../service.ts';
 
-const CHAOS_MS = 12_000;
+/** `CHAOS_SECONDS` asks for more. */
+const CHAOS_MS = Number(process.env['CHAOS_SECONDS'] ?? 15) * 1_000;
+
+/** Shorter than the server's heartbeat, so that a half-open connection is found out while the test runs. */
+const SILENCE_MS = 1_500;
+
 const PUBLISHERS = 4;
 const SUBSCRIBERS = 20;
 const FEEDS = 5;
@@ -22,17 +28,26 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
   const proxy = await startProxy(service.port);
   const url = `http://127.0.0.1:${String(proxy.port)}`;
   const stop = new AbortController();
+  setMaxListeners(SUBSCRIBERS + 1, stop.signal);
   const chaos = { isOver: false };
   const raging = (async () => {
     while (!chaos.isOver) {
       await sleep(100 + Math.random() * 400);
-      proxy.cut();
+      const dice = Math.random();
+      if (dice < 0.5) proxy.cut();
+      else if (dice < 0.8) proxy.delay(Math.random() * 800);
+      else proxy.swallow();
     }
   })();
 
   const pushed = Array.from({ length: FEEDS }, () => new Set<string>());
   const publishing = Array.from({ length: PUBLISHERS }, async (_, who) => {
-    const publisher = createPublisher({ url, token: TOKEN, maxBatchEvents: 20 });
+    const publisher = createPublisher({
+      url,
+      token: TOKEN,
+      maxBatchEvents: 20,
+      requestTimeoutMs: SILENCE_MS,
+    });
     const answers: Promise<unknown>[] = [];
     for (let n = 0; !chaos.isOver; n += 1) {
       const feed = (who + n) % FEEDS;
@@ -57,6 +72,7 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
       after: 'start',
       transports: transports[who % transports.length] ?? ['websocket'],
       signal: stop.signal,
+      silenceMs: SILENCE_MS,
     }))
       events.push({ version, payload });
   });
