@@ -17,6 +17,9 @@ export interface Proxy {
 
 export async function startProxy(port: number): Promise<Proxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
+  /** Pairs through which nothing flows for a while, or any more. */
+  const held = new WeakSet<readonly [Socket, Socket]>();
+  const swallowed = new WeakSet<readonly [Socket, Socket]>();
   let accepted = 0;
   const server = createServer((inner) => {
     accepted += 1;
@@ -42,20 +45,24 @@ export async function startProxy(port: number): Promise<Proxy> {
       return accepted;
     },
     swallow() {
-      for (const [inner, outer] of pairs) {
-        inner.unpipe(outer);
-        outer.unpipe(inner);
-        inner.resume();
-        outer.resume();
+      for (const pair of pairs) {
+        const [inner, outer] = pair;
+        held.add(pair);
+        swallowed.add(pair);
+        inner.unpipe(outer).resume();
+        outer.unpipe(inner).resume();
       }
     },
     delay(ms) {
       for (const pair of pairs) {
+        if (held.has(pair)) continue;
         const [inner, outer] = pair;
+        held.add(pair);
         inner.unpipe(outer).pause();
         outer.unpipe(inner).pause();
         setTimeout(() => {
-          if (!pairs.has(pair)) return;
+          if (!pairs.has(pair) || swallowed.has(pair)) return;
+          held.delete(pair);
           inner.pipe(outer);
           outer.pipe(inner);
         }, ms);

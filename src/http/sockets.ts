@@ -4,7 +4,7 @@
  * ends its own socket only (G8). Compression is off: it costs some 200 KB a connection.
  */
 import type { Express } from 'express';
-import expressWs from 'express-ws';
+import { expressWs } from './express-ws.ts';
 import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';

@@ -1,0 +1,45 @@
+// A worker that makes a table of its own from a feed, each event exactly once, whatever crashes when:
+// the place in the feed is written in the transaction that writes what the event means.
+//
+//   npm install lastseen better-sqlite3 ws
+//   LASTSEEN_URL=http://127.0.0.1:8080 LASTSEEN_TOKEN=… node projector.mjs client1 totals.db
+import Database from 'better-sqlite3';
+import { cursorFrom, subscribe } from 'lastseen/client';
+import { WebSocket } from 'ws';
+
+const [accessId = 'client1', file = 'totals.db'] = process.argv.slice(2);
+const db = new Database(file);
+db.pragma('journal_mode = WAL');
+db.exec(`
+  create table if not exists totals (kind text primary key, events integer not null, last_version integer not null);
+  create table if not exists places (access_id text primary key, cursor text not null);
+`);
+const count = db.prepare(`
+  insert into totals values (?, 1, ?)
+  on conflict (kind) do update set events = events + 1, last_version = excluded.last_version`);
+const keepPlace = db.prepare(
+  'insert into places values (?, ?) on conflict (access_id) do update set cursor = excluded.cursor',
+);
+const place = db.prepare('select cursor from places where access_id = ?').pluck();
+
+const project = db.transaction((event) => {
+  count.run(String(event.payload?.kind ?? 'other'), event.version);
+  keepPlace.run(event.accessId, event.cursor);
+});
+
+const stop = new AbortController();
+process.once('SIGTERM', () => stop.abort());
+process.once('SIGINT', () => stop.abort());
+
+for await (const event of subscribe({
+  url: process.env.LASTSEEN_URL ?? 'http://127.0.0.1:8080',
+  token: process.env.LASTSEEN_TOKEN,
+  accessId,
+  after: 'start',
+  store: cursorFrom((id) => place.get(id)),
+  signal: stop.signal,
+  WebSocket,
+}))
+  project(event);
+
+db.close();

@@ -1,0 +1,14 @@
+/**
+ * express-ws on the `ws` of our own dependencies: it asks for ws 7, which has no `pause`, and npm applies `overrides` only
+ * where they stand in the root package, not where ours is installed as a dependency (D25).
+ */
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
+const asked = createRequire(require.resolve('express-ws')).resolve('ws');
+const ours = require.resolve('ws');
+
+require(ours);
+if (asked !== ours) require.cache[asked] = require.cache[ours];
+
+export const expressWs = require('express-ws') as typeof import('express-ws');
