@@ -146,7 +146,8 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
       token: tokens.get,
       signal,
       silenceMs: options.silenceMs ?? SILENCE_MS,
-      fetch: options.fetch ?? fetch,
+      // A browser's own refuses to be called as a method of something else.
+      fetch: options.fetch ?? ((url, init) => fetch(url, init)),
       WebSocket,
     };
   }

@@ -10,7 +10,7 @@ import { findChromium, launchChromium } from '../chromium.ts';
 import { startProxy, type Proxy } from '../proxy.ts';
 import { startService, TOKEN, type Service } from '../service.ts';
 
-const CHAOS_MS = 8_000;
+const CHAOS_MS = 4_000;
 const ROOT = join(import.meta.dirname, '../..');
 
 /** Runs in the page: one publisher, and a subscriber over each transport. */

@@ -73,6 +73,27 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
+  it('G5: a request that is never answered is sent again after its time', async () => {
+    let turn = 0;
+    const publisher = createPublisher({
+      url: service.url,
+      token: TOKEN,
+      requestTimeoutMs: 200,
+      fetch: (url, init) => {
+        turn += 1;
+        if (turn > 1) return fetch(url, init);
+        return new Promise((_, reject) => {
+          init.signal?.addEventListener('abort', () => {
+            reject(new TypeError('aborted'));
+          });
+        });
+      },
+    });
+    const [result] = await publisher.push(event('hung', 1));
+    assert.deepEqual([result?.ok, turn], [true, 2]);
+    await publisher.close();
+  });
+
   it('G4: a bad event is refused by itself, and its neighbours are appended', async () => {
     const publisher = createPublisher({ url: service.url, token: TOKEN });
     await publisher.push(event('mixed', 'first', { id: 'taken' }));

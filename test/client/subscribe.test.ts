@@ -1,13 +1,13 @@
 /** The subscription of the SDK against the real server, over every transport, cut and slowed in every way. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import {
   ClientError,
+  createTokenCache,
   subscribe,
   type ClientEvent,
   type SocketConstructor,
@@ -15,8 +15,10 @@ import {
   type SubscriptionState,
   type TransportName,
 } from '../../src/client/index.ts';
+import { fileStore } from '../../src/client/node.ts';
 import { startProxy } from '../proxy.ts';
 import { startService, TOKEN, type Service } from '../service.ts';
+import { temporaryDirectory } from '../temporary.ts';
 
 const Ws = WebSocket as unknown as SocketConstructor;
 
@@ -136,30 +138,38 @@ describe('subscribe', () => {
         await proxy.close();
       });
 
-      it('goes on where the loop was, across restarts, by a store', async () => {
-        const directory = mkdtempSync(join(tmpdir(), 'lastseen-test-'));
-        const file = join(directory, 'cursor');
-        const store = {
-          load: () => {
-            try {
-              return readFileSync(file, 'utf8');
-            } catch {
-              return undefined;
-            }
-          },
-          save: (_accessId: string, cursor: string) => {
-            writeFileSync(file, cursor);
-          },
-        };
+      it('goes on where the loop was, across restarts, by a file', async () => {
+        const directory = temporaryDirectory();
         await push(id('store'), ...numbers(5));
         const seen: unknown[] = [];
         for (let turn = 0; turn < 3; turn += 1) {
+          const store = fileStore(join(directory.path, 'cursors.json'), { maxLagMs: 0 });
           // The loop is left while it holds its second event: that one has not been taken.
           for (const event of await take(2, { accessId: id('store'), store, transports: [transport] }))
             seen.push(event.payload);
         }
         assert.deepEqual(seen, [1, 2, 2, 3, 3, 4]);
-        rmSync(directory, { recursive: true });
+        directory.remove();
+      });
+
+      it('G10: a token cache whose token is refused is told, and asked for another, once', async () => {
+        let issued = 0;
+        const cache = createTokenCache({
+          issue: () => {
+            issued += 1;
+            return Promise.resolve({ access_token: issued === 1 ? 'worn-out' : TOKEN, expires_in: 900 });
+          },
+        });
+        await push(id('cache'), 1);
+        const options = { accessId: id('cache'), token: cache, transports: [transport] };
+        assert.equal((await take(1, options)).length, 1);
+        assert.equal(issued, 2);
+        cache.close();
+        const never = createTokenCache({
+          issue: () => Promise.resolve({ access_token: 'worn-out', expires_in: 900 }),
+        });
+        await assert.rejects(take(1, { ...options, token: never }), { code: 'ERR_REFUSED', status: 401 });
+        never.close();
       });
 
       it('G6: a cursor that cannot be honoured is thrown with its floor, or read from there if that is wanted', async () => {
@@ -186,7 +196,7 @@ describe('subscribe', () => {
           take(1, {
             accessId: id('wrong'),
             token: 'wrong',
-            transports: [transport === 'websocket' ? 'stream' : transport],
+            transports: [transport],
           }),
           (error) => error instanceof ClientError && error.code === 'ERR_REFUSED' && error.status === 401,
         );
@@ -299,6 +309,42 @@ describe('subscribe', () => {
     clearInterval(timer);
     assert.deepEqual([asked, connections], [2, 1]);
     assert.deepEqual(seen, numbers(seen.length));
+  });
+
+  it('a token that cannot be had now is waited for, told in the state', async () => {
+    await push('late-token', 1);
+    let asked = 0;
+    const reasons: string[] = [];
+    const events = await take(1, {
+      accessId: 'late-token',
+      token: () => {
+        asked += 1;
+        if (asked < 3) throw new TypeError('fetch failed');
+        return TOKEN;
+      },
+      onState: (state) => {
+        if (state.name === 'waiting') reasons.push(state.reason);
+      },
+    });
+    assert.equal(events.length, 1);
+    assert.deepEqual(reasons, ['no token can be had now', 'no token can be had now']);
+  });
+
+  it('a file of cursors lags no longer than it may, and one that holds something else is refused', () => {
+    const directory = temporaryDirectory();
+    const path = join(directory.path, 'cursors.json');
+    const store = fileStore(path, { maxLagMs: 60_000 });
+    assert.equal(store.load('a'), undefined);
+    void store.save('a', 'e.1');
+    void store.save('b', 'e.2');
+    assert.equal(fileStore(path).load('b'), undefined);
+    store.flush();
+    assert.deepEqual(JSON.parse(readFileSync(path, 'utf8')), { a: 'e.1', b: 'e.2' });
+    for (const damaged of ['', 'e.1', '[]', '{"a":1}', 'null']) {
+      writeFileSync(path, damaged);
+      assert.throws(() => fileStore(path), /does not hold cursors/);
+    }
+    directory.remove();
   });
 
   it('ends when its signal says so, wherever it is', async () => {
