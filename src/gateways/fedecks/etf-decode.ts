@@ -6,6 +6,7 @@
 import { isUtf8 } from 'node:buffer';
 import { inflateSync } from 'node:zlib';
 import {
+  createKeyCount,
   EtfError,
   floatTerm,
   integerTerm,
@@ -65,6 +66,7 @@ interface Source {
   rest(): Buffer;
   /** Counts terms, and refuses a count that what is left cannot hold: a term is a byte at least. */
   expect(terms: number): void;
+  countKey(key: Term): void;
 }
 
 function createSource(bytes: Buffer, maxTerms: number): Source {
@@ -92,6 +94,7 @@ function createSource(bytes: Buffer, maxTerms: number): Source {
       terms += more;
       if (terms > maxTerms) throw new EtfError('too_large', `more than ${maxTerms} terms`);
     },
+    countKey: createKeyCount(),
   };
 }
 
@@ -260,6 +263,7 @@ function readMap(source: Source, depth: number): Map<Term, Term> {
   for (let left = size; left > 0; left -= 1) {
     const start = source.at;
     const key = readTerm(source, depth + 1);
+    source.countKey(key);
     const isObject = typeof key === 'object' && key !== null;
     const bytes = isObject ? encode(key).toString('latin1') : '';
     if (isObject ? others.has(bytes) : map.has(key))

@@ -5,9 +5,11 @@ import { EtfError, MAX_BYTES, MAX_INTEGER_BYTES, requireDepth, type Float, type 
 const MAX_STRING_LENGTH = 65_535;
 
 /**
- * The order of a map's keys is the `Map`'s own. @throws EtfError for a number that is not finite, or whole and beyond
- * 2^53 (its digits are not known: give a `bigint` or a `Float`), for text with half a surrogate pair, and for what is
- * too large or nested too deep
+ * The order of a map's keys is the `Map`'s own.
+ *
+ * @throws EtfError for a number that is not finite, or whole and beyond 2^53 (its digits are not known: give a
+ * `bigint` or a `Float`), text with half a surrogate pair, a key that stands twice in its map, and what is too large
+ * or nested too deep
  */
 export function encode(term: Term, maxBytes: number = MAX_BYTES): Buffer {
   const sink = createSink(maxBytes);
@@ -23,6 +25,9 @@ interface Sink {
   int32(value: number): void;
   float64(value: number): void;
   put(bytes: Uint8Array): void;
+  readonly length: number;
+  /** The bytes from `start` on, one a character. */
+  textSince(start: number): string;
   bytes(): Buffer;
 }
 
@@ -65,6 +70,10 @@ function createSink(maxBytes: number): Sink {
       const from = grow(bytes.length);
       buffer.set(bytes, from);
     },
+    get length() {
+      return at;
+    },
+    textSince: (start) => buffer.toString('latin1', start, at),
     // A copy: a small term would keep its large buffer.
     bytes: () => Buffer.from(buffer.subarray(0, at)),
   };
@@ -175,8 +184,17 @@ function writeMap(sink: Sink, map: ReadonlyMap<Term, Term>, depth: number): void
   requireDepth(depth + 1);
   sink.uint8(116);
   sink.uint32(map.size);
+  // Other keys than text may differ here and yet be one in Erlang: 1 and 1n, two lists of the same items.
+  const isPlain = [...map.keys()].every((key) => typeof key === 'string');
+  const seen = new Set<string>();
   for (const [key, value] of map) {
+    const start = sink.length;
     writeTerm(sink, key, depth + 1);
+    if (!isPlain) {
+      const bytes = sink.textSince(start);
+      if (seen.has(bytes)) throw new EtfError('unsupported', 'a key stands twice in its map');
+      seen.add(bytes);
+    }
     writeTerm(sink, value, depth + 1);
   }
 }

@@ -78,6 +78,23 @@ export const MAX_INTEGER_BYTES = 1_024;
 /** Longest encoded term: the frame size at which servers of this protocol close a connection. */
 export const MAX_BYTES = 10_000_000;
 
+/**
+ * Keys of maps that are numbers, in one term. Where a number falls in a `Map` is no secret, and keys chosen to fall
+ * in one place take the square of their number: 5,000 such take 40 ms, 65,000 would take seconds.
+ */
+const MAX_NUMBER_KEYS = 5_000;
+
+/** Takes the keys of one term's maps as they are read. @throws EtfError when too many of them are numbers */
+export function createKeyCount(): (key: Term) => void {
+  let numbers = 0;
+  return (key) => {
+    if (typeof key !== 'number' && typeof key !== 'bigint') return;
+    numbers += 1;
+    if (numbers > MAX_NUMBER_KEYS)
+      throw new EtfError('too_large', `more than ${MAX_NUMBER_KEYS} keys that are numbers`);
+  };
+}
+
 /** The float or number that a float's value is, so that each value has one form. */
 export function floatTerm(value: number): number | Float {
   return Number.isInteger(value) ? float(value) : value;
