@@ -20,7 +20,7 @@ const bytesOf = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'h
 
 function termOf(bytes: Uint8Array, limits?: DecodeLimits): Term {
   const decoded = decode(bytes, limits);
-  assert.ok(decoded.ok, `refused: ${JSON.stringify(decoded)}`);
+  assert.ok(decoded.ok, `refused: ${decoded.ok ? '' : decoded.detail}`);
   return decoded.term;
 }
 
@@ -202,10 +202,12 @@ describe('terms and bytes', () => {
 
 describe('hostile bytes', () => {
   it('a term cut short anywhere is refused', () => {
-    const whole = [...GOLDEN.map(([, , hex]) => bytesOf(hex)), ...ALSO.map(([, , bytes]) => bytes)];
-    for (const bytes of whole.filter((each) => each.length < 1_000)) {
-      const end = bytes.length - (decode(bytes.subarray(0, -2)).ok ? 2 : 0);
-      for (let length = 0; length < end; length += 1)
+    const whole = [
+      ...GOLDEN.map(([, , hex]) => bytesOf(hex)),
+      ...ALSO.filter(([name]) => !name.startsWith('bytes after')).map(([, , bytes]) => bytes),
+    ].filter((bytes) => bytes.length < 1_000);
+    for (const bytes of whole) {
+      for (let length = 0; length < bytes.length; length += 1)
         assert.equal(
           reasonOf(bytes.subarray(0, length)),
           'malformed',
@@ -218,7 +220,9 @@ describe('hostile bytes', () => {
     for (let tag = 0; tag <= 255; tag += 1) {
       for (const fill of [0x00, 0xff]) {
         for (const length of [0, 1, 5, 40])
-          decode(Buffer.concat([Uint8Array.of(131, tag), Buffer.alloc(length, fill)]));
+          assert.doesNotThrow(() =>
+            decode(Buffer.concat([Uint8Array.of(131, tag), Buffer.alloc(length, fill)])),
+          );
       }
     }
   });
@@ -251,6 +255,7 @@ describe('hostile bytes', () => {
     ['no bits in a byte', 'malformed', '83 4d 00000001 00 e0'],
     ['a key that stands twice', 'malformed', '83 74 00000002 6101 6a 62 00000001 6a'],
     ['a list that stands twice as key', 'malformed', '83 74 00000002 6b 0001 07 6a 6c 00000001 6107 6a 6a'],
+    ['a map in a key', 'unsupported', '83 74 00000001 68 01 74 00000000 6a'],
     ['a compressed term within a term', 'malformed', '83 68 01 50 00000002 789c4b64040000c90063'],
     ['a version within a term', 'malformed', '83 68 01 83 6101'],
     ['4 GiB of text', 'malformed', '83 6d ffffffff 61'],
@@ -275,7 +280,7 @@ describe('hostile bytes', () => {
     assert.deepEqual(decode(login), {
       ok: false,
       reason: 'unsafe',
-      detail: 'the atom at byte 53 is none of true, false and nil',
+      detail: 'the atom at byte 57 is none of true, false and nil',
     });
   });
 
@@ -284,14 +289,13 @@ describe('hostile bytes', () => {
       list: (depth) => bytesOf(`83 ${'6c00000001'.repeat(depth)} 6101 ${'6a'.repeat(depth)}`),
       tuple: (depth) => bytesOf(`83 ${'6801'.repeat(depth)} 6101`),
       'large tuple': (depth) => bytesOf(`83 ${'6900000001'.repeat(depth)} 6101`),
-      value: (depth) => bytesOf(`83 ${'7400000001 6101'.repeat(depth)} 6101`),
-      key: (depth) => bytesOf(`83 ${'7400000001'.repeat(depth)} 6101 ${'6101'.repeat(depth)}`),
+      'map in a value': (depth) => bytesOf(`83 ${'7400000001 6101'.repeat(depth)} 6101`),
     };
     for (const [kind, bytes] of Object.entries(around)) {
       const deepest = termOf(bytes(MAX_DEPTH));
       assert.deepStrictEqual(termOf(encode(deepest)), deepest, kind);
       assert.equal(reasonOf(bytes(MAX_DEPTH + 1)), 'too_large', kind);
-      assert.equal(reasonOf(bytes(1_000_000)), 'too_large', kind);
+      assert.equal(reasonOf(bytes(100_000)), 'too_large', kind);
       assert.throws(() => encode(tuple(deepest)), refused('too_large'), kind);
     }
     const loop: Term[] = [];
@@ -309,9 +313,9 @@ describe('hostile bytes', () => {
     assert.equal(reasonOf(bytesOf('83 6b 0009 010203040506070809'), most(9)), 'too_large');
     assert.equal(reasonOf(bytesOf('83 74 00000002 6101 6a 6102 6a'), most(4)), 'too_large');
     const frame = Buffer.concat([bytesOf('83 6c'), uint32(9_000_000), Buffer.alloc(9_000_001, 106)]);
-    assert.equal(reasonOf(frame), 'too_large');
+    assert.equal(reasonOf(frame, { maxBytes: 10_000_000 }), 'too_large');
     const chained = Buffer.concat([bytesOf('83'), Buffer.alloc(9_000_000, bytesOf('6c 00000001 6a'))]);
-    assert.equal(reasonOf(chained), 'too_large');
+    assert.equal(reasonOf(chained, { maxBytes: 10_000_000 }), 'too_large');
   });
 
   it('bytes have a bound', () => {
@@ -373,7 +377,17 @@ describe('hostile bytes', () => {
       [1, 'a'],
       [1n, 'b'],
     ]);
-    for (const term of [NaN, Infinity, float(NaN), 2 ** 53, '\ud800', twice, new Map([[[1], 1]]).set([1], 2)])
+    const inKey = new Map([[[new Map()], 1]]);
+    for (const term of [
+      inKey,
+      NaN,
+      Infinity,
+      float(NaN),
+      2 ** 53,
+      '\ud800',
+      twice,
+      new Map([[[1], 1]]).set([1], 2),
+    ])
       assert.throws(() => encode(term), refused('unsupported'));
     assert.throws(() => encode(256n ** 1_024n), refused('too_large'));
     assert.equal(encode(2n).toString('hex'), '836102');

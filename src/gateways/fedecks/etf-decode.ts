@@ -10,7 +10,6 @@ import {
   EtfError,
   floatTerm,
   integerTerm,
-  MAX_BYTES,
   MAX_INTEGER_BYTES,
   requireDepth,
   type EtfReason,
@@ -19,7 +18,7 @@ import {
 import { encode } from './etf-encode.ts';
 
 export interface DecodeLimits {
-  /** Of the bytes, and of what they inflate to. Default 10,000,000. */
+  /** Of the bytes, and of what they inflate to. Default 1 MiB, a payload's own bound. */
   readonly maxBytes?: number;
   /** Terms in all, inner ones and the elements of charlists included. Default 250,000. */
   readonly maxTerms?: number;
@@ -29,15 +28,17 @@ export type Decoded =
   | { readonly ok: true; readonly term: Term }
   | { readonly ok: false; readonly reason: EtfReason; readonly detail: string };
 
-/** At worst (empty maps) some 60 MB for a moment. */
-const MAX_TERMS = 250_000;
+const DEFAULT_MAX_BYTES = 1_048_576;
+
+/** At worst, as small maps, 75 MB and most of a second. */
+const DEFAULT_MAX_TERMS = 250_000;
 
 const VERSION = 131;
 const COMPRESSED = 80;
 
 /** Bytes after the term are ignored, as Erlang ignores them. `detail` quotes nothing of the content. */
 export function decode(bytes: Uint8Array, limits: DecodeLimits = {}): Decoded {
-  const { maxBytes = MAX_BYTES, maxTerms = MAX_TERMS } = limits;
+  const { maxBytes = DEFAULT_MAX_BYTES, maxTerms = DEFAULT_MAX_TERMS } = limits;
   try {
     if (bytes.length > maxBytes) throw new EtfError('too_large', `longer than ${maxBytes} bytes`);
     const source = createSource(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), maxTerms);
@@ -67,6 +68,8 @@ interface Source {
   /** Counts terms, and refuses a count that what is left cannot hold: a term is a byte at least. */
   expect(terms: number): void;
   countKey(key: Term): void;
+  /** While a key is read: no map may stand in it. */
+  isInKey: boolean;
 }
 
 function createSource(bytes: Buffer, maxTerms: number): Source {
@@ -95,6 +98,7 @@ function createSource(bytes: Buffer, maxTerms: number): Source {
       if (terms > maxTerms) throw new EtfError('too_large', `more than ${maxTerms} terms`);
     },
     countKey: createKeyCount(),
+    isInKey: false,
   };
 }
 
@@ -253,22 +257,25 @@ function readBits(source: Source): Term {
   return binary(bytes);
 }
 
+/** Keys are compared by their bytes where they are objects here. With maps in keys that would have no bound. */
 function readMap(source: Source, depth: number): Map<Term, Term> {
   requireDepth(depth + 1);
+  if (source.isInKey)
+    throw new EtfError('unsupported', `the map before byte ${source.at} stands in a key of another`);
   const size = source.uint32();
   source.expect(2 * size);
   const map = new Map<Term, Term>();
-  /** Keys that are objects here, by their bytes. */
-  const others = new Set<string>();
+  let objects: Set<string> | undefined;
   for (let left = size; left > 0; left -= 1) {
     const start = source.at;
+    source.isInKey = true;
     const key = readTerm(source, depth + 1);
+    source.isInKey = false;
     source.countKey(key);
-    const isObject = typeof key === 'object' && key !== null;
-    const bytes = isObject ? encode(key).toString('latin1') : '';
-    if (isObject ? others.has(bytes) : map.has(key))
+    const bytes = typeof key === 'object' && key !== null ? encode(key).toString('latin1') : undefined;
+    if (bytes === undefined ? map.has(key) : objects?.has(bytes))
       throw new EtfError('malformed', `the key at byte ${start} stands twice in its map`);
-    if (isObject) others.add(bytes);
+    if (bytes !== undefined) (objects ??= new Set()).add(bytes);
     map.set(key, readTerm(source, depth + 1));
   }
   return map;

@@ -8,7 +8,7 @@ const MAX_STRING_LENGTH = 65_535;
  * The order of a map's keys is the `Map`'s own.
  *
  * @throws EtfError for a number that is not finite, or whole and beyond 2^53 (its digits are not known: give a
- * `bigint` or a `Float`), text with half a surrogate pair, a key that stands twice in its map, and what is too large
+ * `bigint` or a `Float`), text with half a surrogate pair, a key that stands twice in its map or holds a map, and what is too large
  * or nested too deep
  */
 export function encode(term: Term, maxBytes: number = MAX_BYTES): Buffer {
@@ -28,6 +28,8 @@ interface Sink {
   readonly length: number;
   /** The bytes from `start` on, one a character. */
   textSince(start: number): string;
+  /** While a key is written: no map may stand in it. */
+  isInKey: boolean;
   bytes(): Buffer;
 }
 
@@ -74,6 +76,7 @@ function createSink(maxBytes: number): Sink {
       return at;
     },
     textSince: (start) => buffer.toString('latin1', start, at),
+    isInKey: false,
     // A copy: a small term would keep its large buffer.
     bytes: () => Buffer.from(buffer.subarray(0, at)),
   };
@@ -182,6 +185,7 @@ function isByte(term: Term): term is number {
 
 function writeMap(sink: Sink, map: ReadonlyMap<Term, Term>, depth: number): void {
   requireDepth(depth + 1);
+  if (sink.isInKey) throw new EtfError('unsupported', 'a map stands in a key of another');
   sink.uint8(116);
   sink.uint32(map.size);
   // Other keys than text may differ here and yet be one in Erlang: 1 and 1n, two lists of the same items.
@@ -189,7 +193,9 @@ function writeMap(sink: Sink, map: ReadonlyMap<Term, Term>, depth: number): void
   const seen = new Set<string>();
   for (const [key, value] of map) {
     const start = sink.length;
+    sink.isInKey = true;
     writeTerm(sink, key, depth + 1);
+    sink.isInKey = false;
     if (!isPlain) {
       const bytes = sink.textSince(start);
       if (seen.has(bytes)) throw new EtfError('unsupported', 'a key stands twice in its map');

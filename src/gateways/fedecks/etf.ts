@@ -13,7 +13,7 @@
  * | binary | `string` if it is valid UTF-8, else `Uint8Array` |
  * | list, charlist | array. Erlang has one type for both: `'hi'` is `[104, 105]` and no binary; see `isCharlist` |
  * | tuple | `Tuple` |
- * | map | `Map`: any name is harmless as a key. Keys that are objects here are found by identity only |
+ * | map | `Map`, whose keys hold no maps. Any name is harmless as a key; keys that are objects here are found by identity |
  *
  * The other way the same, and a `bigint` may be small and a `Uint8Array` hold text.
  */
