@@ -22,7 +22,12 @@ if (files.length === 0) {
 process.env['NODE_OPTIONS'] = '--import tsx';
 const ownPostgres = (process.env['TEST_POSTGRES_URL'] ?? '') === '' ? await startPostgresServer() : undefined;
 if (ownPostgres !== undefined) process.env['TEST_POSTGRES_URL'] = ownPostgres.url;
-const hasPgbouncer = spawnSync('pgbouncer', ['--version']).status === 0;
+const isAbsent = (command: string, ask: string): boolean => spawnSync(command, [ask]).status !== 0;
+const absent = [
+  ...(isAbsent('pgbouncer', '--version') ? ['pgbouncer'] : []),
+  ...(isAbsent('erl', '-version') ? ['Erlang'] : []),
+  ...(findChromium() === undefined ? ['Chromium'] : []),
+];
 run({ files, concurrency: Math.max(2, availableParallelism()), timeout: FILE_TIMEOUT_MS })
   .on('test:fail', () => {
     process.exitCode = 1;
@@ -32,8 +37,6 @@ run({ files, concurrency: Math.max(2, availableParallelism()), timeout: FILE_TIM
   })
   .pipe(new spec())
   .on('end', () => {
-    if (!hasPgbouncer) process.stdout.write('pgbouncer is not installed: the tests behind it were not run\n');
-    if (findChromium() === undefined)
-      process.stdout.write('no Chromium is installed: the tests in a browser were not run\n');
+    for (const name of absent) process.stdout.write(`${name} is not installed: the tests that need it were not run\n`);
   })
   .pipe(process.stdout, { end: false });

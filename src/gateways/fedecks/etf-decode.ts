@@ -162,8 +162,8 @@ function readTerm(source: Source, depth: number): Term {
   }
 }
 
-/** Ports, processes, references, functions, and atoms of a table that only nodes share. */
-const NODE_ONLY = new Set([88, 89, 90, 101, 102, 103, 112, 113, 114, 117, 120, 82]);
+/** Ports, processes, references, functions, and atoms by their place in a table. */
+const NODE_ONLY = new Set([73, 75, 82, 88, 89, 90, 101, 102, 103, 112, 113, 114, 117, 120, 121]);
 
 function notData(tag: number, at: number): EtfError {
   return NODE_ONLY.has(tag)
@@ -172,13 +172,12 @@ function notData(tag: number, at: number): EtfError {
 }
 
 function readInteger(source: Source, length: number): number | bigint {
-  const sign = source.uint8();
-  if (sign > 1) throw new EtfError('malformed', `the sign before byte ${source.at} is neither 0 nor 1`);
+  const isNegative = source.uint8() !== 0;
   const littleEndian = source.take(length);
   if (length > MAX_INTEGER_BYTES)
     throw new EtfError('too_large', `an integer of more than ${MAX_INTEGER_BYTES} bytes`);
   const magnitude = BigInt(`0x0${Buffer.from(littleEndian).reverse().toString('hex')}`);
-  return integerTerm(sign === 1 ? -magnitude : magnitude);
+  return integerTerm(isNegative ? -magnitude : magnitude);
 }
 
 const FLOAT_TEXT_BYTES = 31;
