@@ -30,8 +30,9 @@ export function toJson(term: Term): string {
 }
 
 /**
- * The term that `toJson` shows so; depth is counted as nesting of the text. A number with a point or an exponent is a float; of a name that stands twice the
- * last value counts; a mark around anything that is not what it marks is an ordinary object.
+ * The term that `toJson` shows so. A number with a point or an exponent is a float; of a name that stands twice the
+ * last value counts; a mark around anything that is not what it marks is an ordinary object. Depth is the nesting of
+ * the text, marks included.
  *
  * @param text valid JSON, such as a payload of the log
  * @throws EtfError for a number that is not finite or an integer that is too long, and what is nested too deep
