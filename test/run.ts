@@ -37,6 +37,7 @@ run({ files, concurrency: Math.max(2, availableParallelism()), timeout: FILE_TIM
   })
   .pipe(new spec())
   .on('end', () => {
-    for (const name of absent) process.stdout.write(`${name} is not installed: the tests that need it were not run\n`);
+    for (const name of absent)
+      process.stdout.write(`${name} is not installed: the tests that need it were not run\n`);
   })
   .pipe(process.stdout, { end: false });
