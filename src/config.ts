@@ -30,6 +30,8 @@ export const Settings = z.object({
   LASTSEEN_JWT_ISSUER: z.string().optional(),
   LASTSEEN_JWT_AUDIENCE: z.string().optional(),
   LASTSEEN_ORIGINS: z.string().default(''),
+  LASTSEEN_PHOENIX_USER_TOKEN: z.enum(['on', 'off']).default('on'),
+  LASTSEEN_PHOENIX_PRESENCE: z.enum(['on', 'off']).default('on'),
   LASTSEEN_RETENTION: z.string().default('').transform(retentionOf),
   LASTSEEN_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   LASTSEEN_MAX_BATCH_EVENTS: Count.default(10_000),
@@ -54,6 +56,10 @@ export interface Config {
   readonly adminToken: string | undefined;
   /** Seals the private signing keys in the database. */
   readonly keySecret: string | undefined;
+  /** Whether the UUID of a registered user opens a Phoenix socket. */
+  readonly isUserTokenAllowed: boolean;
+  /** Whether those who have joined a Phoenix topic are shown to one another. */
+  readonly hasPresence: boolean;
   /** An identity provider whose tokens are taken beside our own. */
   readonly outside: OutsideProvider | undefined;
   /** Exact origins, or patterns that must match the whole origin; empty: same origin only. */
@@ -107,6 +113,8 @@ export function readConfig(environment: Environment): Config {
     isAuthOpen,
     adminToken: settings.LASTSEEN_ADMIN_TOKEN,
     keySecret: settings.LASTSEEN_KEY_SECRET,
+    isUserTokenAllowed: settings.LASTSEEN_PHOENIX_USER_TOKEN === 'on',
+    hasPresence: settings.LASTSEEN_PHOENIX_PRESENCE === 'on',
     outside: outsideOf(settings),
     origins: settings.LASTSEEN_ORIGINS.split(',')
       .map((origin) => origin.trim())

@@ -11,6 +11,7 @@ import { mountEvents } from './gateways/events/index.ts';
 import { mountJsonApi } from './gateways/jsonapi/index.ts';
 import { mountNotifier } from './gateways/notifier/index.ts';
 import { mountOauth } from './gateways/oauth/index.ts';
+import { mountPhoenix } from './gateways/phoenix/index.ts';
 import { createHttpApp } from './http/app.ts';
 import { createGuards } from './http/guards.ts';
 import { mountHealth } from './http/health.ts';
@@ -78,15 +79,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   const draining = new AbortController();
   const hub = createHub({ ...config, isRevoked: revocations.hits });
-  const control = { log, hub, onRevoked: authenticator.revoked, onFault };
-  let stopControl = followControl(control);
+  const stopControl = followControl({ log, hub, onRevoked: authenticator.revoked, onFault });
   log.onReset(() => {
     logger.warn(
       'the log was replaced by another (restored?): every connection is closed, to resume or be refused',
     );
     hub.closeAll('restarting');
-    stopControl();
-    stopControl = followControl(control);
   });
   const stopRetention = startRetention(log, config.retention, logger);
   const { app, server, hot, finish } = createHttpApp(logger, config.requestTimeoutMs);
@@ -115,10 +113,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     logger,
     draining: draining.signal,
   };
+  const stops: (() => void)[] = [];
   mountNotifier(room);
   mountEvents(room);
   mountOauth(room);
   mountJsonApi(room);
+  stops.push(mountPhoenix(room));
   mountHealth(app, log, isDraining);
   finish();
 
@@ -157,6 +157,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     clearTimeout(cut);
     hub.stop();
     stopControl();
+    for (const stopRoom of stops) stopRoom();
     await stopRetention();
     await log.close();
   }

@@ -7,6 +7,7 @@ import type { Event } from '../log/event.ts';
 import type { Revoked } from '../identity/revocations.ts';
 import { CONTROL } from '../identity/tokens.ts';
 import { USERS } from '../identity/users.ts';
+import { followFeed } from './follow.ts';
 import type { Hub } from './hub.ts';
 
 export interface ControlOptions {
@@ -26,7 +27,10 @@ export async function dropUser(log: Log, accessId: string): Promise<void> {
 /** Follows control from now on. Returns how to stop. */
 export function followControl(options: ControlOptions): () => void {
   const { log, hub, onRevoked } = options;
-  const stops = [follow(USERS, obeyUsers), follow(CONTROL, obeyControl)];
+  const stops = [
+    followFeed(log, USERS, obeyUsers, options.onFault),
+    followFeed(log, CONTROL, obeyControl, options.onFault),
+  ];
 
   function obeyUsers(event: Event): void {
     const { type, access_id: accessId, id } = orderOf(event);
@@ -48,41 +52,6 @@ export function followControl(options: ControlOptions): () => void {
   function revoke(what: Revoked): void {
     onRevoked(what);
     hub.revoke(what);
-  }
-
-  function follow(accessId: string, obey: (event: Event) => void): () => void {
-    let isReading = false;
-    let isWoken = false;
-    const subscription = log.subscribe(accessId, log.head, read);
-
-    function read(): void {
-      isWoken = true;
-      if (!isReading) void obeyAll();
-    }
-
-    async function obeyAll(): Promise<void> {
-      isReading = true;
-      try {
-        while (isWoken) {
-          isWoken = false;
-          for (
-            let events = await subscription.next();
-            events !== undefined;
-            events = await subscription.next()
-          ) {
-            for (const event of events) obey(event);
-          }
-        }
-      } catch (error) {
-        options.onFault(error);
-      } finally {
-        isReading = false;
-      }
-    }
-
-    return () => {
-      subscription.close();
-    };
   }
 
   return () => {

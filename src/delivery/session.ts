@@ -52,10 +52,13 @@ export interface Session {
   /** Head of the log when the session began: a drop before it does not concern it. */
   readonly sinceHead: number;
   readonly feeds: readonly SessionFeed[];
-  /** @throws ERR_TOO_MANY_SUBSCRIPTIONS, ERR_REQUEST_INVALID when the access_id is subscribed already. */
-  subscribe(accessId: string, position: number, encoder: FeedEncoder): void;
+  /**
+   * `name` is what the protocol calls the subscription; the access_id, unless it can read one twice.
+   * @throws ERR_TOO_MANY_SUBSCRIPTIONS, ERR_REQUEST_INVALID when there is one of that name
+   */
+  subscribe(accessId: string, position: number, encoder: FeedEncoder, name?: string): void;
   /** @throws ERR_REQUEST_INVALID when there is no such subscription. */
-  unsubscribe(accessId: string): void;
+  unsubscribe(name: string): void;
   /** The peer has shown that it lives. */
   alive(): void;
   /** Called by the hub at every beat. */
@@ -75,6 +78,7 @@ export const MAX_SUBSCRIPTIONS = 100;
 const MAX_MISSED_PONGS = 2;
 
 interface Feed {
+  readonly name: string;
   readonly subscription: Subscription;
   readonly encoder: FeedEncoder;
   isReading: boolean;
@@ -160,7 +164,7 @@ export function createSession(options: SessionOptions): Session {
   }
 
   function isOpen(feed: Feed): boolean {
-    return !isEnded && feeds.get(feed.subscription.accessId) === feed;
+    return !isEnded && feeds.get(feed.name) === feed;
   }
 
   return {
@@ -170,7 +174,7 @@ export function createSession(options: SessionOptions): Session {
     },
     renew(fresh) {
       requireScope(fresh, 'subscribe');
-      for (const accessId of feeds.keys()) requireAccess(fresh, accessId);
+      for (const { subscription } of feeds.values()) requireAccess(fresh, subscription.accessId);
       principal = fresh;
       deadline.set(fresh.expiresAt);
     },
@@ -183,11 +187,11 @@ export function createSession(options: SessionOptions): Session {
         isLive: subscription.isLive,
       }));
     },
-    subscribe(accessId, position, encoder) {
-      if (feeds.has(accessId)) {
+    subscribe(accessId, position, encoder, name = accessId) {
+      if (feeds.has(name)) {
         throw new LastseenError(
           'ERR_REQUEST_INVALID',
-          `${shown(accessId)} is subscribed on this connection already`,
+          `${shown(name)} is subscribed on this connection already`,
         );
       }
       if (feeds.size >= MAX_SUBSCRIPTIONS) {
@@ -195,6 +199,7 @@ export function createSession(options: SessionOptions): Session {
         throw new LastseenError('ERR_TOO_MANY_SUBSCRIPTIONS', message);
       }
       const feed: Feed = {
+        name,
         subscription: log.subscribe(accessId, position, () => {
           pump(feed);
         }),
@@ -202,17 +207,14 @@ export function createSession(options: SessionOptions): Session {
         isReading: false,
         saidLive: false,
       };
-      feeds.set(accessId, feed);
+      feeds.set(name, feed);
       pump(feed);
     },
-    unsubscribe(accessId) {
-      const feed = feeds.get(accessId);
+    unsubscribe(name) {
+      const feed = feeds.get(name);
       if (feed === undefined)
-        throw new LastseenError(
-          'ERR_REQUEST_INVALID',
-          `${shown(accessId)} is not subscribed on this connection`,
-        );
-      feeds.delete(accessId);
+        throw new LastseenError('ERR_REQUEST_INVALID', `${shown(name)} is not subscribed on this connection`);
+      feeds.delete(name);
       feed.subscription.close();
     },
     alive() {
@@ -235,7 +237,7 @@ export function createSession(options: SessionOptions): Session {
       }
       missedPongs += 1;
       const frame = options.heartbeat(
-        new Map([...feeds].map(([accessId, feed]) => [accessId, feed.subscription.position])),
+        new Map([...feeds].map(([name, feed]) => [name, feed.subscription.position])),
       );
       if (frame !== undefined) connection.write(frame);
       connection.ping();

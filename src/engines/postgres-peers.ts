@@ -1,10 +1,11 @@
 /**
- * Asking all nodes. Each node has a row in `nodes` and says every two seconds that it lives; a question is a counter
+ * The nodes over one log. Each node has a row in `nodes` and says every two seconds that it lives; a question is a counter
  * that the asker raises, the answer a text that each node writes under the number of the question.
  */
 import type pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Peers } from '../log/peers.ts';
+import { createShown } from './postgres-shown.ts';
 
 const ALIVE_MS = 2_000;
 
@@ -14,7 +15,7 @@ const ASK_MS = 3_000;
 const ASK_PAUSE_MS = 20;
 
 export interface PostgresPeers extends Peers {
-  /** Looks whether somebody asks, and answers. */
+  /** Looks whether somebody asks, and answers, and what others show. */
   look(): void;
   stop(): Promise<void>;
 }
@@ -30,6 +31,7 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
   let answerNow: () => string = () => '[]';
   let isAnswering = false;
   let isStopped = false;
+  const shown = createShown({ pool, nodeId, goneSeconds: GONE_SECONDS, onError });
 
   async function alive(): Promise<void> {
     await pool.query(
@@ -37,6 +39,7 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
        on conflict (node_id) do update set seen_at = excluded.seen_at`,
       [nodeId],
     );
+    shown.look();
     await answer();
   }
 
@@ -76,7 +79,10 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
     },
     look() {
       quietly(answer());
+      shown.look();
     },
+    show: shown.show,
+    onShown: shown.onShown,
     async ask() {
       await alive();
       const asked = await pool.query<NodeRow>(
@@ -101,6 +107,7 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
     async stop() {
       isStopped = true;
       clearInterval(timer);
+      shown.stop();
       await pool.query('delete from nodes where node_id = $1', [nodeId]).catch(() => undefined);
     },
   };

@@ -28,8 +28,8 @@ export interface Log {
   bounds(): Promise<Bounds>;
   /** Forgets what the rule gives up; returns the number of events forgotten. */
   prune(rule: PruneRule): Promise<number>;
-  /** Calls `listener` when the log was replaced by another: every reader must be sent away. */
-  onReset(listener: () => void): void;
+  /** Calls `listener` when the log was replaced by another: every reader must be sent away. Returns how to stop. */
+  onReset(listener: () => void): () => void;
   /** The wire form of a position in this log. */
   cursor(position: number): string;
   /** Highest position this process knows to be committed. */
@@ -92,6 +92,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
     prune: (rule) => store.prune(rule),
     onReset(listener) {
       resetListeners.add(listener);
+      return () => resetListeners.delete(listener);
     },
     cursor: (position) => encodeCursor(epoch, position),
     get head() {

@@ -1,0 +1,100 @@
+/**
+ * What goes to everybody who has joined `notifications`. It travels through the log, as events of a feed of its own, so
+ * that it reaches every node: payload `{"event":NAME,"payload":{…}}`, or `{"event":NAME,"binary":BASE64}`.
+ */
+import { followFeed } from '../../delivery/follow.ts';
+import type { Event } from '../../log/event.ts';
+import { compact, memberSpan } from '../../log/json-text.ts';
+import type { Log } from '../../log/log.ts';
+import type { Payload, Serializer } from './codec.ts';
+
+export const BROADCASTS = 'phoenix:notifications';
+
+/** A channel that takes broadcasts. */
+export interface Member {
+  readonly topic: string;
+  readonly serializer: Serializer;
+  /** `undefined`: it takes no part in presence. */
+  readonly presenceRef: string | undefined;
+  send(frame: Buffer): void;
+}
+
+export interface Broadcasts {
+  join(member: Member): void;
+  leave(member: Member): void;
+  /** To the members here, or to those of them that are chosen. */
+  tell(topic: string, event: string, payload: Payload, isFor?: (member: Member) => boolean): void;
+  /** To the members of `notifications` on every node; resolves once it is on disk. */
+  append(event: string, payload: Payload): Promise<void>;
+  stop(): void;
+}
+
+export function createBroadcasts(log: Log, onFault: (error: unknown) => void): Broadcasts {
+  const members = new Map<string, Set<Member>>();
+  const stop = followFeed(
+    log,
+    BROADCASTS,
+    (event) => {
+      const said = broadcastOf(event);
+      if (said !== undefined) tell('notifications', said.event, said.payload);
+    },
+    onFault,
+  );
+
+  /** Framed once for each version of the wire. */
+  function tell(
+    topic: string,
+    event: string,
+    payload: Payload,
+    isFor: (member: Member) => boolean = () => true,
+  ): void {
+    const frames = new Map<Serializer, Buffer | undefined>();
+    for (const member of members.get(topic) ?? []) {
+      if (!isFor(member)) continue;
+      const { serializer } = member;
+      if (!frames.has(serializer)) frames.set(serializer, serializer.broadcast(topic, event, payload));
+      const frame = frames.get(serializer);
+      if (frame !== undefined) member.send(frame);
+    }
+  }
+
+  return {
+    join(member) {
+      const known = members.get(member.topic);
+      if (known === undefined) members.set(member.topic, new Set([member]));
+      else known.add(member);
+    },
+    leave(member) {
+      const known = members.get(member.topic);
+      known?.delete(member);
+      if (known?.size === 0) members.delete(member.topic);
+    },
+    tell,
+    async append(event, payload) {
+      const name = JSON.stringify(event);
+      const text =
+        'json' in payload
+          ? `{"event":${name},"payload":${payload.json}}`
+          : `{"event":${name},"binary":"${Buffer.from(payload.bytes).toString('base64')}"}`;
+      await log.append({
+        events: [{ accessId: BROADCASTS, createdAt: null, id: null, payload: compact(text) }],
+        key: null,
+      });
+    },
+    stop,
+  };
+}
+
+/** What a connector has pushed there need not be a broadcast; the wire's own events cannot be had so. */
+function broadcastOf({ payload: text }: Event): { event: string; payload: Payload } | undefined {
+  const value = JSON.parse(text) as unknown;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const { event, payload, binary } = value as Record<string, unknown>;
+  if (typeof event !== 'string' || /^(phx_|presence_)/.test(event) || Buffer.byteLength(event) > 255)
+    return undefined;
+  if (typeof binary === 'string') return { event, payload: { bytes: Buffer.from(binary, 'base64') } };
+  const span = memberSpan(text, 0, 'payload');
+  if (typeof payload !== 'object' || payload === null || Array.isArray(payload) || span === undefined)
+    return undefined;
+  return { event, payload: { json: text.slice(span.start, span.end) } };
+}

@@ -1,0 +1,193 @@
+/**
+ * Frames of Phoenix channels ⇄ messages: arrays of five and binary frames for vsn 2, objects for vsn 1. Pure. Payloads
+ * keep their JSON text (G9).
+ */
+import { binaryFrame, textFrame } from '../../http/frame.ts';
+import { elementSpans, memberSpan } from '../../log/json-text.ts';
+
+/** A JSON object as text, or bytes. */
+export type Payload = { readonly json: string } | { readonly bytes: Uint8Array };
+
+/** What a client sends. */
+export interface ClientMessage {
+  readonly joinRef: string | null;
+  readonly ref: string | null;
+  readonly topic: string;
+  readonly event: string;
+  /** `undefined`: neither an object nor bytes. */
+  readonly payload: Payload | undefined;
+}
+
+export type Status = 'ok' | 'error';
+
+/** One version of the wire. */
+export interface Serializer {
+  /** `undefined` when it is no message. */
+  decodeText(text: string): ClientMessage | undefined;
+  decodeBinary(bytes: Uint8Array): ClientMessage | undefined;
+  reply(to: ReplyTo, status: Status, response: Payload): Buffer;
+  /** To one channel. */
+  push(joinRef: string, topic: string, event: string, payload: Payload): Buffer;
+  /** The end of a channel: `phx_close` or `phx_error`. */
+  end(joinRef: string, topic: string, event: string, json: string): Buffer;
+  /** To every channel of the topic; `undefined` when this version cannot say it. */
+  broadcast(topic: string, event: string, payload: Payload): Buffer | undefined;
+}
+
+export type ReplyTo = Pick<ClientMessage, 'joinRef' | 'ref' | 'topic'>;
+
+/** Bytes of a name in a binary frame. */
+const MAX_NAME_BYTES = 255;
+
+const KIND_PUSH = 0;
+const KIND_REPLY = 1;
+const KIND_BROADCAST = 2;
+
+const EMPTY: Payload = { json: '{}' };
+
+export function jsonPayload(value: Readonly<Record<string, unknown>>): Payload {
+  return { json: JSON.stringify(value) };
+}
+
+/** The object in a payload's text. */
+export function valueOf(payload: Payload | undefined): Record<string, unknown> | undefined {
+  return payload !== undefined && 'json' in payload
+    ? (JSON.parse(payload.json) as Record<string, unknown>)
+    : undefined;
+}
+
+export const V2: Serializer = {
+  decodeText(text) {
+    const frame = parsed(text);
+    if (!Array.isArray(frame) || frame.length < 5) return undefined;
+    const [joinRef, ref, topic, event, payload] = frame as unknown[];
+    if (!isRef(joinRef) || !isRef(ref) || typeof topic !== 'string' || typeof event !== 'string')
+      return undefined;
+    const span = elementSpans(text)[4];
+    return { joinRef, ref, topic, event, payload: objectPayload(payload, text, span) };
+  },
+  decodeBinary(bytes) {
+    const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (data.length < 5 || data[0] !== KIND_PUSH) return undefined;
+    let at = 5;
+    const names = [1, 2, 3, 4].map((place) => {
+      const end = at + (data[place] ?? 0);
+      const name = data.toString('utf8', at, end);
+      at = end;
+      return name;
+    });
+    if (at > data.length) return undefined;
+    const [joinRef = '', ref = '', topic = '', event = ''] = names;
+    return {
+      joinRef: joinRef === '' ? null : joinRef,
+      ref: ref === '' ? null : ref,
+      topic,
+      event,
+      payload: { bytes: data.subarray(at) },
+    };
+  },
+  reply({ joinRef, ref, topic }, status, response) {
+    if ('bytes' in response)
+      return binary(KIND_REPLY, [joinRef ?? '', ref ?? '', topic, status], response.bytes);
+    return array(joinRef, ref, topic, 'phx_reply', `{"status":"${status}","response":${response.json}}`);
+  },
+  push(joinRef, topic, event, payload) {
+    if ('bytes' in payload) return binary(KIND_PUSH, [joinRef, topic, event], payload.bytes);
+    return array(joinRef, null, topic, event, payload.json);
+  },
+  end: (joinRef, topic, event, json) => array(joinRef, joinRef, topic, event, json),
+  broadcast(topic, event, payload) {
+    if ('bytes' in payload) return binary(KIND_BROADCAST, [topic, event], payload.bytes);
+    return array(null, null, topic, event, payload.json);
+  },
+};
+
+export const V1: Serializer = {
+  decodeText(text) {
+    const frame = parsed(text);
+    if (typeof frame !== 'object' || frame === null || Array.isArray(frame)) return undefined;
+    const { join_ref: joinRef = null, ref, topic, event, payload } = frame as Record<string, unknown>;
+    if (!isRef(joinRef) || !isRef(ref) || typeof topic !== 'string' || typeof event !== 'string')
+      return undefined;
+    if (!('payload' in frame)) return undefined;
+    const start = text.indexOf('{');
+    return {
+      joinRef,
+      ref,
+      topic,
+      event,
+      payload: objectPayload(payload, text, memberSpan(text, start, 'payload')),
+    };
+  },
+  decodeBinary: () => undefined,
+  reply: ({ ref, topic }, status, response) =>
+    object(ref, topic, 'phx_reply', `{"status":"${status}","response":${textOf(response)}}`),
+  push: (_joinRef, topic, event, payload) => object(null, topic, event, textOf(payload)),
+  end: (joinRef, topic, event, json) => object(joinRef, topic, event, json),
+  broadcast: (topic, event, payload) =>
+    'bytes' in payload ? undefined : object(null, topic, event, payload.json),
+};
+
+/** The serializer of a `vsn` parameter; `undefined` when it is not spoken here. Absent means 1.0.0. */
+export function serializerOf(vsn: string | null): Serializer | undefined {
+  const match = /^([12])\.0\.\d{1,4}$/.exec(vsn ?? '1.0.0');
+  return match === null ? undefined : match[1] === '1' ? V1 : V2;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isRef(value: unknown): value is string | null {
+  return value === null || typeof value === 'string';
+}
+
+function objectPayload(
+  value: unknown,
+  text: string,
+  span: { readonly start: number; readonly end: number } | undefined,
+): Payload | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || span === undefined)
+    return undefined;
+  return { json: text.slice(span.start, span.end) };
+}
+
+/** Version 1 has no bytes: whoever speaks it never sent any. */
+function textOf(payload: Payload): string {
+  return 'json' in payload ? payload.json : (EMPTY as { json: string }).json;
+}
+
+function array(
+  joinRef: string | null,
+  ref: string | null,
+  topic: string,
+  event: string,
+  json: string,
+): Buffer {
+  const names = JSON.stringify([joinRef, ref, topic, event]);
+  return textFrame(`${names.slice(0, -1)},${json}]`);
+}
+
+function object(ref: string | null, topic: string, event: string, json: string): Buffer {
+  return textFrame(
+    `{"topic":${JSON.stringify(topic)},"event":${JSON.stringify(event)},"payload":${json},"ref":${JSON.stringify(ref)}}`,
+  );
+}
+
+/** @throws RangeError naming the field that is too long */
+function binary(kind: number, names: readonly string[], data: Uint8Array): Buffer {
+  const fields = names.map((name) => Buffer.from(name));
+  for (const field of fields) {
+    if (field.length > MAX_NAME_BYTES)
+      throw new RangeError(
+        `a name in a binary frame has at most ${MAX_NAME_BYTES} bytes, got ${field.length}: ${field.toString('utf8', 0, 40)}…`,
+      );
+  }
+  return binaryFrame(
+    Buffer.concat([Buffer.from([kind, ...fields.map((field) => field.length)]), ...fields, data]),
+  );
+}

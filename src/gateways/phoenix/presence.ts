@@ -1,0 +1,127 @@
+/**
+ * Who is on which topic, on every node. Each process keeps all entries in memory, shows its own to the others, and is told
+ * theirs, also when a node has died. Changes are gathered for a moment and sent as one diff a topic.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { z } from 'zod';
+import type { Peers } from '../../log/peers.ts';
+
+export type Meta = Readonly<Record<string, unknown>>;
+
+export interface Presence {
+  /** Returns the entry's `phx_ref`. */
+  track(topic: string, key: string, meta: Meta): string;
+  /** Replaces the meta of an entry; returns its new `phx_ref`. */
+  update(ref: string, meta: Meta): string;
+  untrack(ref: string): void;
+  /** `presence_state` of a topic, as JSON text. */
+  state(topic: string): string;
+  stop(): void;
+}
+
+const Entry = z.object({ topic: z.string(), key: z.string(), meta: z.record(z.string(), z.unknown()) });
+
+type Entry = z.infer<typeof Entry>;
+
+type Entries = Map<string, Entry>;
+
+const GATHER_MS = 20;
+
+/** Under which name a subject is shown: its id may be a credential, and is nobody else's business. */
+export function presenceKey(subject: string): string {
+  return createHash('sha256').update(`lastseen presence ${subject}`).digest('base64url').slice(0, 22);
+}
+
+/** `onDiff` gets `presence_diff` of a topic as JSON text. */
+export function createPresence(peers: Peers, onDiff: (topic: string, diff: string) => void): Presence {
+  const topics = new Map<string, Entries>();
+  const entries: Entries = new Map();
+  const joins: Entries = new Map();
+  const leaves: Entries = new Map();
+  let timer: NodeJS.Timeout | undefined;
+
+  function add(ref: string, entry: Entry): void {
+    entries.set(ref, entry);
+    const known = topics.get(entry.topic);
+    if (known === undefined) topics.set(entry.topic, new Map([[ref, entry]]));
+    else known.set(ref, entry);
+    joins.set(ref, entry);
+    timer ??= setTimeout(tell, GATHER_MS);
+  }
+
+  function remove(ref: string): void {
+    const entry = entries.get(ref);
+    if (entry === undefined) return;
+    entries.delete(ref);
+    const known = topics.get(entry.topic);
+    known?.delete(ref);
+    if (known?.size === 0) topics.delete(entry.topic);
+    // Also when nobody was told of it yet: it may stand in a state that was sent meanwhile.
+    joins.delete(ref);
+    leaves.set(ref, entry);
+    timer ??= setTimeout(tell, GATHER_MS);
+  }
+
+  function tell(): void {
+    timer = undefined;
+    const changed = new Set([...joins.values(), ...leaves.values()].map((entry) => entry.topic));
+    const diffs = [...changed].map((topic) => {
+      const of = (all: Entries): Entries => new Map([...all].filter(([, entry]) => entry.topic === topic));
+      return [topic, `{"joins":${listed(of(joins))},"leaves":${listed(of(leaves))}}`] as const;
+    });
+    joins.clear();
+    leaves.clear();
+    for (const [topic, diff] of diffs) onDiff(topic, diff);
+  }
+
+  function show(ref: string, entry: Entry): void {
+    add(ref, entry);
+    peers.show(ref, JSON.stringify(entry));
+  }
+
+  function untrack(ref: string): void {
+    remove(ref);
+    peers.show(ref, undefined);
+  }
+
+  peers.onShown((changes) => {
+    for (const { key: ref, value } of changes) {
+      const shown = value === undefined ? undefined : Entry.safeParse(JSON.parse(value));
+      if (shown?.success === true) add(ref, shown.data);
+      else remove(ref);
+    }
+  });
+
+  return {
+    track(topic, key, meta) {
+      const ref = newRef();
+      show(ref, { topic, key, meta });
+      return ref;
+    },
+    update(ref, meta) {
+      const before = entries.get(ref);
+      if (before === undefined) return ref;
+      const next = newRef();
+      untrack(ref);
+      show(next, { ...before, meta: { ...meta, phx_ref_prev: ref } });
+      return next;
+    },
+    untrack,
+    state: (topic) => listed(topics.get(topic) ?? new Map<string, Entry>()),
+    stop() {
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** `{KEY:{"metas":[…]}}` */
+function listed(entries: Entries): string {
+  const metas = new Map<string, Meta[]>();
+  for (const [ref, { key, meta }] of entries)
+    metas.set(key, [...(metas.get(key) ?? []), { ...meta, phx_ref: ref }]);
+  return JSON.stringify(Object.fromEntries([...metas].map(([key, list]) => [key, { metas: list }])));
+}
+
+function newRef(): string {
+  return randomBytes(12).toString('base64url');
+}

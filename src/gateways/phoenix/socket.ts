@@ -1,0 +1,296 @@
+/**
+ * One Phoenix socket: its channels, and the messages of its client one after the other. A bad message is answered with an
+ * error reply and ends nothing; only bytes that are no message end the socket (G8).
+ */
+import { isUtf8 } from 'node:buffer';
+import { createSession, type Session } from '../../delivery/session.ts';
+import { userError } from '../../http/problem.ts';
+import type { AcceptedSocket } from '../../http/sockets.ts';
+import { LastseenError, shown } from '../../log/errors.ts';
+import type { Admission } from './admission.ts';
+import type { Member } from './broadcasts.ts';
+import { jsonPayload, valueOf, type ClientMessage, type Payload } from './codec.ts';
+import type { PhoenixRoom } from './index.ts';
+import { presenceKey, type Meta } from './presence.ts';
+import { topicOf, type Topic } from './topics.ts';
+
+/** Channels of one socket. */
+const MAX_CHANNELS = 100;
+
+/** What a client has not taken of broadcasts and replies; more ends the socket, and what it reads is resumed. */
+const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+
+/** Bytes of what a client says of itself in presence. */
+const MAX_META_BYTES = 1_024;
+
+const EMPTY: Payload = { json: '{}' };
+
+interface Channel extends Member {
+  readonly joinRef: string;
+  readonly name: string;
+  readonly does: Topic;
+  presenceRef: string | undefined;
+  readonly onlineAt: number;
+}
+
+export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixRoom): void {
+  const { log, hub, logger, broadcasts, presence } = room;
+  const { socket, connection } = accepted;
+  const { principal, serializer } = accepted.admitted;
+  const channels = new Map<string, Channel>();
+  let joins = 0;
+  let work: Promise<void> = Promise.resolve();
+
+  const session: Session = createSession({
+    log,
+    connection,
+    principal,
+    heartbeat: () => undefined,
+    stallTimeoutMs: room.stallTimeoutMs,
+    onFault: (error) => {
+      userError(error, logger);
+    },
+    onOvertaken: (error, accessId) => {
+      for (const channel of channels.values())
+        if (channel.does.accessId === accessId)
+          send(serializer.end(channel.joinRef, channel.topic, 'phx_error', reasonOf(error).json));
+    },
+  });
+  hub.add(session);
+
+  socket.on('message', (data, isBinary) => {
+    session.alive();
+    const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
+    // One after the other, and no more is read meanwhile: what waits is bounded by what one read brings.
+    socket.pause();
+    work = work.then(async () => {
+      if (socket.readyState === socket.OPEN) await take(bytes, isBinary);
+      socket.resume();
+    });
+  });
+  socket.on('pong', () => {
+    session.alive();
+  });
+  socket.on('close', () => {
+    for (const channel of channels.values()) forget(channel);
+    channels.clear();
+    hub.remove(session);
+  });
+
+  function send(frame: Buffer): void {
+    if (connection.bufferedBytes > MAX_WAITING_BYTES) connection.close('stalled');
+    else connection.write(frame);
+  }
+
+  async function take(bytes: Buffer, isBinary: boolean): Promise<void> {
+    const message = isBinary
+      ? serializer.decodeBinary(bytes)
+      : isUtf8(bytes)
+        ? serializer.decodeText(bytes.toString('utf8'))
+        : undefined;
+    if (message === undefined) {
+      connection.close('bad-first-message');
+      return;
+    }
+    try {
+      await answer(message);
+    } catch (error) {
+      send(serializer.reply(message, 'error', reasonOf(userError(error, logger))));
+    }
+  }
+
+  /** @throws what becomes an error reply */
+  async function answer(message: ClientMessage): Promise<void> {
+    const { topic, event, joinRef } = message;
+    if (topic === 'phoenix' && event === 'heartbeat') {
+      send(serializer.reply({ ...message, joinRef: null }, 'ok', EMPTY));
+      return;
+    }
+    if (event === 'phx_join') {
+      await join(message);
+      return;
+    }
+    const channel = channels.get(topic);
+    if (channel === undefined) {
+      if (event === 'phx_leave') send(serializer.reply(message, 'ok', EMPTY));
+      else
+        send(
+          serializer.reply(
+            { ...message, joinRef: null },
+            'error',
+            jsonPayload({ reason: 'unmatched topic' }),
+          ),
+        );
+      return;
+    }
+    // Of a channel that is no more. Version 1 has no join_ref.
+    if (joinRef !== null && joinRef !== channel.joinRef) return;
+    if (event === 'phx_leave') {
+      leave(channel);
+      send(serializer.reply(message, 'ok', EMPTY));
+      send(serializer.end(channel.joinRef, topic, 'phx_close', '{}'));
+      return;
+    }
+    if (message.payload === undefined)
+      throw new LastseenError('ERR_REQUEST_INVALID', 'the payload must be an object');
+    const response =
+      event === 'presence_update'
+        ? updatePresence(channel, message.payload)
+        : await channel.does.take(event, message.payload);
+    if (response !== undefined) send(serializer.reply(message, 'ok', response));
+  }
+
+  async function join(message: ClientMessage): Promise<void> {
+    const { topic } = message;
+    const before = channels.get(topic);
+    if (before !== undefined) leave(before);
+    try {
+      const channel = await open(message);
+      if (before !== undefined) send(serializer.end(before.joinRef, topic, 'phx_close', '{}'));
+      if (channel !== undefined) begin(channel);
+    } catch (error) {
+      send(serializer.reply(message, 'error', reasonOf(userError(error, logger))));
+      if (before !== undefined) send(serializer.end(before.joinRef, topic, 'phx_close', '{}'));
+    }
+  }
+
+  interface Opened {
+    readonly channel: Channel;
+    readonly position: number;
+    readonly meta: Meta | undefined;
+  }
+
+  /** Replies to a join; `undefined` when it is refused. */
+  async function open(message: ClientMessage): Promise<Opened | undefined> {
+    const { topic, ref } = message;
+    const does = topicOf(topic, principal, room);
+    if (does === undefined) {
+      send(
+        serializer.reply({ ...message, joinRef: null }, 'error', jsonPayload({ reason: 'unmatched topic' })),
+      );
+      return undefined;
+    }
+    if (channels.size >= MAX_CHANNELS) {
+      send(serializer.reply(message, 'error', jsonPayload({ reason: 'too many channels joined' })));
+      return undefined;
+    }
+    const { after, meta } = joinOf(message.payload);
+    if (hub.isFullFor(does.accessId))
+      throw new LastseenError(
+        'ERR_TOO_MANY_CONNECTIONS',
+        'too many connections read this access_id: come back later',
+        { temporary: true },
+      );
+    const position = await log.resolve(does.accessId, { after });
+    const head = Math.max(await log.lastPosition(does.accessId), position);
+    const channel: Channel = {
+      topic,
+      serializer,
+      send,
+      // Version 1 clients may send no join_ref: the ref of the join is the same.
+      joinRef: message.joinRef ?? ref ?? '',
+      name: `${topic} ${String((joins += 1))}`,
+      does,
+      presenceRef: undefined,
+      onlineAt: Date.now(),
+    };
+    const key = room.hasPresence ? { presence_key: presenceKey(principal.subject) } : {};
+    send(
+      serializer.reply(
+        message,
+        'ok',
+        jsonPayload({ cursor: log.cursor(position), head: log.cursor(head), ...key }),
+      ),
+    );
+    return { channel, position, meta };
+  }
+
+  /** What comes on a channel once its join is answered: who is there, what was missed, what comes. */
+  function begin({ channel, position, meta }: Opened): void {
+    const { topic, joinRef, does } = channel;
+    if (socket.readyState !== socket.OPEN) return;
+    channels.set(topic, channel);
+    broadcasts.join(channel);
+    if (room.hasPresence && meta !== undefined) {
+      channel.presenceRef = presence.track(topic, presenceKey(principal.subject), metaOf(channel, meta));
+      send(serializer.push(joinRef, topic, 'presence_state', { json: presence.state(topic) }));
+    }
+    session.subscribe(
+      does.accessId,
+      position,
+      {
+        events: (_accessId, events) =>
+          Buffer.concat(
+            events.map((event) => {
+              const [name, json] = does.frameOf(event);
+              return serializer.push(joinRef, topic, name, { json });
+            }),
+          ),
+        live(_accessId, at) {
+          const payload = does.liveOf(at);
+          return payload === undefined ? undefined : serializer.push(joinRef, topic, 'live', payload);
+        },
+      },
+      channel.name,
+    );
+  }
+
+  function updatePresence(channel: Channel, payload: Payload): Payload {
+    const ref = channel.presenceRef;
+    const meta = metaFrom(valueOf(payload));
+    if (ref === undefined)
+      throw new LastseenError('ERR_REQUEST_INVALID', 'this channel is not shown in presence');
+    channel.presenceRef = presence.update(ref, metaOf(channel, meta));
+    return EMPTY;
+  }
+
+  function leave(channel: Channel): void {
+    channels.delete(channel.topic);
+    session.unsubscribe(channel.name);
+    forget(channel);
+  }
+
+  function forget(channel: Channel): void {
+    broadcasts.leave(channel);
+    if (channel.presenceRef !== undefined) presence.untrack(channel.presenceRef);
+  }
+}
+
+function metaOf(channel: Channel, meta: Meta): Meta {
+  return { ...meta, online_at: channel.onlineAt };
+}
+
+/** What a join may say. `meta` is what is shown in presence, `undefined` for not at all. */
+function joinOf(payload: Payload | undefined): { after: string; meta: Meta | undefined } {
+  const value = valueOf(payload);
+  if (value === undefined)
+    throw new LastseenError('ERR_REQUEST_INVALID', 'the payload of a join must be an object');
+  const { after = 'now', presence = {} } = value;
+  if (typeof after !== 'string')
+    throw new LastseenError(
+      'ERR_REQUEST_INVALID',
+      `\`after\` must be a cursor, "start" or "now", got ${shown(after)}`,
+    );
+  return { after, meta: presence === false ? undefined : metaFrom(presence) };
+}
+
+function metaFrom(value: unknown): Meta {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (isObject && Buffer.byteLength(JSON.stringify(value)) <= MAX_META_BYTES) return value as Meta;
+  throw new LastseenError(
+    'ERR_REQUEST_INVALID',
+    `what is shown in presence must be an object of at most ${MAX_META_BYTES} bytes, got ${shown(value)}`,
+  );
+}
+
+/** The response of an error reply. */
+function reasonOf(error: LastseenError): { readonly json: string } {
+  return {
+    json: JSON.stringify({
+      reason: error.code,
+      detail: error.message,
+      ...(error.floor === undefined ? {} : { floor: error.floor }),
+      ...(error.faults.length > 0 ? { errors: error.faults } : {}),
+    }),
+  };
+}

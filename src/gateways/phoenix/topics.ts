@@ -1,0 +1,140 @@
+/** What the two kinds of topics do: `notifications`, a user's own feed and what goes to all, and `events:ACCESS_ID`. */
+import { eventJson } from '../../delivery/event-json.ts';
+import type { Limits } from '../../http/limits.ts';
+import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
+import { LastseenError, shown } from '../../log/errors.ts';
+import { accessIdFault, createdAtFault, invalidEvents, nameFault, type Event } from '../../log/event.ts';
+import { compact, depthOf, MAX_DEPTH, memberSpan } from '../../log/json-text.ts';
+import type { Log } from '../../log/log.ts';
+import type { Broadcasts } from './broadcasts.ts';
+import { jsonPayload, valueOf, type Payload } from './codec.ts';
+
+export interface TopicOptions {
+  readonly log: Log;
+  readonly limits: Limits;
+  readonly broadcasts: Broadcasts;
+  readonly maxPayloadBytes: number;
+}
+
+/** A topic as one socket has it. */
+export interface Topic {
+  /** Whose events it brings. */
+  readonly accessId: string;
+  /** The event of the wire that brings one, and its payload as JSON text. */
+  readonly frameOf: (event: Event) => readonly [event: string, json: string];
+  /** The payload of `live`, where the protocol has one. */
+  readonly liveOf: (position: number) => Payload | undefined;
+  /** Answers a client's event; `undefined` says nothing. @throws LastseenError, which becomes an error reply */
+  readonly take: (event: string, payload: Payload) => Promise<Payload | undefined>;
+}
+
+const EVENTS = 'events:';
+
+/** Characters of a name that is shown to everybody. */
+const MAX_NICKNAME = 256;
+
+/** `undefined`: nothing is served under that name. @throws ERR_FORBIDDEN */
+export function topicOf(name: string, principal: Principal, options: TopicOptions): Topic | undefined {
+  const isOwn = name === 'notifications';
+  if (!isOwn && !(name.startsWith(EVENTS) && name.length > EVENTS.length)) return undefined;
+  const accessId = isOwn ? principal.subject : name.slice(EVENTS.length);
+  requireScope(principal, 'subscribe');
+  requireAccess(principal, accessId);
+  return isOwn ? notifications(accessId, principal, options) : feed(accessId, principal, options);
+}
+
+function notifications(accessId: string, principal: Principal, options: TopicOptions): Topic {
+  const { log, limits, broadcasts } = options;
+
+  async function broadcast(event: string, payload: Payload): Promise<undefined> {
+    limits.takeEvents(principal, 1);
+    requireFit(payload, options.maxPayloadBytes);
+    await broadcasts.append(event, payload);
+    return undefined;
+  }
+
+  return {
+    accessId,
+    frameOf: (event) => [
+      'msg',
+      `{"user_id":${JSON.stringify(accessId)},"message":${event.payload},"cursor":"${log.cursor(event.position)}",` +
+        `"version":${String(event.version)},"created_at":${String(event.createdAt)}}`,
+    ],
+    liveOf: () => undefined,
+    async take(event, payload) {
+      switch (event) {
+        case 'ping':
+          return payload;
+        case 'pong':
+          return undefined;
+        case 'shout':
+          return broadcast('shout', payload);
+        case 'collected':
+          return broadcast('collected-broadcast', nicknameOf(payload));
+        case 'rally-completed':
+          return broadcast('rally-completed', nicknameOf(payload));
+        default:
+          throw unknownEvent(event);
+      }
+    },
+  };
+}
+
+function feed(accessId: string, principal: Principal, options: TopicOptions): Topic {
+  const { log, limits } = options;
+  return {
+    accessId,
+    frameOf: (event) => ['event', eventJson(event, log.cursor)],
+    liveOf: (position) => jsonPayload({ cursor: log.cursor(position) }),
+    async take(event, payload) {
+      if (event !== 'push') throw unknownEvent(event);
+      requireScope(principal, 'push');
+      const faults: { pointer: string; detail: string }[] = [];
+      const nameIs = accessIdFault(accessId);
+      if (nameIs !== undefined) throw new LastseenError('ERR_FORBIDDEN', `${shown(accessId)}: ${nameIs}`);
+      const value = valueOf(payload);
+      if (value === undefined || !('json' in payload))
+        throw invalidEvents([{ pointer: '', detail: 'must be a JSON object' }]);
+      const { created_at: createdAt, id = null } = value;
+      const span = memberSpan(payload.json, 0, 'payload');
+      const text = span === undefined ? undefined : compact(payload.json.slice(span.start, span.end));
+      const report = (pointer: string, detail: string | undefined): void => {
+        if (detail !== undefined) faults.push({ pointer, detail });
+      };
+      report('/created_at', createdAtFault(createdAt));
+      report('/id', id === null ? undefined : nameFault(id));
+      report('/payload', text === undefined ? 'is required: any JSON value' : undefined);
+      if (faults.length > 0 || text === undefined) throw invalidEvents(faults);
+      requireFit({ json: text }, options.maxPayloadBytes);
+      limits.takeEvents(principal, 1);
+      const [receipt] = await log.append({
+        events: [{ accessId, createdAt: createdAt as number, id: id as string | null, payload: text }],
+        key: null,
+      });
+      if (receipt === undefined) throw new LastseenError('ERR_INTERNAL', 'there is no receipt');
+      const { position, version, duplicate } = receipt;
+      return jsonPayload({ cursor: log.cursor(position), version, duplicate });
+    },
+  };
+}
+
+function nicknameOf(payload: Payload): Payload {
+  const nickname = valueOf(payload)?.['nickname'];
+  if (typeof nickname === 'string' && nickname.length <= MAX_NICKNAME) return jsonPayload({ nickname });
+  throw new LastseenError(
+    'ERR_REQUEST_INVALID',
+    `\`nickname\` must be a string of at most ${MAX_NICKNAME} characters, got ${shown(nickname)}`,
+  );
+}
+
+function requireFit(payload: Payload, maxBytes: number): void {
+  const bytes = 'json' in payload ? Buffer.byteLength(payload.json) : payload.bytes.length;
+  if (bytes <= maxBytes && !('json' in payload && depthOf(payload.json) >= MAX_DEPTH)) return;
+  if (bytes <= maxBytes)
+    throw new LastseenError('ERR_REQUEST_INVALID', `a payload must not nest deeper than ${MAX_DEPTH - 1}`);
+  throw new LastseenError('ERR_TOO_LARGE', `a payload may have at most ${maxBytes} bytes, got ${bytes}`);
+}
+
+function unknownEvent(event: string): LastseenError {
+  return new LastseenError('ERR_REQUEST_INVALID', `the event ${shown(event)} is not known on this topic`);
+}
