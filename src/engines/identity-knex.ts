@@ -1,7 +1,8 @@
 /** Users, tokens, clients and keys, kept by knex: the same on both engines. */
 import type { Knex } from 'knex';
 import type { ClientRecord, IdentityStore, SigningKey, TokenRecord, User } from '../identity/store.ts';
-import type { RowChange } from '../log/store.ts';
+import { rowChange as change } from './row-change.ts';
+import { userMetaStore } from './user-meta-knex.ts';
 
 interface UserRow {
   id: string;
@@ -87,6 +88,7 @@ export function identityStore(knex: Knex): IdentityStore {
     insertUser: (user) => change(knex('users').insert(userRow(user))),
     updateUser: (user) => change(knex('users').where({ id: user.id }).update(userRow(user)), 1),
     removeUser: (id) => change(knex('users').where({ id }).delete(), 1),
+    ...userMetaStore(knex),
 
     async token(jti) {
       const [row] = await tokens().where({ jti }).limit(1);
@@ -195,12 +197,6 @@ export function identityStore(knex: Knex): IdentityStore {
         : undefined;
     },
   };
-}
-
-/** A statement for the log's own transaction. `rows` is how many it must change. */
-function change(query: Knex.QueryBuilder, rows?: number): RowChange {
-  const { sql, bindings } = query.toSQL().toNative();
-  return { sql, bindings: [...bindings], ...(rows === undefined ? {} : { rows }) };
 }
 
 const numberOrNull = (value: number | string | null): number | null =>

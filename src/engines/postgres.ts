@@ -202,6 +202,8 @@ function knexFor(url: string): Knex {
     connection: url,
     pool: { min: 0, max: 2 },
     acquireConnectionTimeout: 10_000,
+    // An error shows the statement without what was bound to it, which may be personal.
+    compileSqlOnError: false,
   });
 }
 

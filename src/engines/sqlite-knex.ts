@@ -7,6 +7,8 @@ export function sqliteKnexConfig(path: string): Knex.Config {
     client: 'better-sqlite3',
     connection: { filename: path },
     useNullAsDefault: true,
+    // An error shows the statement without what was bound to it, which may be personal.
+    compileSqlOnError: false,
     pool: {
       min: 1,
       max: 1,

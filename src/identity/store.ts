@@ -59,6 +59,23 @@ export interface UserQuery {
   readonly nickname?: string;
 }
 
+/** One property of what applications keep beside a user. */
+export interface MetaEntry {
+  /** Any name: dots and `$` mean nothing. */
+  readonly property: string;
+  /** JSON text. */
+  readonly value: string;
+}
+
+export interface MetaWrite {
+  readonly userId: string;
+  readonly entries: readonly MetaEntry[];
+  /** The entries are all there is from now on; otherwise other properties stay. */
+  readonly isWhole: boolean;
+  /** Of all properties of the user together, written as JSON. */
+  readonly maxBytes: number;
+}
+
 export interface IdentityStore {
   /** SHA-256 of the admin token made at the first start, in hexadecimal, if one was made. */
   adminTokenHash(): Promise<string | undefined>;
@@ -71,6 +88,12 @@ export interface IdentityStore {
   /** Refused if the user is gone. */
   updateUser(user: User): RowChange;
   removeUser(id: string): RowChange;
+
+  /** All properties of a user, or the one that is named, if there is one. */
+  userMeta(userId: string, property?: string): Promise<MetaEntry[]>;
+  /** Whole or not at all. Writers of the same user take turns. */
+  writeUserMeta(write: MetaWrite): Promise<'written' | 'no-user' | 'too-large'>;
+  removeUserMeta(userId: string): RowChange;
 
   token(jti: string): Promise<TokenRecord | undefined>;
   tokenByRefreshHash(hash: string): Promise<TokenRecord | undefined>;

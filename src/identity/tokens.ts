@@ -5,11 +5,13 @@
 import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { LastseenError } from '../log/errors.ts';
+import type { NewEvent } from '../log/event.ts';
 import type { AppendRequest, Receipt, RowChange } from '../log/store.ts';
 import { ALGORITHM, MAX_TOKEN_SECONDS, type Keys } from './keys.ts';
 import type { Revoked } from './revocations.ts';
 import { newSecret, secretHash } from './secrets.ts';
 import type { IdentityStore, TokenRecord } from './store.ts';
+import { USERS, userOfSubject } from './users.ts';
 
 export const ISSUER = 'lastseen';
 export const CONTROL = '$control';
@@ -60,6 +62,7 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
     request: TokenRequest,
     family: string,
     before: readonly RowChange[],
+    told: readonly NewEvent[] = [],
   ): Promise<IssuedToken> {
     const now = Date.now();
     const seconds = Math.min(request.expiresInSeconds, MAX_TOKEN_SECONDS);
@@ -89,7 +92,8 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
       refreshExpiresAt: now + REFRESH_MS,
       refreshedAt: null,
     };
-    await write('token_issued', { jti }, [...before, store.insertToken(record, secretHash(refreshToken))]);
+    const rows = [...before, store.insertToken(record, secretHash(refreshToken))];
+    await write('token_issued', { jti }, rows, told);
     return { accessToken, refreshToken, expiresInSeconds: seconds, scope: request.scope, jti };
   }
 
@@ -98,23 +102,40 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
     type: string,
     what: Readonly<Record<string, string>>,
     rows: readonly RowChange[],
+    told: readonly NewEvent[],
   ): Promise<void> {
     const payload = JSON.stringify({ type, ...what });
-    await append({ events: [{ accessId: CONTROL, createdAt: null, id: null, payload }], key: null, rows });
+    const control = { accessId: CONTROL, createdAt: null, id: null, payload };
+    await append({ events: [control, ...told], key: null, rows });
   }
 
-  const revoke = (revoked: Revoked, row: RowChange): Promise<void> =>
-    write('token_revoked', { ...revoked }, [row]);
+  const revoke = (revoked: Revoked, row: RowChange, told: readonly NewEvent[] = []): Promise<void> =>
+    write('token_revoked', { ...revoked }, [row], told);
+
+  /** What `$users` is told when the holder is a registered user: nothing when the token is a connector's. */
+  async function tell(
+    type: 'logged_in' | 'logged_out',
+    { subject, clientId }: Pick<TokenRequest, 'subject' | 'clientId'>,
+  ): Promise<NewEvent[]> {
+    const user = clientId === null ? await userOfSubject(store, subject) : undefined;
+    if (user === undefined) return [];
+    return [{ accessId: USERS, createdAt: null, id: null, payload: JSON.stringify({ type, id: user.id }) }];
+  }
+
+  async function revokeFamily(record: TokenRecord): Promise<void> {
+    const told = record.revokedAt === null ? await tell('logged_out', record) : [];
+    await revoke({ family: record.family }, store.revokeFamily(record.family, Date.now()), told);
+  }
 
   return {
-    issue: (request) => issueIn(request, randomUUID(), []),
+    issue: async (request) => issueIn(request, randomUUID(), [], await tell('logged_in', request)),
     async refresh(refreshToken, clientId) {
       const now = Date.now();
       const record = await store.tokenByRefreshHash(secretHash(refreshToken));
       if (record?.clientId !== clientId) throw invalidGrant();
       if (record.revokedAt !== null || (record.refreshExpiresAt ?? 0) <= now) throw invalidGrant();
       if (record.refreshedAt !== null) {
-        await revoke({ family: record.family }, store.revokeFamily(record.family, now));
+        await revokeFamily(record);
         throw invalidGrant();
       }
       try {
@@ -125,7 +146,7 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
       } catch (error) {
         // Somebody else used it a moment before: one of the two is a thief.
         if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') throw error;
-        await revoke({ family: record.family }, store.revokeFamily(record.family, now));
+        await revokeFamily(record);
         throw invalidGrant();
       }
     },
@@ -134,16 +155,22 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
       return store.tokens(MAX_LISTED, Date.now());
     },
     async revoke(jti) {
-      if ((await store.token(jti)) === undefined)
-        throw new LastseenError('ERR_NOT_FOUND', 'there is no such token');
-      await revoke({ jti }, store.revokeToken(jti, Date.now()));
+      const record = await store.token(jti);
+      if (record === undefined) throw new LastseenError('ERR_NOT_FOUND', 'there is no such token');
+      // One that was refreshed lives on in the token that came of it.
+      const isLast = record.revokedAt === null && record.refreshedAt === null;
+      const told = isLast ? await tell('logged_out', record) : [];
+      await revoke({ jti }, store.revokeToken(jti, Date.now()), told);
     },
     async revokeRefresh(refreshToken, clientId) {
       const record = await store.tokenByRefreshHash(secretHash(refreshToken));
       if (record?.clientId !== clientId) return;
-      await revoke({ family: record.family }, store.revokeFamily(record.family, Date.now()));
+      await revokeFamily(record);
     },
-    revokeSubject: (subject) => revoke({ subject }, store.revokeSubjectTokens(subject, Date.now())),
+    async revokeSubject(subject) {
+      const told = await tell('logged_out', { subject, clientId: null });
+      await revoke({ subject }, store.revokeSubjectTokens(subject, Date.now()), told);
+    },
   };
 }
 

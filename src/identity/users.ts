@@ -1,10 +1,14 @@
 /** Registered users. Each change is a row and an event of `$users`, together; the events hold ids, nothing personal. */
 import { randomUUID } from 'node:crypto';
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError, shown } from '../log/errors.ts';
 import type { AppendRequest, Receipt, RowChange } from '../log/store.ts';
-import type { IdentityStore, User, UserQuery } from './store.ts';
+import { ADMIN, ANYONE } from './principal.ts';
+import type { IdentityStore, MetaEntry, User, UserQuery } from './store.ts';
 
 export const USERS = '$users';
+
+/** Bytes of a user's meta, written as JSON. */
+export const MAX_META_BYTES = 64 * 1024;
 
 export type UserAttributes = Pick<User, 'nickname' | 'stampsCollected'>;
 
@@ -12,10 +16,35 @@ export interface Users {
   register(attributes: UserAttributes): Promise<User>;
   find(id: string): Promise<User | undefined>;
   list(query: UserQuery): Promise<User[]>;
+  /** The user with this id, else the only one with this nickname. @throws ERR_REQUEST_INVALID when several have it */
+  named(name: string): Promise<User | undefined>;
   /** @throws ERR_NOT_FOUND */
   change(id: string, attributes: Partial<UserAttributes>): Promise<User>;
   /** Its tokens are revoked and its connections closed with it. @throws ERR_NOT_FOUND */
   remove(id: string): Promise<void>;
+  /** What applications keep beside the user: all of it, or one property. It never enters the log. */
+  meta(id: string, property?: string): Promise<readonly MetaEntry[]>;
+  /** Writes these properties, whole or not at all; `isWhole`: and removes all others. @throws ERR_NOT_FOUND, ERR_TOO_LARGE */
+  writeMeta(id: string, entries: readonly MetaEntry[], isWhole: boolean): Promise<void>;
+}
+
+/** Subjects that stand for no user, whatever a user calls himself. */
+const NOBODY: readonly string[] = [ADMIN.subject, ANYONE.subject];
+
+/** The user that the subject of one of our own tokens names: by id, or by a nickname that no other user has. */
+export async function userOfSubject(
+  store: Pick<IdentityStore, 'user' | 'users'>,
+  subject: string,
+): Promise<User | undefined> {
+  if (NOBODY.includes(subject)) return undefined;
+  const found = await namedBy(store, subject);
+  return found.length === 1 ? found[0] : undefined;
+}
+
+/** At most two: who asks needs to know no more than that there are several. */
+async function namedBy(store: Pick<IdentityStore, 'user' | 'users'>, name: string): Promise<User[]> {
+  const user = await store.user(name);
+  return user === undefined ? store.users({ nickname: name, limit: 2 }) : [user];
 }
 
 export function createUsers(
@@ -41,6 +70,12 @@ export function createUsers(
     },
     find: (id) => store.user(id),
     list: (query) => store.users(query),
+    async named(name) {
+      const [user, other] = await namedBy(store, name);
+      if (other !== undefined)
+        throw new LastseenError('ERR_REQUEST_INVALID', `several users are named ${shown(name)}: give the id`);
+      return user;
+    },
     async change(id, attributes) {
       const before = await store.user(id);
       if (before === undefined) throw missing(id);
@@ -49,7 +84,21 @@ export function createUsers(
       return user;
     },
     async remove(id) {
-      await write('removed', id, [store.removeUser(id), store.revokeSubjectTokens(id, Date.now())]);
+      const rows = [
+        store.removeUser(id),
+        store.removeUserMeta(id),
+        store.revokeSubjectTokens(id, Date.now()),
+      ];
+      await write('removed', id, rows);
+    },
+    meta: (id, property) => store.userMeta(id, property),
+    async writeMeta(id, entries, isWhole) {
+      const outcome = await store.writeUserMeta({ userId: id, entries, isWhole, maxBytes: MAX_META_BYTES });
+      if (outcome === 'no-user') throw missing(id);
+      if (outcome === 'too-large') {
+        const message = `the meta of a user may have at most ${String(MAX_META_BYTES)} bytes: nothing was written`;
+        throw new LastseenError('ERR_TOO_LARGE', message);
+      }
     },
   };
 }
