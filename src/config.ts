@@ -32,6 +32,12 @@ export const Settings = z.object({
   LASTSEEN_ORIGINS: z.string().default(''),
   LASTSEEN_PHOENIX_USER_TOKEN: z.enum(['on', 'off']).default('on'),
   LASTSEEN_PHOENIX_PRESENCE: z.enum(['on', 'off']).default('on'),
+  LASTSEEN_USERS_SOCKET_ORIGINS: z.string().default(''),
+  LASTSEEN_USERS_SOCKET_API_KEY: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII without spaces')
+    .optional(),
+  LASTSEEN_USERS_SOCKET_PORT: Port.min(1).optional(),
   LASTSEEN_RETENTION: z.string().default('').transform(retentionOf),
   LASTSEEN_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   LASTSEEN_MAX_BATCH_EVENTS: Count.default(10_000),
@@ -64,6 +70,12 @@ export interface Config {
   readonly outside: OutsideProvider | undefined;
   /** Exact origins, or patterns that must match the whole origin; empty: same origin only. */
   readonly origins: readonly (string | RegExp)[];
+  /** Patterns for the whole origin of a page that may open the users socket; empty: no page may. */
+  readonly usersSocketOrigins: readonly RegExp[];
+  /** Who brings it may see and change every user over the users socket. */
+  readonly usersSocketApiKey: string | undefined;
+  /** A port of its own for the users socket, beside its path. */
+  readonly usersSocketPort: number | undefined;
   readonly logLevel: string;
   readonly maxBatchEvents: number;
   readonly maxBatchBytes: number;
@@ -82,6 +94,8 @@ export interface Config {
 /** A name=value map, as `process.env` is. An empty value counts as not set. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+const SECRETS = new Set(['LASTSEEN_ADMIN_TOKEN', 'LASTSEEN_KEY_SECRET', 'LASTSEEN_USERS_SOCKET_API_KEY']);
+
 /** @throws ERR_REQUEST_INVALID naming the setting and what is wrong with it; never its value if it is a secret. */
 export function readConfig(environment: Environment): Config {
   const given = Object.fromEntries(
@@ -91,10 +105,7 @@ export function readConfig(environment: Environment): Config {
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const name = String(issue?.path[0]);
-    const got =
-      name === 'LASTSEEN_ADMIN_TOKEN' || name === 'LASTSEEN_KEY_SECRET' || name.startsWith('DATABASE_')
-        ? ''
-        : `, got ${shown(given[name])}`;
+    const got = SECRETS.has(name) || name.startsWith('DATABASE_') ? '' : `, got ${shown(given[name])}`;
     throw invalid(`${name}: ${issue?.message ?? 'is invalid'}${got}`);
   }
   const settings = parsed.data;
@@ -116,10 +127,10 @@ export function readConfig(environment: Environment): Config {
     isUserTokenAllowed: settings.LASTSEEN_PHOENIX_USER_TOKEN === 'on',
     hasPresence: settings.LASTSEEN_PHOENIX_PRESENCE === 'on',
     outside: outsideOf(settings),
-    origins: settings.LASTSEEN_ORIGINS.split(',')
-      .map((origin) => origin.trim())
-      .filter((origin) => origin !== '')
-      .map(originPattern),
+    origins: listOf(settings.LASTSEEN_ORIGINS).map(originPattern),
+    usersSocketOrigins: listOf(settings.LASTSEEN_USERS_SOCKET_ORIGINS).map(anchoredPattern),
+    usersSocketApiKey: settings.LASTSEEN_USERS_SOCKET_API_KEY,
+    usersSocketPort: settings.LASTSEEN_USERS_SOCKET_PORT,
     logLevel: settings.LASTSEEN_LOG,
     maxBatchEvents: settings.LASTSEEN_MAX_BATCH_EVENTS,
     maxBatchBytes: settings.LASTSEEN_MAX_BATCH_BYTES,
@@ -218,18 +229,37 @@ function originPattern(text: string): string | RegExp {
   }
 }
 
+/** The pattern must match the whole origin, whether it says so or not. */
+function anchoredPattern(text: string): RegExp {
+  try {
+    // By itself first: within a group more would be a pattern.
+    return new RegExp(`^(?:${new RegExp(text).source})$`);
+  } catch (error) {
+    throw invalid(`LASTSEEN_USERS_SOCKET_ORIGINS: ${shown(text)} is not a pattern`, error);
+  }
+}
+
+function listOf(text: string): string[] {
+  return text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+}
+
 function invalid(message: string, cause?: unknown): LastseenError {
   return new LastseenError('ERR_REQUEST_INVALID', message, { cause });
 }
 
 /** The settings as the operator may see them: no secret. */
 export function settingsShown(config: Config): Record<string, unknown> {
-  const { adminToken, keySecret, origins, database, ...rest } = config;
+  const { adminToken, keySecret, usersSocketApiKey, usersSocketOrigins, origins, database, ...rest } = config;
   return {
     ...rest,
     database: databaseShown(database),
     listen: database.kind === 'postgres' ? database.listenUrl !== undefined : undefined,
     origins: origins.map(String),
+    usersSocketOrigins: usersSocketOrigins.map(String),
+    usersSocketApiKey: usersSocketApiKey === undefined ? 'not set' : '[redacted]',
     adminToken: adminToken === undefined ? 'not set' : '[redacted]',
     keySecret: keySecret === undefined ? 'not set' : '[redacted]',
   };

@@ -2,6 +2,7 @@
  * Composition root: config → engine → log → identity → hub → rooms. Starts them in that order, stops them in the
  * reverse one.
  */
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config } from './config.ts';
 import { followControl } from './delivery/control.ts';
@@ -12,6 +13,7 @@ import { mountJsonApi } from './gateways/jsonapi/index.ts';
 import { mountNotifier } from './gateways/notifier/index.ts';
 import { mountOauth } from './gateways/oauth/index.ts';
 import { mountPhoenix } from './gateways/phoenix/index.ts';
+import { mountUsersSocket } from './gateways/users-socket/index.ts';
 import { createHttpApp } from './http/app.ts';
 import { createGuards } from './http/guards.ts';
 import { mountHealth } from './http/health.ts';
@@ -99,6 +101,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     logger,
   });
 
+  const listening: { readonly server: Server; readonly port: number }[] = [{ server, port: config.port }];
   const identities = { tokens, clients, users, tickets, keys, limits };
   const room = {
     ...config,
@@ -112,6 +115,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     guards,
     logger,
     draining: draining.signal,
+    /** A server of a room, on a port of its own: listens and stops with this one. */
+    listenAlso: (another: Server, port: number): void => void listening.push({ server: another, port }),
   };
   const stops: (() => void)[] = [];
   mountNotifier(room);
@@ -119,16 +124,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   mountOauth(room);
   mountJsonApi(room);
   stops.push(mountPhoenix(room));
+  mountUsersSocket(room);
   mountHealth(app, log, isDraining);
   finish();
 
   try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(config.port, config.host, resolve);
-    });
+    for (const { server: each, port } of listening) await listen(each, port, config.host);
   } catch (error) {
+    for (const { server: each } of listening) each.close();
     hub.stop();
+    stopControl();
     await stopRetention();
     await log.close();
     throw error;
@@ -138,19 +143,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   async function stop(): Promise<void> {
     draining.abort();
-    const closed = new Promise<void>((resolve) =>
-      server.close(() => {
-        resolve();
-      }),
-    );
+    const closed = Promise.all(listening.map(({ server: each }) => close(each)));
     hub.closeAll('restarting');
     sockets.closeAll('restarting');
     // Connections that fall idle once they are answered are closed as they do.
     const idle = setInterval(() => {
-      server.closeIdleConnections();
+      for (const { server: each } of listening) each.closeIdleConnections();
     }, 20);
     const cut = setTimeout(() => {
-      server.closeAllConnections();
+      for (const { server: each } of listening) each.closeAllConnections();
     }, DRAIN_MS);
     await closed;
     clearInterval(idle);
@@ -164,6 +165,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   let stopping: Promise<void> | undefined;
   return { url, stop: () => (stopping ??= stop()) };
+}
+
+async function listen(server: Server, port: number, host: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  });
+}
+
+async function close(server: Server): Promise<void> {
+  await new Promise<void>((resolve) =>
+    server.close(() => {
+      resolve();
+    }),
+  );
 }
 
 function urlOf(host: string, port: number): string {

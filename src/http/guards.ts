@@ -15,6 +15,11 @@ export interface Guards {
    * an allowed origin, which may bring one in its first message. @throws ERR_UNAUTHENTICATED, ERR_ORIGIN
    */
   fromUpgrade(request: IncomingMessage): Promise<Principal | undefined>;
+  /**
+   * The principal whose token an upgrade request carries, `undefined` without one: for a room that judges origins by
+   * a list of its own. @throws ERR_UNAUTHENTICATED
+   */
+  holderOf(request: IncomingMessage): Promise<Principal | undefined>;
   /** The principal of a token or a ticket that came in a message. @throws ERR_UNAUTHENTICATED */
   fromMessage(message: {
     readonly token?: string | undefined;
@@ -50,6 +55,12 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
   }
 
+  async function holderOf(request: IncomingMessage): Promise<Principal | undefined> {
+    checkHost(request);
+    const token = bearerOf(request) ?? subprotocolToken(request);
+    return token !== undefined || authenticator.isOpen ? authenticator.authenticate(token) : undefined;
+  }
+
   return {
     authorize(request, scope) {
       checkHost(request);
@@ -63,13 +74,14 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     },
     async fromUpgrade(request) {
       checkOrigin(request);
-      const token = bearerOf(request) ?? subprotocolToken(request);
-      if (token !== undefined || authenticator.isOpen) return authenticator.authenticate(token);
+      const holder = await holderOf(request);
+      if (holder !== undefined) return holder;
       if (request.headers.origin !== undefined) return undefined;
       const message =
         'a socket without Origin needs a token when it opens: send "Authorization: Bearer TOKEN", or the subprotocols "lastseen, lastseen.bearer.TOKEN"';
       throw new LastseenError('ERR_UNAUTHENTICATED', message);
     },
+    holderOf,
     async fromMessage({ token, ticket }) {
       if (ticket === undefined || token !== undefined) return authenticator.authenticate(token);
       return tickets.redeem(ticket);

@@ -4,7 +4,7 @@
  * ends its own socket only (G8). Compression is off: it costs some 200 KB a connection.
  */
 import type { Express } from 'express';
-import { expressWs } from './express-ws.ts';
+import { isUtf8 } from 'node:buffer';
 import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -13,6 +13,7 @@ import type { CloseReason, Connection } from '../delivery/connection.ts';
 import type { Hub } from '../delivery/hub.ts';
 import { LastseenError } from '../log/errors.ts';
 import type { Logger } from '../logger.ts';
+import { expressWs } from './express-ws.ts';
 import { CLOSE_CODES, problemOf, userError, type Problem } from './problem.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
@@ -50,7 +51,7 @@ export interface SocketRoom<T> {
 
 export interface Sockets {
   route<T>(room: SocketRoom<T>): void;
-  /** Upgrades of another server, whatever their path, are taken as if they had asked for `path` here. */
+  /** Upgrades of another server, whatever their path, are taken as if they had asked for `path` here; a query stays. */
   forward(server: Server, path: string): void;
   /** Closes every socket, authenticated or not. */
   closeAll(reason: CloseReason): void;
@@ -127,7 +128,14 @@ export function createSockets(options: SocketOptions): Sockets {
     },
     forward(server, path) {
       server.on('upgrade', (request: IncomingMessage, socket, head) => {
-        request.url = path;
+        if (request.headers.upgrade?.trim().toLowerCase() !== 'websocket') {
+          refuse(
+            socket,
+            problem(new LastseenError('ERR_REQUEST_INVALID', 'only WebSockets are served here')),
+          );
+          return;
+        }
+        request.url = path + (request.url ?? '').slice(pathOf(request).length);
         options.server.emit('upgrade', request, socket, head);
       });
     },
@@ -162,6 +170,12 @@ export function createSockets(options: SocketOptions): Sockets {
       });
     },
   };
+}
+
+/** A message as text; `undefined` when a binary one is not UTF-8 (`ws` refuses such text by itself). */
+export function textOf(data: Buffer | ArrayBuffer | Buffer[]): string | undefined {
+  const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
+  return isUtf8(bytes) ? bytes.toString('utf8') : undefined;
 }
 
 function pathOf(request: IncomingMessage): string {

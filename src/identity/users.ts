@@ -18,6 +18,8 @@ export interface Users {
   list(query: UserQuery): Promise<User[]>;
   /** The user with this id, else the only one with this nickname. @throws ERR_REQUEST_INVALID when several have it */
   named(name: string): Promise<User | undefined>;
+  /** The user that the subject of one of our own tokens names. */
+  ofSubject(subject: string): Promise<User | undefined>;
   /** @throws ERR_NOT_FOUND */
   change(id: string, attributes: Partial<UserAttributes>): Promise<User>;
   /** Its tokens are revoked and its connections closed with it. @throws ERR_NOT_FOUND */
@@ -31,12 +33,15 @@ export interface Users {
 /** Subjects that stand for no user, whatever a user calls himself. */
 const NOBODY: readonly string[] = [ADMIN.subject, ANYONE.subject];
 
+/** Begins the subjects of an outside provider. */
+const OUTSIDE = 'outside:';
+
 /** The user that the subject of one of our own tokens names: by id, or by a nickname that no other user has. */
 export async function userOfSubject(
   store: Pick<IdentityStore, 'user' | 'users'>,
   subject: string,
 ): Promise<User | undefined> {
-  if (NOBODY.includes(subject)) return undefined;
+  if (NOBODY.includes(subject) || subject.startsWith(OUTSIDE)) return undefined;
   const found = await namedBy(store, subject);
   return found.length === 1 ? found[0] : undefined;
 }
@@ -76,6 +81,7 @@ export function createUsers(
         throw new LastseenError('ERR_REQUEST_INVALID', `several users are named ${shown(name)}: give the id`);
       return user;
     },
+    ofSubject: (subject) => userOfSubject(store, subject),
     async change(id, attributes) {
       const before = await store.user(id);
       if (before === undefined) throw missing(id);

@@ -50,6 +50,23 @@ export function memberSpan(text: string, start: number, name: string): Span | un
   return found;
 }
 
+/** All members of the object that begins at `start`, in their order; a name that stands twice comes twice. */
+export function memberSpans(text: string, start: number): { readonly name: string; readonly value: Span }[] {
+  const members: { name: string; value: Span }[] = [];
+  let at = skipSpace(text, start + 1);
+  while (at < text.length && text.charCodeAt(at) === QUOTE) {
+    const keyEnd = skipString(text, at);
+    const name = JSON.parse(text.slice(at, keyEnd)) as string;
+    at = skipSpace(text, skipSpace(text, keyEnd) + 1);
+    const end = skipValue(text, at);
+    members.push({ name, value: { start: at, end } });
+    at = skipSpace(text, end);
+    if (text.charCodeAt(at) !== COMMA) break;
+    at = skipSpace(text, at + 1);
+  }
+  return members;
+}
+
 /** The text of a value without the white space between its tokens. */
 export function compact(text: string): string {
   if (!/[\t\n\r ]/.test(text)) return text;

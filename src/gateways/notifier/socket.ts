@@ -2,11 +2,10 @@
  * WebSocket /subscribe_to_events: the original notifier's wire, and the exact one beside it (G3, G6, G7). The first
  * message decides which; it has a deadline, so that a silent socket costs nothing for long.
  */
-import { isUtf8 } from 'node:buffer';
 import { createSession, type FeedEncoder, type Session } from '../../delivery/session.ts';
 import { textFrame } from '../../http/frame.ts';
 import { closeReasonOf, userError } from '../../http/problem.ts';
-import type { AcceptedSocket } from '../../http/sockets.ts';
+import { textOf, type AcceptedSocket } from '../../http/sockets.ts';
 import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
 import { LastseenError } from '../../log/errors.ts';
 import type { Event } from '../../log/event.ts';
@@ -223,10 +222,4 @@ function serve(
       live: () => undefined,
     };
   }
-}
-
-/** A message as text; `undefined` when a binary one is not UTF-8 (`ws` refuses such text by itself). */
-function textOf(data: Buffer | ArrayBuffer | Buffer[]): string | undefined {
-  const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
-  return isUtf8(bytes) ? bytes.toString('utf8') : undefined;
 }
