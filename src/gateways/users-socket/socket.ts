@@ -272,9 +272,11 @@ export function serve(
       connection.write(pushFrame(dialect, { ...told, username, cursor }));
       position = event.position;
     };
-    if (told.name !== 'Removed') return room.names.of(told.userId).then(write);
-    write(room.names.last(told.userId));
-    if (told.userId === user?.id) connection.close('token-revoked');
+    const isRemoved = told.name === 'Removed';
+    const name = isRemoved ? room.names.last(told.userId) : room.names.of(told.userId);
+    if (typeof name !== 'string') return name.then(write);
+    write(name);
+    if (isRemoved && told.userId === user?.id) connection.close('token-revoked');
     return undefined;
   }
 
