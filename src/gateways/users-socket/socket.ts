@@ -282,13 +282,20 @@ export function serve(
 
   /** Where the reader stands is unknown then: the client comes back with its own cursor. */
   function fail(error: unknown): void {
+    feed?.close();
+    feed = undefined;
     const known = userError(error, logger);
     if (known.code !== 'ERR_CURSOR_TOO_OLD') {
       connection.close('fault');
       return;
     }
-    connection.write(errorFrame(dialect, undefined, known));
-    connection.close('cursor-refused');
+    // One feed was overtaken: the floor must suit both.
+    void attempt(undefined, async () => {
+      const { position: floor } = await startOf(log, 'start');
+      throw new LastseenError(known.code, known.message, { floor: log.cursor(floor) });
+    }).then(() => {
+      connection.close('cursor-refused');
+    });
   }
 }
 
