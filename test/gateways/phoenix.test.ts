@@ -576,6 +576,15 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.equal(socket.isConnected(), false);
     });
 
+    it('heartbeats are answered with no channel joined: the client stays', async () => {
+      const socket = open({ params: { userToken: await register() }, heartbeatIntervalMs: 50 });
+      let closes = 0;
+      socket.onClose(() => (closes += 1));
+      // A client whose heartbeat is not answered closes at the next one.
+      await sleep(1_000);
+      assert.deepEqual([socket.isConnected(), closes], [true, 0]);
+    });
+
     it('a Phoenix client is a client like any other: GET /clients names it', async () => {
       const user = await register();
       const channel = openAs(user).channel('notifications');
