@@ -17,7 +17,7 @@ import { startService, TOKEN } from '../service.ts';
 const CHAOS_MS = Number(process.env['CHAOS_SECONDS'] ?? 15) * 1_000;
 
 /** Shorter than the server's heartbeat, so that a half-open connection is found out while the test runs. */
-const SILENCE_MS = 1_500;
+const SILENCE_MS = 2_500;
 
 const PUBLISHERS = 4;
 const SUBSCRIBERS = 20;
@@ -28,7 +28,7 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
   const proxy = await startProxy(service.port);
   const url = `http://127.0.0.1:${String(proxy.port)}`;
   const stop = new AbortController();
-  setMaxListeners(SUBSCRIBERS + 1, stop.signal);
+  setMaxListeners(0, stop.signal);
   const chaos = { isOver: false };
   const raging = (async () => {
     while (!chaos.isOver) {
@@ -80,10 +80,14 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
   await sleep(CHAOS_MS);
   chaos.isOver = true;
   await Promise.all([raging, ...publishing]);
-  const deadline = Date.now() + 40_000;
   const isMissing = (): boolean =>
     received.some((events, who) => events.length < (pushed[who % FEEDS]?.size ?? 0));
-  while (isMissing() && Date.now() < deadline) await sleep(50);
+  // Pauses between tries last up to 20 s: nothing at all for longer is the end.
+  const count = (): number => received.reduce((sum, events) => sum + events.length, 0);
+  for (let [before, since] = [count(), Date.now()]; isMissing() && Date.now() - since < 30_000;) {
+    await sleep(50);
+    if (count() > before) [before, since] = [count(), Date.now()];
+  }
   stop.abort();
   await Promise.all(subscribing);
   received.forEach((events, who) => {
