@@ -3,6 +3,7 @@
  * reverse one.
  */
 import type { AddressInfo } from 'node:net';
+import { createQueries } from './analysis/queries.ts';
 import type { Config } from './config.ts';
 import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
@@ -11,6 +12,7 @@ import { mountEvents } from './gateways/events/index.ts';
 import { mountJsonApi } from './gateways/jsonapi/index.ts';
 import { mountNotifier } from './gateways/notifier/index.ts';
 import { mountOauth } from './gateways/oauth/index.ts';
+import { mountQuery } from './gateways/query/index.ts';
 import { createHttpApp } from './http/app.ts';
 import { createGuards } from './http/guards.ts';
 import { mountHealth } from './http/health.ts';
@@ -102,6 +104,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     logger,
   });
 
+  const queries = createQueries(config.database, config);
   const identities = { tokens, clients, users, tickets, keys, limits };
   const room = {
     ...config,
@@ -113,6 +116,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
     hub,
     guards,
+    queries,
     logger,
     draining: draining.signal,
   };
@@ -120,6 +124,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   mountEvents(room);
   mountOauth(room);
   mountJsonApi(room);
+  mountQuery(room);
   mountHealth(app, log, isDraining);
   finish();
 
@@ -154,6 +159,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       server.closeAllConnections();
     }, DRAIN_MS);
     await closed;
+    await queries.close();
     clearInterval(idle);
     clearTimeout(cut);
     hub.stop();
