@@ -106,6 +106,7 @@ export function createQueries(
     let timer: NodeJS.Timeout | undefined;
     let watch: NodeJS.Timeout | undefined;
     let onAbort: () => void = () => undefined;
+    let onClose: () => void = () => undefined;
     let end: (error: LastseenError) => void = () => undefined;
     try {
       const answer = await new Promise<Answer>((resolve, reject) => {
@@ -126,10 +127,11 @@ export function createQueries(
           else reject(errorOf(reply));
         });
         child.once('error', reject);
-        child.once('close', () => {
+        onClose = () => {
           // A process has no other reason to end: what it runs is checked, and what it throws is told.
           reject(limit('the query needs more memory than it may have'));
-        });
+        };
+        child.once('close', onClose);
         child.send(job, (error) => {
           if (error !== null) reject(error);
         });
@@ -144,6 +146,7 @@ export function createQueries(
       clearInterval(watch);
       signal.removeEventListener('abort', onAbort);
       child
+        .off('close', onClose)
         .removeAllListeners('message')
         .removeAllListeners('error')
         .on('error', () => undefined);
@@ -203,7 +206,10 @@ function errorOf(reply: JobReply & { type: 'failed' }): ToldByProcess {
   // An unexpected failure is logged at the edge, and the user sees its id.
   if (!CODES.includes(reply.code)) return new ToldByProcess(new Error(reply.message));
   return new ToldByProcess(
-    new LastseenError(reply.code as ErrorCode, reply.message, { temporary: reply.isTemporary }),
+    new LastseenError(reply.code as ErrorCode, reply.message, {
+      faults: reply.faults,
+      temporary: reply.isTemporary,
+    }),
   );
 }
 

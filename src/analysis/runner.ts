@@ -66,6 +66,7 @@ process.on('message', (job: Job) => {
       type: 'failed',
       code: known?.code ?? 'ERR_INTERNAL',
       message: known?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)),
+      faults: known?.faults ?? [],
       isTemporary: known?.temporary ?? false,
     });
   });

@@ -1,4 +1,5 @@
 /** What the process that runs queries asks of an engine's sandbox, and what it is told. */
+import type { InputFault } from '../log/errors.ts';
 import type { Access } from './contract.ts';
 import type { Cell, Format } from './format.ts';
 
@@ -50,5 +51,6 @@ export type JobReply =
       readonly type: 'failed';
       readonly code: string;
       readonly message: string;
+      readonly faults: readonly InputFault[];
       readonly isTemporary: boolean;
     };

@@ -75,6 +75,9 @@ function query(
 ): void {
   const { text, tokens } = requireReading(question.sql);
   requireParameters(tokens, question.params.length);
+  // Parameters in SQLite's other ways of writing them.
+  const other = tokens.find((token) => token.kind === 'symbol' && /^[@:#]$/.test(token.text));
+  if (other !== undefined) throw invalid(`a parameter is written $1, $2, …, got ${other.text}`);
   const values = Object.fromEntries(question.params.map((value, at) => [String(at + 1), bound(value)]));
   const given = question.params.length === 0 ? [] : [values];
   const roots = rootsOf(db);

@@ -55,7 +55,7 @@ export function tokensOf(sql: string): Token[] {
         throw refused('a comment inside a comment, or a carriage return in one, can be read in two ways');
       continue;
     }
-    const token = tokenAt(take);
+    const token = sql.startsWith('/*', at) ? undefined : tokenAt(take);
     if (token === undefined)
       throw invalid(`cannot read the statement from ${JSON.stringify(sql.slice(at, at + 20))}`);
     // U&'…', E'…' and the like have escapes of their own.
