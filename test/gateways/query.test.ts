@@ -191,17 +191,13 @@ lines', '- item')) as t order by 1`.replace(
     });
 
     it('a query that gathers too much in memory is refused, and the next one is answered', async () => {
-      const doubling = `with recursive n(i, t) as (select 1, 'xxxxxxxxxxxxxxxx' union all select i + 1, t || t from n where i < 40) select t from n`;
-      const response = await ask(doubling);
+      const doubling = (times: number, wanted: string): string =>
+        `with recursive n(i, t) as (select 1, 'xxxxxxxxxxxxxxxx' union all select i + 1, t || t from n where i < ${String(times)}) select ${wanted} from n`;
+      // On SQLite in the process that runs it; on PostgreSQL what the server sends is too much for that process.
+      const response = await ask(engine === 'SQLite' ? doubling(40, 'max(length(t))') : doubling(24, 't'));
       const problem = (await response.json()) as Problem;
-      assert.ok(
-        // What fits before it grows too large may fill the answer first.
-        response.status === 200 ? (problem as unknown as Answer).truncated : response.status === 422,
-        JSON.stringify(problem).slice(0, 500),
-      );
-      const sorted = await ask(doubling.replace('select t from', 'select max(length(t)) from'));
-      assert.equal(sorted.status, 422, await sorted.clone().text());
-      assert.equal(((await sorted.json()) as Problem).code, 'ERR_QUERY_LIMIT');
+      assert.deepEqual([response.status, problem.code], [422, 'ERR_QUERY_LIMIT'], problem.detail);
+      await until(isQuiet);
       assert.deepEqual(await rows('select 1'), [[1]]);
     });
 
