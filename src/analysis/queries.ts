@@ -53,7 +53,7 @@ export const MAX_WAL_BYTES = 512 * 1024 * 1024;
 const WATCH_WAL_MS = 250;
 
 /** Less than the server's: pushes and deliveries come first. */
-const NICENESS = 10;
+const NICENESS = 19;
 
 const CODES: readonly string[] = [
   'ERR_QUERY_INVALID',
@@ -75,10 +75,10 @@ export function createQueries(
   let isClosed = false;
 
   function takeProcess(): ChildProcess {
-    const waiting = idle.pop();
-    if (waiting !== undefined) {
+    for (let waiting = idle.pop(); waiting !== undefined; waiting = idle.pop()) {
       clearTimeout(waiting.timer);
-      return waiting.child;
+      // It may have been ended from outside meanwhile.
+      if (waiting.child.connected) return waiting.child;
     }
     const child = startProcess(limits.queryMemoryBytes);
     alive.add(child);

@@ -2,6 +2,7 @@
  * The process that runs queries, one at a time: started by `queries.ts`, and ended by it when a query takes too long or
  * nobody waits for it any more. A process and not a thread, since a thread inside SQLite cannot be stopped.
  */
+import { Worker } from 'node:worker_threads';
 import { LastseenError } from '../log/errors.ts';
 import { createEncoder } from './format.ts';
 import { postgresSandbox } from './postgres-sandbox.ts';
@@ -10,19 +11,27 @@ import { sqliteSandbox } from './sqlite-sandbox.ts';
 
 const PIECE_BYTES = 256 * 1024;
 
+const WATCH_MS = 500;
+
 let sandbox: Sandbox | undefined;
 
 function say(reply: JobReply): void {
   process.send?.(reply);
 }
 
-function sandboxFor(source: Source): Sandbox {
-  return source.kind === 'sqlite' ? sqliteSandbox(source.path) : postgresSandbox(source.url);
+/** A process serves one store only. */
+function begin(source: Source): Sandbox {
+  if (source.kind === 'sqlite') {
+    // Without a listener SIGTERM ends a process that is deep inside SQLite; with one it would have to wait.
+    watchParent();
+    return sqliteSandbox(source.path);
+  }
+  process.on('SIGTERM', leave);
+  return postgresSandbox(source.url);
 }
 
 async function answer({ source, question, format, maxRows, maxBytes }: Job): Promise<void> {
-  // Its process serves one store only.
-  sandbox ??= sandboxFor(source);
+  sandbox ??= begin(source);
   let encoder = createEncoder(format, []);
   let pending = '';
   let bytes = 0;
@@ -72,10 +81,12 @@ process.on('message', (job: Job) => {
   });
 });
 process.on('disconnect', leave);
-// Without a listener the signal ends a process that is deep inside SQLite; with one it would have to wait.
-process.once('message', (job: Job) => {
-  if (job.source.kind === 'postgres') process.on('SIGTERM', leave);
-});
+
+/** A thread beside SQLite: when the server is gone, nobody ends a statement that has no end. */
+function watchParent(): void {
+  const program = `setInterval(() => { if (process.ppid !== ${String(process.ppid)}) process.kill(process.pid, 'SIGKILL'); }, ${String(WATCH_MS)});`;
+  new Worker(program, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 8 } }).unref();
+}
 
 function leave(): void {
   const ended = sandbox?.cancel() ?? Promise.resolve();

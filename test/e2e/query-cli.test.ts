@@ -1,6 +1,9 @@
 /** lastseen query and lastseen analyst as analysts and operators use them. */
 import pg from 'pg';
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'node:test';
 import {
   createDatabase,
@@ -10,7 +13,8 @@ import {
   type TestDatabase,
 } from '../postgres.ts';
 import { startService, type Service } from '../service.ts';
-import { runCommand } from './process.ts';
+import { temporaryDirectory } from '../temporary.ts';
+import { runCommand, startProcess, TOKEN } from './process.ts';
 
 after(endSharedPostgres);
 
@@ -74,6 +78,58 @@ describe('lastseen query', () => {
     assert.deepEqual([stranger.code, stranger.stderr.includes('LASTSEEN_TOKEN')], [1, true]);
     assert.equal((await runCommand(['query', 'select 1', '--format', 'xml'], environment)).code, 2);
   });
+});
+
+describe('a server that is killed while a query runs', () => {
+  it('leaves no process behind that goes on with it', async () => {
+    const directory = temporaryDirectory();
+    const server = await startProcess(join(directory.path, 'log.db'));
+    const children = (): number[] =>
+      execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' })
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/))
+        .filter(
+          ([, parent, ...args]) => Number(parent) === server.child.pid && args.join(' ').includes('runner'),
+        )
+        .map(([pid]) => Number(pid));
+    const sql = 'with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n';
+    const asked = fetch(`${server.url}/query`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${TOKEN}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ sql }),
+    }).catch(() => undefined);
+    const busyMs = (pid: number): number => {
+      const [time = ''] = execFileSync('ps', ['-o', 'cputimes=', '-p', String(pid)], {
+        encoding: 'utf8',
+      }).split('\n');
+      return Number(time.trim()) * 1_000;
+    };
+    // Deep in the statement: it has had more of a processor than its start takes.
+    await until(() => children().some((pid) => busyMs(pid) >= 2_000));
+    const left = children();
+    assert.equal(left.length, 1);
+    await server.end('SIGKILL');
+    await asked;
+    await until(() => left.every((pid) => !isAlive(pid)));
+    directory.remove();
+  });
+
+  function isAlive(pid: number): boolean {
+    try {
+      process.kill(pid, 0);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async function until(fits: () => boolean): Promise<void> {
+    const deadline = Date.now() + 15_000;
+    while (!fits()) {
+      assert.ok(Date.now() < deadline, 'it did not come to that within 15 s');
+      await sleep(50);
+    }
+  }
 });
 
 describe('lastseen analyst', () => {

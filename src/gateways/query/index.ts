@@ -14,18 +14,25 @@ export interface QueryOptions {
   readonly guards: Guards;
   readonly limits: Limits;
   readonly queries: Queries;
+  readonly queryMaxBytes: number;
+  /** A client that takes no byte of its answer for so long is closed. */
+  readonly stallTimeoutMs: number;
   /** Aborted at drain: no new query is begun. */
   readonly draining: AbortSignal;
 }
 
 const MAX_BODY_BYTES = 1024 * 1024;
 
+/** So many of the largest answers may wait for clients that read slowly; then no new query is begun. */
+const MAX_UNSENT_ANSWERS = 8;
+
 export function mountQuery(options: QueryOptions): void {
   const { app, guards } = options;
+  const unsent = { bytes: 0 };
   app.post('/query', async (request, response) => {
     const principal = await guards.authorize(request, 'query');
     options.limits.takeRequest(principal);
-    await answer(options, principal, request, response);
+    await answer(options, unsent, principal, request, response);
   });
   app.all('/query', (_request, response) => {
     response.setHeader('Allow', 'POST');
@@ -34,7 +41,8 @@ export function mountQuery(options: QueryOptions): void {
 }
 
 async function answer(
-  { queries, draining }: QueryOptions,
+  { queries, draining, queryMaxBytes, stallTimeoutMs }: QueryOptions,
+  unsent: { bytes: number },
   principal: Principal,
   request: Request,
   response: Response,
@@ -49,6 +57,10 @@ async function answer(
     throw new LastseenError('ERR_NOT_ACCEPTABLE', `answers are had as ${MEDIA_TYPES.join(', ')}`);
   requireMediaType(request, ['application/json']);
   const { sql, params } = decodeQuery(await readJsonObject(request, MAX_BODY_BYTES));
+  if (unsent.bytes > MAX_UNSENT_ANSWERS * queryMaxBytes)
+    throw new LastseenError('ERR_QUEUE_FULL', 'too many answers wait to be read: try again in a moment', {
+      temporary: true,
+    });
   const gone = new AbortController();
   const onClose = (): void => {
     gone.abort();
@@ -62,14 +74,18 @@ async function answer(
       format,
       gone.signal,
     );
+    const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     response.writeHead(200, {
       'Content-Type': contentTypeOf(format),
-      'Content-Length': body.reduce((bytes, piece) => bytes + piece.length, 0),
+      'Content-Length': bytes,
       'Cache-Control': 'no-store',
       'X-Content-Type-Options': 'nosniff',
       // NDJSON and CSV have no place for it.
       'Lastseen-Truncated': String(isTruncated),
     });
+    unsent.bytes += bytes;
+    response.once('close', () => (unsent.bytes -= bytes));
+    response.setTimeout(stallTimeoutMs, () => response.destroy());
     for (const piece of body) response.write(piece);
     response.end();
   } finally {
