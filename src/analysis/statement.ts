@@ -29,6 +29,8 @@ const QUOTED = /"(?:[^"]|"")*"/y;
 const STRING = /'(?:[^']|'')*'/y;
 const PARAMETER = /\$\d+|\?\d*/y;
 const NUMBER = /(?:\d|\.\d)[A-Za-z0-9_.]*/y;
+/** One database would read `1from` as two words, and what hides behind a digit would not be looked at. */
+const WHOLE_NUMBER = /^(0[xX][0-9a-fA-F]+|(\d+\.?\d*|\.\d+)([eE]\d*)?)$/;
 const SYMBOL = /[-+*/%<>=!~|&^#:;,.()[\]@]/y;
 
 /** @throws ERR_QUERY_INVALID where the text cannot be read, ERR_QUERY_REFUSED where it could be read in two ways */
@@ -61,6 +63,8 @@ export function tokensOf(sql: string): Token[] {
     // U&'…', E'…' and the like have escapes of their own.
     if (token.kind === 'word' && /^(['"]|&['"])/.test(sql.slice(at, at + 2)) && /^(u|e)$/.test(token.text))
       throw refused("strings and names with escapes (E'…', U&'…', U&\"…\") are not available to queries");
+    if (token.kind === 'number' && !WHOLE_NUMBER.test(token.text))
+      throw refused(`a space is missing in ${token.text.slice(0, 30)}`);
     tokens.push({ ...token, end: at });
   }
   return tokens;
