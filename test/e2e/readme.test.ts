@@ -108,7 +108,7 @@ describe('the README', () => {
     const block = blocks.find(({ text }) => text.includes('lastseen query'))?.text ?? '';
     const output = await run(block, (text) => text.includes('rows'));
     assert.match(output, /^access_id +events +last_recorded_at\n/);
-    assert.match(output, /^client1 +2  \d{4}-/m);
+    assert.match(output, /^client1 +2 +\d{4}-/m);
   });
 
   it('a git history is pushed, followed, and pushed again without a double', async () => {
