@@ -53,7 +53,10 @@ export const MAX_WAL_BYTES = 512 * 1024 * 1024;
 const WATCH_WAL_MS = 250;
 
 /** Less than the server's: pushes and deliveries come first. */
-const NICENESS = 19;
+const NICENESS = 10;
+
+/** Time for a process to start; a query's own time begins after it. */
+const START_MS = 30_000;
 
 const CODES: readonly string[] = [
   'ERR_QUERY_INVALID',
@@ -71,6 +74,7 @@ export function createQueries(
   const idle: { readonly child: ChildProcess; readonly timer: NodeJS.Timeout }[] = [];
   const ends = new Set<(error: LastseenError) => void>();
   const alive = new Set<ChildProcess>();
+  const starting = new WeakSet<ChildProcess>();
   let running = 0;
   let isClosed = false;
 
@@ -82,6 +86,7 @@ export function createQueries(
     }
     const child = startProcess(limits.queryMemoryBytes);
     alive.add(child);
+    starting.add(child);
     child.once('close', () => alive.delete(child));
     return child;
   }
@@ -117,12 +122,22 @@ export function createQueries(
         };
         signal.addEventListener('abort', onAbort);
         if (signal.aborted) onAbort();
-        timer = setTimeout(() => {
-          reject(limit(`the query ran longer than ${String(limits.queryTimeoutMs)} ms`));
-        }, limits.queryTimeoutMs);
+        const begin = (): void => {
+          timer = setTimeout(() => {
+            reject(limit(`the query ran longer than ${String(limits.queryTimeoutMs)} ms`));
+          }, limits.queryTimeoutMs);
+          child.send(job, (error) => {
+            if (error !== null) reject(error);
+          });
+        };
         watch = watchWal(job.source, maxWalBytes, reject);
         child.on('message', (reply: JobReply) => {
-          if (reply.type === 'piece') body.push(reply.bytes);
+          if (reply.type === 'ready') {
+            clearTimeout(timer);
+            starting.delete(child);
+            lowerPriority(child.pid);
+            begin();
+          } else if (reply.type === 'piece') body.push(reply.bytes);
           else if (reply.type === 'done') resolve({ body, rows: reply.rows, isTruncated: reply.isTruncated });
           else reject(errorOf(reply));
         });
@@ -132,9 +147,11 @@ export function createQueries(
           reject(limit('the query needs more memory than it may have'));
         };
         child.once('close', onClose);
-        child.send(job, (error) => {
-          if (error !== null) reject(error);
-        });
+        if (starting.has(child))
+          timer = setTimeout(() => {
+            reject(new Error('the process for queries did not start'));
+          }, START_MS);
+        else begin();
       });
       return answer;
     } catch (error) {
@@ -231,11 +248,11 @@ function startProcess(memoryBytes: number): ChildProcess {
           options,
         )
       : spawn(command[0] ?? '', command.slice(1), options);
-  if (child.pid !== undefined) lowerPriority(child.pid);
   return child;
 }
 
-function lowerPriority(pid: number): void {
+function lowerPriority(pid: number | undefined): void {
+  if (pid === undefined) return;
   try {
     setPriority(pid, NICENESS);
   } catch {

@@ -81,6 +81,7 @@ process.on('message', (job: Job) => {
   });
 });
 process.on('disconnect', leave);
+say({ type: 'ready' });
 
 /** A thread beside SQLite: when the server is gone, nobody ends a statement that has no end. */
 function watchParent(): void {

@@ -43,8 +43,9 @@ export interface Job {
   readonly maxBytes: number;
 }
 
-/** What it answers: pieces of the body, then one of the last two. */
+/** What it says: that it has started; then, to each job, pieces of the body and one of the last two. */
 export type JobReply =
+  | { readonly type: 'ready' }
   | { readonly type: 'piece'; readonly bytes: Uint8Array }
   | { readonly type: 'done'; readonly rows: number; readonly isTruncated: boolean }
   | {

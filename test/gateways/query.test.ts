@@ -202,11 +202,17 @@ lines', '- item')) as t order by 1`.replace(
     });
 
     it('as many at once as may be, then 503 with Retry-After; who goes away makes room at once', async () => {
+      // Only going away can end these within the patience of the test.
+      const patient = await startService({
+        LASTSEEN_QUERY_TIMEOUT_MS: '600000',
+        ...(database === undefined ? {} : { DATABASE_URL: database.url }),
+      });
+      const askThere = (): Promise<Response> => patient.post('/query', { sql: 'select 1' });
       const all: ClientRequest[] = [];
       // Of three, two are running and one is refused, whichever came last.
       const refused = await new Promise<IncomingMessage>((resolve) => {
         for (let count = 0; count < 3; count += 1) {
-          const asked = request(`${service.url}/query`, {
+          const asked = request(`${patient.url}/query`, {
             method: 'POST',
             headers: { ...JSON_TYPE, Authorization: `Bearer ${TOKEN}` },
           });
@@ -219,13 +225,11 @@ lines', '- item')) as t order by 1`.replace(
       assert.equal(refused.statusCode, 503);
       assert.match(refused.headers['retry-after'] ?? '', /^\d+$/);
       assert.equal((JSON.parse((await refused.toArray()).join('')) as Problem).code, 'ERR_QUEUE_FULL');
-      assert.equal((await ask('select 1')).status, 503);
-      const goneAt = performance.now();
+      assert.equal((await askThere()).status, 503);
       for (const each of all) each.destroy();
-      await until(async () => (await ask('select 1')).status === 200);
-      // Sooner than the time limit would have made it.
-      assert.ok(performance.now() - goneAt < 2_000);
+      await until(async () => (await askThere()).status === 200);
       await until(isQuiet);
+      await patient.stop();
     });
   });
 }
