@@ -2,6 +2,7 @@
 import type { Knex } from 'knex';
 import * as log from './0001_log.ts';
 import * as identity from './0002_identity.ts';
+import * as analysis from './0003_analysis.ts';
 import * as userMeta from './0004_user_meta.ts';
 import * as shown from './0005_shown.ts';
 
@@ -11,4 +12,4 @@ export interface Migration {
   down(knex: Knex): Promise<void>;
 }
 
-export const migrations: readonly Migration[] = [log, identity, userMeta, shown];
+export const migrations: readonly Migration[] = [log, identity, analysis, userMeta, shown];

@@ -48,6 +48,11 @@ export const Settings = z.object({
   LASTSEEN_MAX_CONNECTIONS_PER_PRINCIPAL: Count.default(10_000),
   LASTSEEN_MAX_REQUESTS_PER_SECOND: z.coerce.number().int().min(0).default(0),
   LASTSEEN_MAX_EVENTS_PER_SECOND: z.coerce.number().int().min(0).default(0),
+  LASTSEEN_QUERY_TIMEOUT_MS: Count.max(3_600_000).default(30_000),
+  LASTSEEN_QUERY_CONCURRENCY: Count.max(64).default(2),
+  LASTSEEN_QUERY_MAX_ROWS: Count.default(100_000),
+  LASTSEEN_QUERY_MAX_BYTES: Count.max(268_435_456).default(16 * 1024 * 1024),
+  LASTSEEN_QUERY_MEMORY_BYTES: Count.min(134_217_728).default(512 * 1024 * 1024),
   LASTSEEN_STALL_SECONDS: Count.default(300),
   LASTSEEN_REQUEST_SECONDS: Count.default(60),
 });
@@ -86,6 +91,11 @@ export interface Config {
   /** A principal's; 0: no limit. */
   readonly maxRequestsPerSecond: number;
   readonly maxEventsPerSecond: number;
+  readonly queryTimeoutMs: number;
+  readonly queryConcurrency: number;
+  readonly queryMaxRows: number;
+  readonly queryMaxBytes: number;
+  readonly queryMemoryBytes: number;
   readonly stallTimeoutMs: number;
   /** Time for a request to come whole. */
   readonly requestTimeoutMs: number;
@@ -140,6 +150,11 @@ export function readConfig(environment: Environment): Config {
     maxConnectionsPerPrincipal: settings.LASTSEEN_MAX_CONNECTIONS_PER_PRINCIPAL,
     maxRequestsPerSecond: settings.LASTSEEN_MAX_REQUESTS_PER_SECOND,
     maxEventsPerSecond: settings.LASTSEEN_MAX_EVENTS_PER_SECOND,
+    queryTimeoutMs: settings.LASTSEEN_QUERY_TIMEOUT_MS,
+    queryConcurrency: settings.LASTSEEN_QUERY_CONCURRENCY,
+    queryMaxRows: settings.LASTSEEN_QUERY_MAX_ROWS,
+    queryMaxBytes: settings.LASTSEEN_QUERY_MAX_BYTES,
+    queryMemoryBytes: settings.LASTSEEN_QUERY_MEMORY_BYTES,
     stallTimeoutMs: settings.LASTSEEN_STALL_SECONDS * 1000,
     requestTimeoutMs: settings.LASTSEEN_REQUEST_SECONDS * 1000,
   });

@@ -4,6 +4,7 @@
  */
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createQueries } from './analysis/queries.ts';
 import type { Config } from './config.ts';
 import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
@@ -14,6 +15,7 @@ import { mountNotifier } from './gateways/notifier/index.ts';
 import { mountOauth } from './gateways/oauth/index.ts';
 import { mountPhoenix } from './gateways/phoenix/index.ts';
 import { mountUsersSocket } from './gateways/users-socket/index.ts';
+import { mountQuery } from './gateways/query/index.ts';
 import { createHttpApp } from './http/app.ts';
 import { createGuards } from './http/guards.ts';
 import { mountHealth } from './http/health.ts';
@@ -102,6 +104,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
 
   const listening: { readonly server: Server; readonly port: number }[] = [{ server, port: config.port }];
+  const queries = createQueries(config.database, config);
   const identities = { tokens, clients, users, tickets, keys, limits };
   const room = {
     ...config,
@@ -113,6 +116,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
     hub,
     guards,
+    queries,
     logger,
     draining: draining.signal,
     /** A server of a room, on a port of its own: listens and stops with this one. */
@@ -125,6 +129,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   mountJsonApi(room);
   stops.push(mountPhoenix(room));
   mountUsersSocket(room);
+  mountQuery(room);
   mountHealth(app, log, isDraining);
   finish();
 
@@ -132,10 +137,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     for (const { server: each, port } of listening) await listen(each, port, config.host);
   } catch (error) {
     for (const { server: each } of listening) each.close();
-    hub.stop();
-    stopControl();
-    await stopRetention();
-    await log.close();
+    await release();
     throw error;
   }
   const url = urlOf(config.host, (server.address() as AddressInfo).port);
@@ -156,6 +158,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await closed;
     clearInterval(idle);
     clearTimeout(cut);
+    await release();
+  }
+
+  /** What nobody is connected to any more. */
+  async function release(): Promise<void> {
+    await queries.close();
     hub.stop();
     stopControl();
     for (const stopRoom of stops) stopRoom();

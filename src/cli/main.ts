@@ -3,12 +3,14 @@
 import { Command, CommanderError } from 'commander';
 import { readFileSync } from 'node:fs';
 import { LastseenError } from '../log/errors.ts';
+import { addAnalyst } from './analyst.ts';
 import { addExport, addImport } from './archive.ts';
 import { addBackup, addRestore } from './backup.ts';
 import { addKeys } from './keys.ts';
 import { addMigrate } from './migrate.ts';
 import { addPrune } from './prune.ts';
 import { addPush } from './push.ts';
+import { addQuery } from './query.ts';
 import { addSeed } from './seed.ts';
 import { addServe } from './serve.ts';
 import { addTail } from './tail.ts';
@@ -24,6 +26,7 @@ for (const add of [
   addMigrate,
   addPush,
   addTail,
+  addQuery,
   addSeed,
   addBackup,
   addRestore,
@@ -32,6 +35,7 @@ for (const add of [
   addPrune,
   addToken,
   addClient,
+  addAnalyst,
   addKeys,
 ])
   add(program);

@@ -3,7 +3,7 @@
  *
  *   --runs N          runs of each figure (default 5)
  *   --quick           small sizes; the document is not written
- *   --only a,b        of ingest, latency, fan-out, catch-up, memory, large-file, structures, postgres
+ *   --only a,b        of ingest, latency, fan-out, catch-up, memory, large-file, structures, postgres, query
  *   --file-events N   large-file and structures, on a file of N events
  *   --no-build        measures what is in dist
  */
@@ -21,6 +21,7 @@ import {
   type Plan,
 } from './figures.ts';
 import { postgres } from './postgres-figure.ts';
+import { query } from './query-figure.ts';
 import { figureText, writeSection } from './report.ts';
 import { removeTemporary } from './server.ts';
 
@@ -33,6 +34,7 @@ const FIGURES: Readonly<Record<string, (plan: Plan) => Promise<Figure>>> = {
   'large-file': largeFile,
   structures,
   postgres,
+  query,
 };
 
 const { values: options } = parseArgs({

@@ -82,7 +82,7 @@ describe('the command line', () => {
   });
 
   it('help exits 0, wrong use exits 2', async () => {
-    for (const command of ['serve', 'migrate', 'push', 'tail', 'seed']) {
+    for (const command of ['serve', 'migrate', 'push', 'tail', 'seed', 'query', 'analyst']) {
       const help = await runCommand([command, '--help']);
       assert.deepEqual([help.code, help.stdout.startsWith(`Usage: lastseen ${command}`)], [0, true]);
     }

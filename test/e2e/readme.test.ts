@@ -104,6 +104,13 @@ describe('the README', () => {
       await run(command, (output) => output.includes('"payload":"while you were away"'));
   });
 
+  it('the history is asked with SQL', async () => {
+    const block = blocks.find(({ text }) => text.includes('lastseen query'))?.text ?? '';
+    const output = await run(block, (text) => text.includes('rows'));
+    assert.match(output, /^access_id +events +last_recorded_at\n/);
+    assert.match(output, /^client1 +2 +\d{4}-/m);
+  });
+
   it('a git history is pushed, followed, and pushed again without a double', async () => {
     const git = (...args: string[]): void => {
       const identity = ['-c', 'user.name=Test', '-c', 'user.email=test@example.com'];

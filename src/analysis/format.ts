@@ -1,0 +1,107 @@
+/** A result as text: JSON, NDJSON or CSV, made row by row. Pure. */
+
+/** A number as the database wrote it, when it may not fit JavaScript's. */
+export interface Numeral {
+  readonly numeral: string;
+}
+
+export type Cell = null | boolean | string | number | bigint | Uint8Array | Numeral;
+
+export const FORMATS = ['json', 'ndjson', 'csv'] as const;
+
+export type Format = (typeof FORMATS)[number];
+
+export interface Encoder {
+  readonly head: string;
+  row(cells: readonly Cell[]): string;
+  tail(isTruncated: boolean): string;
+}
+
+/** JSON: one object. NDJSON: an object a row. CSV: RFC 4180, a line of names first. */
+export function createEncoder(format: Format, columns: readonly string[]): Encoder {
+  if (format === 'json') return jsonEncoder(columns);
+  return format === 'ndjson' ? ndjsonEncoder(columns) : csvEncoder(columns);
+}
+
+function jsonEncoder(columns: readonly string[]): Encoder {
+  let between = '';
+  return {
+    head: `{"columns":${JSON.stringify(columns)},"rows":[`,
+    row(cells) {
+      const text = `${between}[${cells.map(jsonOf).join(',')}]`;
+      between = ',';
+      return text;
+    },
+    tail: (isTruncated) => `],"truncated":${String(isTruncated)}}`,
+  };
+}
+
+function ndjsonEncoder(columns: readonly string[]): Encoder {
+  const keys = distinct(columns).map((name) => JSON.stringify(name));
+  return {
+    head: '',
+    row: (cells) => `{${cells.map((cell, at) => `${keys[at] ?? ''}:${jsonOf(cell)}`).join(',')}}\n`,
+    tail: () => '',
+  };
+}
+
+function csvEncoder(columns: readonly string[]): Encoder {
+  return {
+    head: `${columns.map(csvText).join(',')}\r\n`,
+    row: (cells) => `${cells.map(csvOf).join(',')}\r\n`,
+    tail: () => '',
+  };
+}
+
+/** Keys of an object: a name that stands twice gets a number. */
+function distinct(columns: readonly string[]): string[] {
+  const taken = new Set<string>();
+  return columns.map((name) => {
+    let key = name;
+    for (let nth = 2; taken.has(key); nth += 1) key = `${name}_${String(nth)}`;
+    taken.add(key);
+    return key;
+  });
+}
+
+/** Integers beyond 2^53 as text, since readers in JavaScript would round them. */
+function jsonOf(cell: Cell): string {
+  if (cell === null) return 'null';
+  switch (typeof cell) {
+    case 'string':
+      return JSON.stringify(cell);
+    case 'boolean':
+      return String(cell);
+    case 'number':
+      return Number.isFinite(cell) ? JSON.stringify(cell) : `"${String(cell)}"`;
+    case 'bigint':
+      return numeralJson(String(cell));
+    default:
+      return cell instanceof Uint8Array ? `"${hex(cell)}"` : numeralJson(cell.numeral);
+  }
+}
+
+function numeralJson(text: string): string {
+  const isNumber = /^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$/.test(text);
+  const isLarge = /^-?\d+$/.test(text) && !Number.isSafeInteger(Number(text));
+  return isNumber && !isLarge ? text : JSON.stringify(text);
+}
+
+/** Null is nothing, an empty text is `""`. */
+function csvOf(cell: Cell): string {
+  if (cell === null) return '';
+  if (typeof cell === 'string') return cell === '' ? '""' : csvText(cell);
+  if (typeof cell !== 'object') return String(cell);
+  return cell instanceof Uint8Array ? hex(cell) : cell.numeral;
+}
+
+/** What a spreadsheet would run as a formula is disarmed by an apostrophe, unless it is a number. */
+function csvText(text: string): string {
+  const isFormula = /^[=+\-@\t\r]/.test(text) && !/^[-+]?\d+(\.\d+)?([eE][-+]?\d+)?$/.test(text);
+  const safe = isFormula ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+function hex(bytes: Uint8Array): string {
+  return `\\x${Buffer.from(bytes).toString('hex')}`;
+}

@@ -1,0 +1,294 @@
+/**
+ * Queries as the rest of the house sees them: each runs in a process of its own, which can be ended at any moment and
+ * has so much memory and no more. Bounded in all: how many at once, how long, how many rows and bytes, and how far the
+ * write-ahead log of an SQLite file may grow meanwhile.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { LastseenError, type ErrorCode } from '../log/errors.ts';
+import type { Format } from './format.ts';
+import type { Job, JobReply, Question, Source } from './sandbox.ts';
+
+export interface QueryLimits {
+  /** At once; one more is refused. */
+  readonly queryConcurrency: number;
+  readonly queryTimeoutMs: number;
+  readonly queryMaxRows: number;
+  /** Of the answer. */
+  readonly queryMaxBytes: number;
+  /** Of the process that runs a query, where the system knows such limits (Linux). */
+  readonly queryMemoryBytes: number;
+}
+
+export interface Answer {
+  /** The whole body, in pieces. */
+  readonly body: readonly Uint8Array[];
+  readonly rows: number;
+  readonly isTruncated: boolean;
+}
+
+export interface Queries {
+  /**
+   * Runs a query and gives its answer once it is whole. `signal` ends it: nobody waits any more.
+   * @throws ERR_QUERY_INVALID, ERR_QUERY_REFUSED, ERR_QUERY_LIMIT, ERR_QUERY_UNAVAILABLE, ERR_QUEUE_FULL,
+   *   ERR_DRAINING, ERR_STORE_UNAVAILABLE
+   */
+  ask(question: Omit<Question, 'timeoutMs'>, format: Format, signal: AbortSignal): Promise<Answer>;
+  /** Running now. */
+  readonly running: number;
+  /** Ends what runs, and all processes. */
+  close(): Promise<void>;
+}
+
+/** A process that has nothing to do for so long is let go. */
+const IDLE_MS = 30_000;
+
+/** A process that has been asked to end, and has not by then, is killed. */
+const KILL_MS = 3_000;
+
+/** A reader pins the write-ahead log: from this size on the longest-running queries must go. */
+export const MAX_WAL_BYTES = 512 * 1024 * 1024;
+const WATCH_WAL_MS = 250;
+
+/** Less than the server's: pushes and deliveries come first. */
+const NICENESS = 10;
+
+/** Time for a process to start; a query's own time begins after it. */
+const START_MS = 30_000;
+
+const CODES: readonly string[] = [
+  'ERR_QUERY_INVALID',
+  'ERR_QUERY_REFUSED',
+  'ERR_QUERY_LIMIT',
+  'ERR_QUERY_UNAVAILABLE',
+  'ERR_STORE_UNAVAILABLE',
+] satisfies ErrorCode[];
+
+export function createQueries(
+  source: Source,
+  limits: QueryLimits,
+  { maxWalBytes = MAX_WAL_BYTES }: { readonly maxWalBytes?: number } = {},
+): Queries {
+  const idle: { readonly child: ChildProcess; readonly timer: NodeJS.Timeout }[] = [];
+  const ends = new Set<(error: LastseenError) => void>();
+  const alive = new Set<ChildProcess>();
+  const starting = new WeakSet<ChildProcess>();
+  let running = 0;
+  let isClosed = false;
+
+  function takeProcess(): ChildProcess {
+    for (let waiting = idle.pop(); waiting !== undefined; waiting = idle.pop()) {
+      clearTimeout(waiting.timer);
+      // It may have been ended from outside meanwhile.
+      if (waiting.child.connected) return waiting.child;
+    }
+    const child = startProcess(limits.queryMemoryBytes);
+    alive.add(child);
+    starting.add(child);
+    child.once('close', () => alive.delete(child));
+    return child;
+  }
+
+  function giveBack(child: ChildProcess): void {
+    if (isClosed || !child.connected) {
+      child.kill('SIGTERM');
+      return;
+    }
+    const timer = setTimeout(() => {
+      idle.splice(idle.indexOf(entry), 1);
+      child.disconnect();
+    }, IDLE_MS);
+    timer.unref();
+    const entry = { child, timer };
+    idle.push(entry);
+  }
+
+  /** Runs the job; the promise is settled when the process is free again, or gone. */
+  async function run(child: ChildProcess, job: Job, signal: AbortSignal): Promise<Answer> {
+    const body: Uint8Array[] = [];
+    let timer: NodeJS.Timeout | undefined;
+    let watch: NodeJS.Timeout | undefined;
+    let onAbort: () => void = () => undefined;
+    let onClose: () => void = () => undefined;
+    let end: (error: LastseenError) => void = () => undefined;
+    try {
+      const answer = await new Promise<Answer>((resolve, reject) => {
+        end = reject;
+        ends.add(end);
+        onAbort = () => {
+          reject(limit('nobody waits for the query any more'));
+        };
+        signal.addEventListener('abort', onAbort);
+        if (signal.aborted) onAbort();
+        const begin = (): void => {
+          timer = setTimeout(() => {
+            reject(limit(`the query ran longer than ${String(limits.queryTimeoutMs)} ms`));
+          }, limits.queryTimeoutMs);
+          child.send(job, (error) => {
+            if (error !== null) reject(error);
+          });
+        };
+        watch = watchWal(job.source, maxWalBytes, reject);
+        child.on('message', (reply: JobReply) => {
+          if (reply.type === 'ready') {
+            clearTimeout(timer);
+            starting.delete(child);
+            lowerPriority(child.pid);
+            begin();
+          } else if (reply.type === 'piece') body.push(reply.bytes);
+          else if (reply.type === 'done') resolve({ body, rows: reply.rows, isTruncated: reply.isTruncated });
+          else reject(errorOf(reply));
+        });
+        child.once('error', reject);
+        onClose = () => {
+          // A process has no other reason to end: what it runs is checked, and what it throws is told.
+          reject(limit('the query needs more memory than it may have'));
+        };
+        child.once('close', onClose);
+        if (starting.has(child))
+          timer = setTimeout(() => {
+            reject(new Error('the process for queries did not start'));
+          }, START_MS);
+        else begin();
+      });
+      return answer;
+    } catch (error) {
+      if (!(error instanceof ToldByProcess)) await endProcess(child);
+      throw error instanceof ToldByProcess ? error.told : error;
+    } finally {
+      ends.delete(end);
+      clearTimeout(timer);
+      clearInterval(watch);
+      signal.removeEventListener('abort', onAbort);
+      child
+        .off('close', onClose)
+        .removeAllListeners('message')
+        .removeAllListeners('error')
+        .on('error', () => undefined);
+      giveBack(child);
+    }
+  }
+
+  return {
+    async ask(question, format, signal) {
+      if (isClosed) throw draining();
+      if (running >= limits.queryConcurrency)
+        throw new LastseenError(
+          'ERR_QUEUE_FULL',
+          `${String(limits.queryConcurrency)} queries are running, and no more may: try again in a moment`,
+          { temporary: true },
+        );
+      running += 1;
+      try {
+        return await run(
+          takeProcess(),
+          {
+            source,
+            question: { ...question, timeoutMs: limits.queryTimeoutMs },
+            format,
+            maxRows: limits.queryMaxRows,
+            maxBytes: limits.queryMaxBytes,
+          },
+          signal,
+        );
+      } finally {
+        running -= 1;
+      }
+    },
+    get running() {
+      return running;
+    },
+    async close() {
+      isClosed = true;
+      for (const end of ends) end(draining());
+      for (const { timer } of idle.splice(0)) clearTimeout(timer);
+      await Promise.all([...alive].map(endProcess));
+    },
+  };
+}
+
+/** What the process itself has told: it is whole, and can be asked again. */
+class ToldByProcess extends Error {
+  readonly told: Error;
+
+  constructor(told: Error) {
+    super(told.message);
+    this.told = told;
+  }
+}
+
+function errorOf(reply: JobReply & { type: 'failed' }): ToldByProcess {
+  // An unexpected failure is logged at the edge, and the user sees its id.
+  if (!CODES.includes(reply.code)) return new ToldByProcess(new Error(reply.message));
+  return new ToldByProcess(
+    new LastseenError(reply.code as ErrorCode, reply.message, {
+      faults: reply.faults,
+      temporary: reply.isTemporary,
+    }),
+  );
+}
+
+/** From source, the process must first be taught TypeScript; from `dist` there is nothing to teach. */
+function startProcess(memoryBytes: number): ChildProcess {
+  const isSource = import.meta.url.endsWith('.ts');
+  const program = new URL(isSource ? './runner.ts' : './runner.js', import.meta.url).pathname;
+  const command = [process.execPath, ...(isSource ? ['--import', import.meta.resolve('tsx')] : []), program];
+  const options = {
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'] as ['ignore', 'ignore', 'ignore', 'ipc'],
+    serialization: 'advanced' as const,
+  };
+  // Memory is bounded by the system: SQLite's own limit is not compiled in, and Node's is for JavaScript only.
+  const child =
+    process.platform === 'linux'
+      ? spawn(
+          '/bin/sh',
+          ['-c', `ulimit -d ${String(Math.ceil(memoryBytes / 1024))}; exec "$0" "$@"`, ...command],
+          options,
+        )
+      : spawn(command[0] ?? '', command.slice(1), options);
+  return child;
+}
+
+function lowerPriority(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    setPriority(pid, NICENESS);
+  } catch {
+    // It has ended already, which is told elsewhere.
+  }
+}
+
+async function endProcess(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const closed = once(child, 'close');
+  child.kill('SIGTERM');
+  const late = setTimeout(() => child.kill('SIGKILL'), KILL_MS);
+  await closed;
+  clearTimeout(late);
+}
+
+/** While a query reads, what the checkpointer has copied cannot be written over. */
+function watchWal(
+  source: Source,
+  maxBytes: number,
+  reject: (error: LastseenError) => void,
+): NodeJS.Timeout | undefined {
+  if (source.kind !== 'sqlite') return undefined;
+  return setInterval(() => {
+    const bytes = statSync(`${source.path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+    if (bytes <= maxBytes) return;
+    reject(limit('the write-ahead log grew too far while the query was reading: ask for less at once'));
+  }, WATCH_WAL_MS);
+}
+
+function limit(message: string): LastseenError {
+  return new LastseenError('ERR_QUERY_LIMIT', message);
+}
+
+function draining(): LastseenError {
+  return new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', {
+    temporary: true,
+  });
+}

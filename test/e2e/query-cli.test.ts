@@ -1,0 +1,239 @@
+/** lastseen query and lastseen analyst as analysts and operators use them. */
+import pg from 'pg';
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { after, before, describe, it } from 'node:test';
+import {
+  createDatabase,
+  endSharedPostgres,
+  runSql,
+  startPostgresServer,
+  type TestDatabase,
+} from '../postgres.ts';
+import { startService, type Service } from '../service.ts';
+import { temporaryDirectory } from '../temporary.ts';
+import { runCommand, startProcess, TOKEN } from './process.ts';
+
+after(endSharedPostgres);
+
+describe('lastseen query', () => {
+  let service: Service;
+  let environment: Record<string, string>;
+  before(async () => {
+    service = await startService({ LASTSEEN_QUERY_MAX_ROWS: '3' });
+    environment = { LASTSEEN_URL: service.url };
+    await service.push(
+      { accessid: 'a', created_at: 1, payload: { text: 'one, "two"\n\u001b[31m' } },
+      { accessid: 'b', created_at: 2, payload: 2 },
+    );
+  });
+  after(async () => service.stop());
+
+  it('prints a table, JSON, NDJSON or CSV', async () => {
+    const sql = 'select access_id, version, payload from events order by position';
+    const print = async (...more: string[]): Promise<string> => {
+      const outcome = await runCommand(['query', sql, ...more], environment);
+      assert.equal(outcome.code, 0, outcome.stderr);
+      return outcome.stdout;
+    };
+    assert.equal(
+      await print(),
+      [
+        'access_id  version  payload',
+        '---------  -------  ---------------------------------------',
+        'a                1  {"text":"one, \\\\"two\\\\"\\\\n\\\\u001b[31m"}',
+        'b                1  2',
+        '2 rows',
+        '',
+      ].join('\n'),
+    );
+    assert.deepEqual(JSON.parse(await print('--format', 'json')), {
+      columns: ['access_id', 'version', 'payload'],
+      rows: [
+        ['a', 1, '{"text":"one, \\"two\\"\\n\\u001b[31m"}'],
+        ['b', 1, '2'],
+      ],
+      truncated: false,
+    });
+    assert.match(await print('--format', 'csv'), /^access_id,version,payload\r\na,1,"\{""text""/);
+  });
+
+  it('takes parameters, and the statement from standard input; says when the answer is cut', async () => {
+    const asked = await runCommand(
+      ['query', '-', '--format', 'csv', '--param', 'b', '2'],
+      environment,
+      'select access_id from events where access_id = $1 and created_at = $2',
+    );
+    assert.deepEqual([asked.code, asked.stdout, asked.stderr], [0, 'access_id\r\nb\r\n', '']);
+    const cut = await runCommand(['query', 'values (1), (2), (3), (4)'], environment);
+    assert.deepEqual([cut.code, cut.stderr.includes('cut off')], [0, true]);
+  });
+
+  it('what the server refuses is told with its code, and wrong use exits 2', async () => {
+    const refused = await runCommand(['query', 'select * from users'], environment);
+    assert.deepEqual([refused.code, /ERR_QUERY_(INVALID|REFUSED): /.test(refused.stderr)], [1, true]);
+    const stranger = await runCommand(['query', 'select 1'], { ...environment, LASTSEEN_TOKEN: 'wrong' });
+    assert.deepEqual([stranger.code, stranger.stderr.includes('LASTSEEN_TOKEN')], [1, true]);
+    assert.equal((await runCommand(['query', 'select 1', '--format', 'xml'], environment)).code, 2);
+  });
+});
+
+describe('a server that is killed while a query runs', () => {
+  it('leaves no process behind that goes on with it', async () => {
+    const directory = temporaryDirectory();
+    const server = await startProcess(join(directory.path, 'log.db'));
+    const children = (): number[] =>
+      execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' })
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/))
+        .filter(
+          ([, parent, ...args]) => Number(parent) === server.child.pid && args.join(' ').includes('runner'),
+        )
+        .map(([pid]) => Number(pid));
+    const sql = 'with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n';
+    const asked = fetch(`${server.url}/query`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${TOKEN}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ sql }),
+    }).catch(() => undefined);
+    const busyMs = (pid: number): number => {
+      const [time = ''] = execFileSync('ps', ['-o', 'cputimes=', '-p', String(pid)], {
+        encoding: 'utf8',
+      }).split('\n');
+      return Number(time.trim()) * 1_000;
+    };
+    // Deep in the statement: it has had more of a processor than its start takes.
+    await until(() => children().some((pid) => busyMs(pid) >= 2_000));
+    const left = children();
+    assert.equal(left.length, 1);
+    await server.end('SIGKILL');
+    await asked;
+    await until(() => left.every((pid) => !isAlive(pid)));
+    directory.remove();
+  });
+
+  function isAlive(pid: number): boolean {
+    try {
+      process.kill(pid, 0);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async function until(fits: () => boolean): Promise<void> {
+    const deadline = Date.now() + 15_000;
+    while (!fits()) {
+      assert.ok(Date.now() < deadline, 'it did not come to that within 15 s');
+      await sleep(50);
+    }
+  }
+});
+
+describe('lastseen analyst', () => {
+  let database: TestDatabase;
+  const role = `analyst_${String(process.pid)}`;
+  before(async () => {
+    database = await createDatabase();
+    assert.equal((await runCommand(['migrate'], { DATABASE_URL: database.url })).code, 0);
+  });
+  after(async () => {
+    await database.drop();
+    await runSql(database.url.replace(/\/[^/]*$/, '/postgres'), `drop role if exists ${role}`);
+  });
+
+  it('makes a role that reads the contract and nothing else; the password is shown once, or is the one given', async () => {
+    const environment = { DATABASE_URL: database.url };
+    const made = await runCommand(['analyst', 'create', '--name', role], environment);
+    assert.equal(made.code, 0, made.stderr);
+    assert.match(made.stdout, /^password, shown this once: [\w-]{32}$/m);
+    const given = await runCommand(
+      ['analyst', 'create', '--name', role, '--password-stdin'],
+      environment,
+      'correct-horse-battery\n',
+    );
+    assert.deepEqual([given.code, given.stdout], [0, `role: ${role}\n`], given.stderr);
+    const url = new URL(database.url);
+    url.username = role;
+    url.password = 'correct-horse-battery';
+    const client = new pg.Client({ connectionString: url.href });
+    await client.connect();
+    for (const name of ['events', 'event_history', 'event_counts', 'event_days', 'access_id_activity'])
+      await client.query(`select * from ${name}`);
+    for (const table of [
+      'users',
+      'tokens',
+      'clients',
+      'signing_keys',
+      'tickets',
+      'log',
+      'feeds',
+      'batches',
+      'nodes',
+    ])
+      await assert.rejects(client.query(`select * from ${table}`), /permission denied/, table);
+    await client.query('set default_transaction_read_only = off');
+    for (const sql of [
+      `insert into events values (1, 'a', 1, 0, 0, null, '1')`,
+      'delete from events',
+      'truncate events',
+      'drop view event_history',
+      'create table mine (a int)',
+      'set role postgres',
+    ])
+      await assert.rejects(client.query(sql), /permission denied|must be owner/, sql);
+    await client.end();
+  });
+
+  it('a short password, a foreign role and a SQLite file are refused', async () => {
+    const environment = { DATABASE_URL: database.url };
+    const short = await runCommand(
+      ['analyst', 'create', '--name', role, '--password-stdin'],
+      environment,
+      'short',
+    );
+    assert.deepEqual([short.code, short.stderr.includes('at least 12')], [2, true]);
+    assert.doesNotMatch(short.stderr, /short$/m);
+    const foreign = await runCommand(['analyst', 'create', '--name', 'postgres'], environment);
+    assert.deepEqual([foreign.code, foreign.stderr.includes("no analyst's")], [2, true]);
+    const file = await runCommand(['analyst', 'create'], { DATABASE_URL: 'sqlite:./none.db' });
+    assert.deepEqual([file.code, file.stderr.includes('read-only')], [2, true]);
+  });
+});
+
+describe('a PostgreSQL user without rights over roles', () => {
+  it('runs everything but queries, which say what is missing, until somebody who may has made the roles', async () => {
+    const server = await startPostgresServer();
+    try {
+      await runSql(server.url, 'create role plain login');
+      await runSql(server.url, 'create database plain owner plain');
+      const admin = new URL(server.url);
+      admin.pathname = '/plain';
+      const plain = new URL(admin);
+      plain.username = 'plain';
+      const service = await startService({ DATABASE_URL: plain.href });
+      await service.push({ accessid: 'a', created_at: 1, payload: 1 });
+      const refused = await service.post('/query', { sql: 'select 1' });
+      assert.equal(refused.status, 501, await refused.clone().text());
+      assert.match(await refused.text(), /lastseen_query and lastseen_restricted/);
+      const made = await runCommand(['analyst', 'create'], { DATABASE_URL: admin.href });
+      assert.equal(made.code, 0, made.stderr);
+      await runSql(admin.href, 'grant lastseen_query, lastseen_restricted to plain');
+      const answered = await service.post('/query', { sql: 'select count(*) from events' });
+      assert.equal(answered.status, 200, await answered.clone().text());
+      const token = await service.post('/tokens', { scope: 'query', access_ids: ['a'] });
+      const { access_token: secret } = (await token.json()) as { access_token: string };
+      const part = await service.post(
+        '/query',
+        { sql: 'select access_id from event_history' },
+        { Authorization: `Bearer ${secret}` },
+      );
+      assert.deepEqual(((await part.json()) as { rows: unknown }).rows, [['a']]);
+      await service.stop();
+    } finally {
+      await server.remove();
+    }
+  });
+});
