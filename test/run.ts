@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { findChromium } from './chromium.ts';
 import { startPostgresServer } from './postgres.ts';
 
 const FILE_TIMEOUT_MS = 150_000;
@@ -32,5 +33,7 @@ run({ files, concurrency: Math.max(2, availableParallelism()), timeout: FILE_TIM
   .pipe(new spec())
   .on('end', () => {
     if (!hasPgbouncer) process.stdout.write('pgbouncer is not installed: the tests behind it were not run\n');
+    if (findChromium() === undefined)
+      process.stdout.write('no Chromium is installed: the tests in a browser were not run\n');
   })
   .pipe(process.stdout, { end: false });
