@@ -15,6 +15,7 @@ import { createHttpApp } from './http/app.ts';
 import { createGuards } from './http/guards.ts';
 import { mountHealth } from './http/health.ts';
 import { createLimits } from './http/limits.ts';
+import { createMetrics } from './http/metrics.ts';
 import { createSockets } from './http/sockets.ts';
 import { createAuthenticator } from './identity/authenticator.ts';
 import { createClients } from './identity/clients.ts';
@@ -47,7 +48,9 @@ const DRAIN_MS = 10_000;
 /** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE, or Node's error when the address cannot be listened on */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { config, logger } = options;
+  const metrics = createMetrics();
   const onFault = (error: unknown): void => {
+    metrics.countFault();
     logger.error({ err: error }, 'background failure');
   };
   const engine = await openEngine(config.database, {
@@ -57,7 +60,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       logger.warn(message);
     },
   });
-  const log = await createLog({ store: engine.store, onError: onFault });
+  const log = await createLog({
+    store: engine.store,
+    onError: onFault,
+    onCommitDuration: metrics.commitTook,
+  });
   const { identity } = engine;
   const keys = createKeys(identity, config.keySecret);
   const revocations = createRevocations();
@@ -121,6 +128,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   mountOauth(room);
   mountJsonApi(room);
   mountHealth(app, log, isDraining);
+  metrics.mount({ app, guards, log, hub, walBytes: engine.walBytes });
   finish();
 
   try {
