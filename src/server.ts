@@ -7,15 +7,20 @@ import type { Config } from './config.ts';
 import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
 import { openEngine } from './engines/engine.ts';
+import { mountDescription } from './gateways/description/index.ts';
+import { eventsDescription } from './gateways/events/description.ts';
 import { mountEvents } from './gateways/events/index.ts';
+import { jsonApiDescription } from './gateways/jsonapi/description.ts';
 import { mountJsonApi } from './gateways/jsonapi/index.ts';
+import { notifierDescription } from './gateways/notifier/description.ts';
 import { mountNotifier } from './gateways/notifier/index.ts';
+import { oauthDescription } from './gateways/oauth/description.ts';
 import { mountOauth } from './gateways/oauth/index.ts';
-import { createHttpApp } from './http/app.ts';
+import { createHttpApp, routesOf } from './http/app.ts';
 import { createGuards } from './http/guards.ts';
-import { mountHealth } from './http/health.ts';
+import { healthDescription, mountHealth } from './http/health.ts';
 import { createLimits } from './http/limits.ts';
-import { createMetrics } from './http/metrics.ts';
+import { createMetrics, metricsDescription } from './http/metrics.ts';
 import { createSockets } from './http/sockets.ts';
 import { createAuthenticator } from './identity/authenticator.ts';
 import { createClients } from './identity/clients.ts';
@@ -27,6 +32,7 @@ import { createUsers } from './identity/users.ts';
 import { createLog } from './log/log.ts';
 import type { Logger } from './logger.ts';
 import { startRetention } from './retention.ts';
+import { packageVersion } from './version.ts';
 
 export interface ServerOptions {
   readonly config: Config;
@@ -38,6 +44,8 @@ export interface ServerOptions {
 export interface RunningServer {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** What is served, as `GET /health`: what the description is compared with. */
+  readonly routes: readonly string[];
   /** Drains: stops accepting, answers what is in flight, closes sockets, flushes, closes the store. */
   stop(): Promise<void>;
 }
@@ -129,6 +137,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   mountJsonApi(room);
   mountHealth(app, log, isDraining);
   metrics.mount({ app, guards, log, hub, walBytes: engine.walBytes });
+  mountDescription({
+    app,
+    version: packageVersion(),
+    descriptions: [
+      notifierDescription,
+      eventsDescription,
+      oauthDescription,
+      jsonApiDescription,
+      healthDescription,
+      metricsDescription,
+    ],
+  });
   finish();
 
   try {
@@ -171,7 +191,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 
   let stopping: Promise<void> | undefined;
-  return { url, stop: () => (stopping ??= stop()) };
+  return { url, routes: routesOf(app), stop: () => (stopping ??= stop()) };
 }
 
 function urlOf(host: string, port: number): string {

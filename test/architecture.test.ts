@@ -17,6 +17,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['log', 'engines', 'identity'],
   'retention.ts': ['config.ts', 'log', 'logger.ts'],
   'logger.ts': [],
+  'version.ts': [],
   client: [],
 };
 

@@ -5,12 +5,26 @@
  */
 import type { Express } from 'express';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { z } from 'zod';
 import type { Hub } from '../delivery/hub.ts';
 import { HIGH_WATER_BYTES, type Session, type SessionFeed } from '../delivery/session.ts';
 import { LastseenError } from '../log/errors.ts';
 import type { Log } from '../log/log.ts';
+import type { Description } from './description.ts';
 import type { Guards } from './guards.ts';
 import { errorsSaid } from './problem.ts';
+
+export const metricsDescription: Description = {
+  name: 'metrics',
+  text: 'Figures for Prometheus.',
+  routes: {
+    'GET /metrics': {
+      summary: 'The state of this node',
+      access: 'admin',
+      answers: { 200: { text: 'text exposition format 0.0.4', content: { 'text/plain': z.string() } } },
+    },
+  },
+};
 
 export interface Metrics {
   /** A commit took so long. */

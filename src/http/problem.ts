@@ -56,6 +56,12 @@ const TABLE: Readonly<Record<ErrorCode, Mapping>> = {
   ERR_UNAUTHENTICATED: { status: 401, title: 'A valid token is needed', close: 'not-allowed' },
 };
 
+export const ERROR_CODES = Object.keys(TABLE) as ErrorCode[];
+
+export function statusOfCode(code: ErrorCode): number {
+  return TABLE[code].status;
+}
+
 /** WebSocket close codes: below 4500 the client may come back as it is. */
 export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, text: string]>> = {
   dropped: [1000, 'close'],
