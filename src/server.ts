@@ -7,6 +7,7 @@ import type { Config } from './config.ts';
 import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
 import { openEngine } from './engines/engine.ts';
+import { consoleDescription, mountConsole } from './gateways/console/index.ts';
 import { mountDescription } from './gateways/description/index.ts';
 import { eventsDescription } from './gateways/events/description.ts';
 import { mountEvents } from './gateways/events/index.ts';
@@ -135,6 +136,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   mountEvents(room);
   mountOauth(room);
   mountJsonApi(room);
+  mountConsole(room);
   mountHealth(app, log, isDraining);
   metrics.mount({ app, guards, log, hub, walBytes: engine.walBytes });
   mountDescription({
@@ -145,6 +147,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       eventsDescription,
       oauthDescription,
       jsonApiDescription,
+      consoleDescription,
       healthDescription,
       metricsDescription,
     ],
