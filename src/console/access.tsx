@@ -1,7 +1,7 @@
 /** Who may do what: tokens, and the clients of connectors. Each is made, shown once, and taken back. */
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { listOf, objectOf } from './api.ts';
+import { listOf, objectOf } from './answer.ts';
 import { useApi } from './context.ts';
 import { Confirm, Secrets } from './dialog.tsx';
 import { time } from './format.ts';

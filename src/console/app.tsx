@@ -123,7 +123,7 @@ function Status({ samples }: { readonly samples: SamplesState }): VNode {
   return (
     <p class="status" role="status">
       <span class={`dot ${isLost ? 'bad' : 'good'}`} aria-hidden="true" />
-      {isLost ? 'Server cannot be reached' : 'Connected'}
+      {isLost ? 'Unreachable' : 'Online'}
       {head === undefined || isLost ? null : <span class="muted wide"> · head {count(head)}</span>}
     </p>
   );

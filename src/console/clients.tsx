@@ -1,7 +1,7 @@
 /** Who is connected, to any node, how far behind; and sending them away. */
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
-import { listOf } from './api.ts';
+import { listOf } from './answer.ts';
 import type { ViewProps } from './app.tsx';
 import { useApi } from './context.ts';
 import { Confirm } from './dialog.tsx';

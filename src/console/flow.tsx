@@ -81,6 +81,7 @@ function Plots({ all }: { readonly all: readonly Sample[] }): VNode {
   const x = pairs.map(([, now]) => now.at / 1_000);
   const line = (name: string, having = ''): number[] =>
     pairs.map(([before, now]) => rate(before, now, name, having));
+  const level = (name: string, having = ''): number[] => pairs.map(([, now]) => total(now, name, having));
   const commits = (q: number): (number | null)[] =>
     pairs.map(([before, now]) => {
       const seconds = quantile(before, now, COMMIT, q);
@@ -121,6 +122,18 @@ function Plots({ all }: { readonly all: readonly Sample[] }): VNode {
           series={[
             { label: 'median', values: commits(0.5) },
             { label: '99th percentile', values: commits(0.99) },
+          ]}
+        />
+      </section>
+      <section class="card">
+        <h2>Feeds that are read</h2>
+        <Plot
+          label="Feeds that are read, over time"
+          isTime
+          x={x}
+          series={[
+            { label: 'live', values: level('lastseen_subscriptions', 'state="live"') },
+            { label: 'catching up', values: level('lastseen_subscriptions', 'state="catching_up"') },
           ]}
         />
       </section>

@@ -1,6 +1,6 @@
 /** What a view says when there is nothing to show, when it waits, and when something went wrong. */
 import type { ComponentChildren, VNode } from 'preact';
-import { ApiError } from './api.ts';
+import { ApiError } from './answer.ts';
 
 export function ErrorNotice({ error }: { readonly error: Error | undefined }): VNode | null {
   if (error === undefined) return null;

@@ -4,11 +4,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import { useThemeName } from './context.ts';
 import { compact } from './format.ts';
-
-export interface Series {
-  readonly label: string;
-  readonly values: readonly (number | null)[];
-}
+import type { Series } from './query-result.ts';
 
 export interface PlotProps {
   /** What it shows, for who cannot see it. */
@@ -85,6 +81,7 @@ function optionsOf(props: PlotProps, element: HTMLElement): uPlot.Options {
     axes: [
       {
         ...axis,
+        size: 32,
         ...(names === undefined
           ? isTime
             ? {

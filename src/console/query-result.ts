@@ -1,7 +1,6 @@
 /** An answer of POST /query, and what can be made of it: CSV, and lines to plot. Pure. */
-import { ApiError, objectOf } from './api.ts';
+import { ApiError, objectOf } from './answer.ts';
 import { cell } from './format.ts';
-import type { Series } from './plot.tsx';
 
 export interface QueryResult {
   readonly columns: readonly string[];
@@ -26,6 +25,12 @@ export function csvOf({ columns, rows }: QueryResult): string {
     return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   return [columns, ...rows].map((row) => `${row.map(field).join(',')}\r\n`).join('');
+}
+
+/** A line. */
+export interface Series {
+  readonly label: string;
+  readonly values: readonly (number | null)[];
 }
 
 export interface PlotData {

@@ -96,7 +96,7 @@ export function QueryView({ isShown }: ViewProps): VNode {
             Parameters
             <input
               spellcheck={false}
-              placeholder='a JSON array, such as ["client1"]'
+              placeholder='["client1"]'
               value={params}
               onInput={(event) => {
                 setParams(event.currentTarget.value);

@@ -1,6 +1,6 @@
 /** The figures of the node, looked at every two seconds for as long as the console is open. */
 import { useState } from 'preact/hooks';
-import { ApiError } from './api.ts';
+import { ApiError } from './answer.ts';
 import { useApi } from './context.ts';
 import { parseMetrics, type Sample } from './prometheus.ts';
 import { usePolling } from './task.ts';

@@ -1,7 +1,8 @@
 /** The door: a token, held in memory until the page is closed or left. */
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
-import { ApiError, createApi, type Api } from './api.ts';
+import { ApiError } from './answer.ts';
+import { createApi, type Api } from './api.ts';
 import { ErrorNotice } from './notice.tsx';
 import { useTask } from './task.ts';
 

@@ -1,7 +1,8 @@
 /** Users, over JSON:API: registering, finding, removing, and giving them a token. */
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { JSON_API, listOf, objectOf } from './api.ts';
+import { listOf, objectOf } from './answer.ts';
+import { JSON_API } from './api.ts';
 import { useApi } from './context.ts';
 import { Confirm, Secrets } from './dialog.tsx';
 import { count } from './format.ts';
