@@ -95,10 +95,27 @@ describe('the console in a browser', { skip }, () => {
     return (await locator.first().textContent()) ?? '';
   }
 
+  /** Nothing that axe calls serious, and nothing wider than the screen. */
+  async function requireAccessible(where: string): Promise<void> {
+    await page.evaluate(axe.source);
+    const { violations } = await page.evaluate<AxeResults>('axe.run()');
+    const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+    const told = serious.map(({ id, nodes }) => {
+      const places = nodes.map(({ html, failureSummary }) => `${html} ${failureSummary ?? ''}`);
+      return `${where}: ${id}: ${places.join('\n')}`;
+    });
+    assert.deepEqual(told, []);
+    const { scrollWidth, clientWidth } = await page.evaluate<{ scrollWidth: number; clientWidth: number }>(
+      '({ scrollWidth: document.documentElement.scrollWidth, clientWidth: document.documentElement.clientWidth })',
+    );
+    assert.equal(scrollWidth, clientWidth, `${where} is wider than the screen`);
+  }
+
   it('a wrong token is refused with the reason; the right one opens, and stays in memory only', async () => {
     await page.getByLabel('Token').fill('wrong');
     await page.keyboard.press('Enter');
     await reads(page.getByRole('alert'), /ERR_UNAUTHENTICATED/);
+    await requireAccessible('the door');
     await page.getByLabel('Token').fill(TOKEN);
     await page.keyboard.press('Enter');
     await page.getByRole('navigation').waitFor();
@@ -261,24 +278,18 @@ describe('the console in a browser', { skip }, () => {
       it(`no view has a serious fault for those who cannot see or point: ${theme}, ${String(width)} pixels`, async () => {
         await page.setViewportSize({ width, height: 850 });
         await page.emulateMedia({ colorScheme: theme });
-        await page.evaluate(axe.source);
         for (const view of ['Tail', 'Connected', 'Query', 'Flow', 'Users', 'Access']) {
           await show(view);
           await page.getByRole('heading', { level: 1, name: view }).waitFor();
-          const { violations } = await page.evaluate<AxeResults>('axe.run()');
-          const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-          assert.deepEqual(
-            serious.map(
-              ({ id, nodes }) =>
-                `${view}: ${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary ?? ''}`).join('\n')}`,
-            ),
-            [],
-          );
-          const overflow = await page.evaluate<number>(
-            'document.documentElement.scrollWidth - document.documentElement.clientWidth',
-          );
-          assert.equal(overflow, 0, `${view} is wider than the screen`);
+          await requireAccessible(`${view}, ${theme}, ${String(width)}`);
         }
+        await button('New token').click();
+        await requireAccessible(`a form, ${theme}, ${String(width)}`);
+        await button('New token').click();
+        await show('Connected');
+        await button('Drop client1').click();
+        await requireAccessible(`a question, ${theme}, ${String(width)}`);
+        await page.keyboard.press('Escape');
       });
     }
   }
