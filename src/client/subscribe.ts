@@ -144,7 +144,8 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
       url: options.url.replace(/\/+$/, ''),
       token: async () => (typeof options.token === 'function' ? options.token() : options.token),
       signal,
-      fetch: options.fetch ?? fetch,
+      // A browser's own must not be called as a method of ours.
+      fetch: options.fetch ?? ((url, init) => fetch(url, init)),
       WebSocket,
     };
   }
