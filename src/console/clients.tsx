@@ -132,12 +132,12 @@ function Table(props: {
         <thead>
           <tr>
             <th scope="col">access_id</th>
+            <th scope="col" class="number">
+              Lag
+            </th>
             <th scope="col">Gateway</th>
             <th scope="col" class="number">
               Connected for
-            </th>
-            <th scope="col" class="number">
-              Lag
             </th>
             <th scope="col" class="number">
               Buffered
@@ -152,11 +152,11 @@ function Table(props: {
           {props.clients.slice(0, MAX_ROWS).map((client, at) => (
             <tr key={`${client.accessId} ${client.since} ${at}`}>
               <th scope="row">{client.accessId}</th>
-              <td>{client.gateway}</td>
-              <td class="number">{duration(Math.max(0, now - client.since))}</td>
               <td class="number">
                 {client.lag === 0 ? <span class="pill good">live</span> : count(client.lag)}
               </td>
+              <td>{client.gateway}</td>
+              <td class="number">{duration(Math.max(0, now - client.since))}</td>
               <td class="number">{bytes(client.bufferedBytes)}</td>
               <td>
                 <code>{client.cursor}</code>
