@@ -9,17 +9,27 @@ import type { Config } from './config.ts';
 import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
 import { openEngine } from './engines/engine.ts';
+import { consoleDescription, mountConsole } from './gateways/console/index.ts';
+import { mountDescription } from './gateways/description/index.ts';
+import { eventsDescription } from './gateways/events/description.ts';
 import { mountEvents } from './gateways/events/index.ts';
+import { jsonApiDescription } from './gateways/jsonapi/description.ts';
 import { mountJsonApi } from './gateways/jsonapi/index.ts';
+import { notifierDescription } from './gateways/notifier/description.ts';
 import { mountNotifier } from './gateways/notifier/index.ts';
+import { oauthDescription } from './gateways/oauth/description.ts';
 import { mountOauth } from './gateways/oauth/index.ts';
+import { phoenixDescription } from './gateways/phoenix/description.ts';
 import { mountPhoenix } from './gateways/phoenix/index.ts';
-import { mountUsersSocket } from './gateways/users-socket/index.ts';
+import { queryDescription } from './gateways/query/description.ts';
 import { mountQuery } from './gateways/query/index.ts';
-import { createHttpApp } from './http/app.ts';
+import { usersSocketDescription } from './gateways/users-socket/description.ts';
+import { mountUsersSocket } from './gateways/users-socket/index.ts';
+import { createHttpApp, routesOf } from './http/app.ts';
 import { createGuards } from './http/guards.ts';
-import { mountHealth } from './http/health.ts';
+import { healthDescription, mountHealth } from './http/health.ts';
 import { createLimits } from './http/limits.ts';
+import { createMetrics, metricsDescription } from './http/metrics.ts';
 import { createSockets } from './http/sockets.ts';
 import { createAuthenticator } from './identity/authenticator.ts';
 import { createClients } from './identity/clients.ts';
@@ -31,6 +41,7 @@ import { createUsers } from './identity/users.ts';
 import { createLog } from './log/log.ts';
 import type { Logger } from './logger.ts';
 import { startRetention } from './retention.ts';
+import { packageVersion } from './version.ts';
 
 export interface ServerOptions {
   readonly config: Config;
@@ -42,6 +53,8 @@ export interface ServerOptions {
 export interface RunningServer {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** What is served, as `GET /health`: what the description is compared with. */
+  readonly routes: readonly string[];
   /** Drains: stops accepting, answers what is in flight, closes sockets, flushes, closes the store. */
   stop(): Promise<void>;
 }
@@ -52,7 +65,9 @@ const DRAIN_MS = 10_000;
 /** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE, or Node's error when the address cannot be listened on */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { config, logger } = options;
+  const metrics = createMetrics();
   const onFault = (error: unknown): void => {
+    metrics.countFault();
     logger.error({ err: error }, 'background failure');
   };
   const engine = await openEngine(config.database, {
@@ -62,7 +77,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       logger.warn(message);
     },
   });
-  const log = await createLog({ store: engine.store, onError: onFault });
+  const log = await createLog({
+    store: engine.store,
+    onError: onFault,
+    onCommitDuration: metrics.commitTook,
+  });
   const { identity } = engine;
   const keys = createKeys(identity, config.keySecret);
   const revocations = createRevocations();
@@ -130,7 +149,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   stops.push(mountPhoenix(room));
   mountUsersSocket(room);
   mountQuery(room);
+  mountConsole(room);
   mountHealth(app, log, isDraining);
+  metrics.mount({ app, guards, log, hub, walBytes: engine.walBytes });
+  mountDescription({
+    app,
+    version: packageVersion(),
+    descriptions: [
+      phoenixDescription,
+      queryDescription,
+      usersSocketDescription,
+      notifierDescription,
+      eventsDescription,
+      oauthDescription,
+      jsonApiDescription,
+      consoleDescription,
+      healthDescription,
+      metricsDescription,
+    ],
+  });
   finish();
 
   try {
@@ -172,7 +209,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 
   let stopping: Promise<void> | undefined;
-  return { url, stop: () => (stopping ??= stop()) };
+  return { url, routes: routesOf(app), stop: () => (stopping ??= stop()) };
 }
 
 async function listen(server: Server, port: number, host: string): Promise<void> {

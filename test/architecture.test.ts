@@ -18,7 +18,9 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['log', 'engines', 'identity'],
   'retention.ts': ['config.ts', 'log', 'logger.ts'],
   'logger.ts': [],
+  'version.ts': [],
   client: [],
+  console: ['client'],
 };
 
 /** These see everything. */
@@ -32,7 +34,7 @@ function roomOf(path: string): string {
 it('every import is one that its room may make', () => {
   const faults: string[] = [];
   for (const name of readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })) {
-    if (!name.endsWith('.ts')) continue;
+    if (!/\.tsx?$/.test(name)) continue;
     const room = roomOf(name);
     if (ROOTS.includes(room)) continue;
     const allowed = ALLOWED[room.split('/')[0] ?? ''];
@@ -52,11 +54,13 @@ it('every import is one that its room may make', () => {
 it('SQL stands in engines, analysis and migrations only, the environment is read in config and cli only', () => {
   const faults: string[] = [];
   for (const name of readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })) {
-    if (!name.endsWith('.ts')) continue;
+    if (!/\.tsx?$/.test(name)) continue;
     const text = readFileSync(join(SOURCE, name), 'utf8');
     if (
       !name.startsWith('engines/') &&
       !name.startsWith('analysis/') &&
+      // What the console offers to an analyst to begin with.
+      name !== 'console/example-queries.ts' &&
       /\b(select .+ from|insert into|delete from) \w+/.test(text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, ''))
     )
       faults.push(`src/${name}: SQL`);

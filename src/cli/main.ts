@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /** The command line. Exit codes: 0 done, 1 failed, 2 used wrongly. */
 import { Command, CommanderError } from 'commander';
-import { readFileSync } from 'node:fs';
 import { LastseenError } from '../log/errors.ts';
 import { addAnalyst } from './analyst.ts';
+import { packageVersion } from '../version.ts';
 import { addExport, addImport } from './archive.ts';
 import { addBackup, addRestore } from './backup.ts';
 import { addKeys } from './keys.ts';
@@ -18,7 +18,7 @@ import { addClient, addToken } from './token.ts';
 
 const program = new Command('lastseen')
   .description('An event log that people can be connected to.')
-  .version(version())
+  .version(packageVersion())
   .showHelpAfterError('(add --help for the options)')
   .exitOverride();
 for (const add of [
@@ -54,17 +54,4 @@ try {
     );
     process.exitCode = error instanceof LastseenError && error.code === 'ERR_REQUEST_INVALID' ? 2 : 1;
   }
-}
-
-function version(): string {
-  for (const up of ['../../', '../../../']) {
-    try {
-      return (
-        JSON.parse(readFileSync(new URL(`${up}package.json`, import.meta.url), 'utf8')) as { version: string }
-      ).version;
-    } catch {
-      // From source it stands two folders up, from `dist` three.
-    }
-  }
-  return 'unknown';
 }

@@ -113,7 +113,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
         Math.min(Math.max(left, 0), MAX_TIMER_MS),
       );
       // A process that has nothing else to do may end.
-      if (typeof timer === 'object' && 'unref' in timer) timer.unref();
+      if (canUnref(timer)) timer.unref();
     };
     wait();
   }
@@ -153,6 +153,11 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
   if (name !== undefined) named.set(name, cache);
   void refresh();
   return cache;
+}
+
+/** Node's timers are objects, a browser's are numbers. */
+function canUnref(timer: unknown): timer is { unref(): void } {
+  return typeof timer === 'object' && timer !== null && 'unref' in timer;
 }
 
 function seconds(name: string, value: number, min: number): number {

@@ -2,7 +2,7 @@
 import type { Principal } from '../identity/principal.ts';
 import { concerns, type Revoked } from '../identity/revocations.ts';
 import type { CloseReason } from './connection.ts';
-import type { Session } from './session.ts';
+import type { Delivered, Session } from './session.ts';
 
 export interface HubLimits {
   readonly maxConnections: number;
@@ -19,6 +19,10 @@ export interface Hub {
   isFullFor(accessId: string): boolean;
   add(session: Session): void;
   remove(session: Session): void;
+  /** What went onto wires since the start, by gateway. */
+  delivered(): ReadonlyMap<string, Readonly<Delivered>>;
+  /** Counts what a gateway has answered without a session. */
+  countDelivered(gateway: string, events: number, bytes: number): void;
   /** Closes what reads `accessId` and began before `position`. */
   drop(accessId: string, position: number): void;
   /** Closes what lives on a token that is revoked. */
@@ -40,6 +44,7 @@ export function createHub(limits: HubLimits): Hub {
   const slotOf = new Map<Session, Set<Session>>();
   const subjects = new Map<string, number>();
   const subjectOf = new Map<Session, string>();
+  const ended = new Map<string, Delivered>();
   let tick = 0;
 
   /** A session counts for who held it at its start. */
@@ -50,6 +55,14 @@ export function createHub(limits: HubLimits): Hub {
     else subjects.delete(subject);
     if (by > 0) subjectOf.set(session, subject);
     else subjectOf.delete(session);
+  }
+
+  function addTo(totals: Map<string, Delivered>, gateway: string, more: Readonly<Delivered>): void {
+    const total = totals.get(gateway) ?? { caughtUpEvents: 0, liveEvents: 0, bytes: 0 };
+    totals.set(gateway, total);
+    total.caughtUpEvents += more.caughtUpEvents;
+    total.liveEvents += more.liveEvents;
+    total.bytes += more.bytes;
   }
 
   const timer = setInterval(() => {
@@ -81,8 +94,19 @@ export function createHub(limits: HubLimits): Hub {
     remove(session) {
       slotOf.get(session)?.delete(session);
       slotOf.delete(session);
-      if (sessions.delete(session)) count(session, -1);
+      if (sessions.delete(session)) {
+        count(session, -1);
+        addTo(ended, session.connection.gateway, session.delivered);
+      }
       session.ended();
+    },
+    delivered() {
+      const totals = new Map([...ended].map(([gateway, total]) => [gateway, { ...total }]));
+      for (const session of sessions) addTo(totals, session.connection.gateway, session.delivered);
+      return totals;
+    },
+    countDelivered(gateway, events, bytes) {
+      addTo(ended, gateway, { caughtUpEvents: events, liveEvents: 0, bytes });
     },
     drop(accessId, position) {
       for (const session of [...sessions]) {

@@ -36,6 +36,15 @@ export interface SessionOptions {
   readonly onOvertaken?: (error: LastseenError, accessId: string) => void;
 }
 
+/** What went onto wires. */
+export interface Delivered {
+  /** From the store or the ring, while the reader was behind. */
+  caughtUpEvents: number;
+  /** As they came, to readers that had met the tail. */
+  liveEvents: number;
+  bytes: number;
+}
+
 /** A line of the list of who is connected. */
 export interface SessionFeed {
   readonly accessId: string;
@@ -54,6 +63,8 @@ export interface Session {
   /** Head of the log when the session began: a drop before it does not concern it. */
   readonly sinceHead: number;
   readonly feeds: readonly SessionFeed[];
+  /** Since the start of the session. */
+  readonly delivered: Readonly<Delivered>;
   /**
    * `name` is what the protocol calls the subscription; the access_id, unless it can read one twice.
    * @throws ERR_TOO_MANY_SUBSCRIPTIONS, ERR_REQUEST_INVALID when there is one of that name
@@ -90,6 +101,7 @@ interface Feed {
 export function createSession(options: SessionOptions): Session {
   const { log, connection } = options;
   const feeds = new Map<string, Feed>();
+  const delivered: Delivered = { caughtUpEvents: 0, liveEvents: 0, bytes: 0 };
   let principal = options.principal;
   const deadline = createDeadline(
     (seconds) => options.onExpiring?.(seconds),
@@ -143,7 +155,11 @@ export function createSession(options: SessionOptions): Session {
 
   function deliver(feed: Feed, events: readonly Event[]): void {
     const frame = feed.encoder.events(feed.subscription.accessId, events);
-    if (frame !== undefined) connection.write(frame);
+    if (frame === undefined) return;
+    connection.write(frame);
+    if (feed.saidLive) delivered.liveEvents += events.length;
+    else delivered.caughtUpEvents += events.length;
+    delivered.bytes += frame.length;
   }
 
   function sayLive(feed: Feed): void {
@@ -180,6 +196,7 @@ export function createSession(options: SessionOptions): Session {
       principal = fresh;
       deadline.set(fresh.expiresAt);
     },
+    delivered,
     since,
     sinceHead: log.head,
     get feeds() {

@@ -9,6 +9,8 @@ export interface Engine {
   readonly store: EventStore;
   readonly identity: IdentityStore;
   readonly peers: Peers;
+  /** Bytes of the write-ahead log, where it is a file of ours. */
+  readonly walBytes?: () => number;
 }
 
 /** Where the log is kept. */

@@ -5,7 +5,7 @@
  */
 import Database from 'better-sqlite3';
 import knexFactory, { type Knex } from 'knex';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { LastseenError } from '../log/errors.ts';
@@ -53,7 +53,8 @@ export async function openSqlite(options: SqliteOptions): Promise<Engine> {
       throw error;
     }
     const store = await openStore(path, unlock, onError, knex);
-    return { store, identity: identityStore(knex), peers: noPeers() };
+    const walBytes = (): number => statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+    return { store, identity: identityStore(knex), peers: noPeers(), walBytes };
   } catch (error) {
     unlock();
     throw error;

@@ -67,6 +67,22 @@ export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp
   };
 }
 
+/** `app.all` mounts each of Node's methods, some thirty; nothing that is served takes as many as this. */
+const ALL_METHODS = 10;
+
+/** Every method and path that is mounted, as `GET /tokens/{id}`; what only refuses other methods is none. */
+export function routesOf(app: Express): string[] {
+  return app.router.stack.flatMap(({ route }) => {
+    // express-ws keeps its sockets at paths of its own making.
+    if (route === undefined || route.path.endsWith('/.websocket')) return [];
+    const { methods } = route as unknown as { readonly methods: Readonly<Record<string, boolean>> };
+    const names = Object.keys(methods);
+    if (names.length > ALL_METHODS) return [];
+    const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
+    return names.map((method) => `${method.toUpperCase()} ${path}`);
+  });
+}
+
 function withPrototype<T extends new (...args: never[]) => object>(base: T, prototype: object): T {
   function Made(this: object, ...args: unknown[]): void {
     // The constructors of node:http are functions of the old kind and may be called on an object.

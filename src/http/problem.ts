@@ -60,6 +60,12 @@ const TABLE: Readonly<Record<ErrorCode, Mapping>> = {
   ERR_UNAUTHENTICATED: { status: 401, title: 'A valid token is needed', close: 'not-allowed' },
 };
 
+export const ERROR_CODES = Object.keys(TABLE) as ErrorCode[];
+
+export function statusOfCode(code: ErrorCode): number {
+  return TABLE[code].status;
+}
+
 /** WebSocket close codes: below 4500 the client may come back as it is. */
 export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, text: string]>> = {
   dropped: [1000, 'close'],
@@ -125,8 +131,21 @@ export function problemOf(error: LastseenError, extra: Readonly<Record<string, s
   };
 }
 
+/** How often each code was said since the process began: every error on its way to a user passes `userError`. */
+const said = new Map<ErrorCode, number>();
+
+export function errorsSaid(): ReadonlyMap<ErrorCode, number> {
+  return said;
+}
+
 /** An expected error as it is; anything else is logged under an id, and the user sees the id. */
 export function userError(error: unknown, logger: Logger): LastseenError {
+  const known = knownError(error, logger);
+  said.set(known.code, (said.get(known.code) ?? 0) + 1);
+  return known;
+}
+
+function knownError(error: unknown, logger: Logger): LastseenError {
   if (error instanceof LastseenError) {
     if (error.cause !== undefined)
       logger.warn(

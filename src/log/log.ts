@@ -6,7 +6,7 @@ import { encodeCursor, resolveCursor, tooOld } from './cursor.ts';
 import type { AppendRequest, Bounds, EventStore, Page, PageLimit, PruneRule, Receipt } from './store.ts';
 import { createSubscription, type Subscription } from './subscription.ts';
 import { createTail, type TailLimits } from './tail.ts';
-import { createWriter, type WriterLimits } from './writer.ts';
+import { createWriter, type WriterCounts, type WriterLimits } from './writer.ts';
 
 /** Where a reader wants to start: after a cursor, at an end of the log, or by the publisher's time. */
 export type Start = { readonly after: string } | { readonly createdAt: number };
@@ -35,6 +35,7 @@ export interface Log {
   /** Highest position this process knows to be committed. */
   readonly head: number;
   readonly queuedEvents: number;
+  readonly counts: WriterCounts;
   /** Takes no more appends, answers those it has. */
   drain(): Promise<void>;
   close(): Promise<void>;
@@ -44,6 +45,8 @@ export interface LogOptions {
   readonly store: EventStore;
   /** Told of failures that have no caller, for the operator's log. */
   readonly onError?: (error: unknown) => void;
+  /** Told how long each commit took. */
+  readonly onCommitDuration?: (ms: number) => void;
   readonly writer?: WriterLimits;
   readonly tail?: TailLimits;
 }
@@ -54,7 +57,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
   let epoch = firstEpoch;
   const resetListeners = new Set<() => void>();
   const tail = createTail(store, head, onError, options.tail);
-  const writer = createWriter(store, tail.offer, options.writer);
+  const writer = createWriter(store, tail.offer, options.writer, options.onCommitDuration);
   const stopWake = store.onWake(tail.wake);
   const stopReset = store.onReset(() => {
     reset().catch(onError);
@@ -101,6 +104,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
     get queuedEvents() {
       return writer.queuedEvents;
     },
+    counts: writer.counts,
     drain: () => writer.drain(),
     async close() {
       await writer.drain();

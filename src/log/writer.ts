@@ -23,11 +23,24 @@ export const DEFAULT_WRITER_LIMITS: WriterLimits = {
   maxCommitEvents: 4_000,
 };
 
+/** Since the start. */
+export interface WriterCounts {
+  /** Batches acknowledged, those of duplicates only included. */
+  readonly batches: number;
+  readonly appendedEvents: number;
+  /** Events acknowledged that were in the log already. */
+  readonly duplicateEvents: number;
+  /** Commits that the store failed to do, or whose outcome is not known. */
+  readonly failedCommits: number;
+}
+
 export interface Writer {
   /** Appends a batch. @throws ERR_QUEUE_FULL, ERR_ID_CONFLICT, ERR_STORE_UNAVAILABLE, ERR_DRAINING */
   append(request: AppendRequest): Promise<readonly Receipt[]>;
   /** Events waiting or being committed. */
   readonly queuedEvents: number;
+  /** What was done since the start. */
+  readonly counts: WriterCounts;
   /** Takes nothing more and resolves when all that was taken is answered. */
   drain(): Promise<void>;
 }
@@ -39,12 +52,17 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** `onCommitted` gets every newly appended event, in position order, before the callers are answered. */
+/**
+ * `onCommitted` gets every newly appended event, in position order, before the callers are answered. `onDuration` is told
+ * how long each commit took, the failed ones too.
+ */
 export function createWriter(
   store: Pick<EventStore, 'append'>,
   onCommitted: (events: readonly Event[]) => void,
   limits: WriterLimits = DEFAULT_WRITER_LIMITS,
+  onDuration: (ms: number) => void = () => undefined,
 ): Writer {
+  const counts = { batches: 0, appendedEvents: 0, duplicateEvents: 0, failedCommits: 0 };
   let queue: Waiting[] = [];
   let queuedEvents = 0;
   let queuedCharacters = 0;
@@ -57,6 +75,7 @@ export function createWriter(
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (queue.length > 0) {
       const group = takeGroup();
+      const startedAt = performance.now();
       try {
         const answered = await store.append(group.map((waiting) => waiting.request));
         if ('pending' in answered) answerLater(group, answered.pending);
@@ -64,6 +83,7 @@ export function createWriter(
       } catch (error) {
         refuse(group, error);
       }
+      onDuration(performance.now() - startedAt);
     }
     running = undefined;
   }
@@ -84,6 +104,7 @@ export function createWriter(
   }
 
   function refuse(group: readonly Waiting[], error: unknown): void {
+    counts.failedCommits += 1;
     for (const waiting of group) waiting.reject(unavailable(error));
     leave(group);
   }
@@ -112,9 +133,13 @@ export function createWriter(
     const events: Event[] = [];
     group.forEach((waiting, index) => {
       const outcome = result.outcomes[index];
-      if (outcome !== undefined && 'receipts' in outcome)
-        collect(waiting.request, outcome.receipts, result.recordedAt, events);
+      if (outcome === undefined || !('receipts' in outcome)) return;
+      collect(waiting.request, outcome.receipts, result.recordedAt, events);
+      counts.batches += 1;
+      counts.duplicateEvents += outcome.receipts.length;
     });
+    counts.appendedEvents += events.length;
+    counts.duplicateEvents -= events.length;
     if (events.length > 0) onCommitted(events);
     group.forEach((waiting, index) => settle(waiting, result.outcomes[index]));
     leave(group);
@@ -124,6 +149,7 @@ export function createWriter(
     get queuedEvents() {
       return queuedEvents;
     },
+    counts,
     append(request) {
       if (isDraining)
         return Promise.reject(

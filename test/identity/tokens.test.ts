@@ -205,6 +205,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         ['subscribe', 'GET', '/events?access_id=own'],
         ['subscribe', 'POST', '/tokens/ticket'],
         ['admin', 'GET', '/clients'],
+        ['admin', 'GET', '/metrics'],
         ['admin', 'GET', '/tokens'],
         ['admin', 'POST', '/tokens', {}],
         ['admin', 'DELETE', '/tokens/x'],

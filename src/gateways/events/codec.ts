@@ -21,15 +21,18 @@ const whole = (max: number, min: number): z.ZodType<number, string> =>
     .string()
     .regex(/^\d{1,9}$/)
     .transform(Number)
-    .refine((value) => value >= min && value <= max);
+    .refine((value) => value >= min && value <= max)
+    .meta({ type: 'integer', minimum: min, maximum: max });
 
-const Query = z.object({
+/** The query as it may be written. */
+export const Query = z.object({
   access_id: z.string(),
   after: z.string().optional(),
   timestamp: z
     .string()
     .regex(/^-?\d{1,16}$/)
     .transform(Number)
+    .meta({ type: 'integer' })
     .optional(),
   limit: whole(MAX_LIMIT, 1).optional(),
   wait: whole(MAX_WAIT_SECONDS, 0).optional(),

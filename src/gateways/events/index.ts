@@ -80,7 +80,9 @@ async function page(
     const isCaughtUp = (await log.lastPosition(accessId)) <= next;
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
     response.setHeader('Cache-Control', 'no-store');
-    response.end(encodePage(accessId, read.events, next, isCaughtUp, log.cursor));
+    const body = Buffer.from(encodePage(accessId, read.events, next, isCaughtUp, log.cursor));
+    options.hub.countDelivered('events', read.events.length, body.length);
+    response.end(body);
   } finally {
     following.close();
   }

@@ -45,8 +45,9 @@ const Resource = z.strictObject({
   attributes: Attributes.default({}),
 });
 
-const Create = z.strictObject({ data: Resource });
-const Update = z.strictObject({ data: Resource.extend({ id: z.string().optional() }) });
+/** The documents that are taken. */
+export const Create = z.strictObject({ data: Resource });
+export const Update = z.strictObject({ data: Resource.extend({ id: z.string().optional() }) });
 
 /** @throws ERR_REQUEST_INVALID with JSON:API pointers */
 export function decodeCreate(body: unknown): UserAttributes {

@@ -98,7 +98,7 @@ function decodeEvent(
 }
 
 /** CloudEvents 1.0 §3: the attributes that are required, and the two that place the event here. */
-const CloudEvent = z.object({
+export const CloudEvent = z.object({
   specversion: z.literal('1.0'),
   id: z.string().min(1),
   source: z.string().min(1),

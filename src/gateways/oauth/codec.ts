@@ -23,14 +23,20 @@ const AccessIds = z
   .min(1)
   .max(100);
 
-const TokenBody = z.strictObject({
+/** The body of POST /tokens. */
+export const TokenBody = z.strictObject({
   sub: z.string().min(1).max(256).optional(),
   scope: Scope,
   access_ids: AccessIds,
   expires_in: z.int().min(1).max(MAX_TOKEN_SECONDS).default(DEFAULT_TOKEN_SECONDS),
 });
 
-const ClientBody = z.strictObject({ name: z.string().min(1).max(256), scope: Scope, access_ids: AccessIds });
+/** The body of POST /oauth/clients. */
+export const ClientBody = z.strictObject({
+  name: z.string().min(1).max(256),
+  scope: Scope,
+  access_ids: AccessIds,
+});
 
 /** @throws ERR_REQUEST_INVALID naming the field */
 export function decodeTokenRequest(body: Record<string, unknown>, holder: Principal): TokenRequest {

@@ -14,7 +14,7 @@ export const MAX_PARAMETERS = 1_000;
 /** In the order of preference. */
 export const MEDIA_TYPES = ['application/json', 'application/x-ndjson', 'text/csv'] as const;
 
-const Body = z.strictObject({
+export const Body = z.strictObject({
   sql: z.string(),
   params: z
     .array(z.union([z.string(), z.number(), z.boolean(), z.null()]))

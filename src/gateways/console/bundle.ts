@@ -1,0 +1,29 @@
+/** The console's files, made from source: when the package is built, and on first use where it runs from source. */
+import { build } from 'esbuild';
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** By file name. @throws what esbuild says of a source that does not build */
+export async function bundleConsole(): Promise<ReadonlyMap<string, Uint8Array>> {
+  const source = (name: string): string => fileURLToPath(new URL(`../../console/${name}`, import.meta.url));
+  const { outputFiles } = await build({
+    entryPoints: { app: source('app.tsx') },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    outdir: '/',
+    write: false,
+    legalComments: 'none',
+    logLevel: 'silent',
+  });
+  const files = new Map<string, Uint8Array>(
+    outputFiles.map(({ path, contents }) => [basename(path), contents]),
+  );
+  for (const name of ['index.html', 'icon.svg']) files.set(name, await readFile(source(name)));
+  return files;
+}

@@ -1,0 +1,146 @@
+/**
+ * GET /console: the operator's page and its script, for anybody: nothing secret is in them, and what they do they ask the
+ * API for with the token that is typed in. The policy lets the page talk to this server only.
+ */
+import type { Express, Request, Response } from 'express';
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { z } from 'zod';
+import type { Description, RouteDescription } from '../../http/description.ts';
+import { LastseenError, shown } from '../../log/errors.ts';
+
+const TYPES: Readonly<Record<string, string>> = {
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  svg: 'image/svg+xml',
+};
+
+const HEADERS = {
+  'Content-Security-Policy': [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self'",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; '),
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Permissions-Policy': 'camera=(), geolocation=(), microphone=()',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+  // Asked for again each time, and answered 304 when nothing has changed.
+  'Cache-Control': 'no-cache',
+  Vary: 'Accept-Encoding',
+};
+
+interface Asset {
+  readonly type: string;
+  readonly tag: string;
+  readonly plain: Buffer;
+  readonly zipped: Buffer;
+}
+
+/** One set for the process: it does not change while it runs. */
+let loading: Promise<ReadonlyMap<string, Asset>> | undefined;
+
+function assets(): Promise<ReadonlyMap<string, Asset>> {
+  loading ??= load().catch((error: unknown) => {
+    loading = undefined;
+    throw error;
+  });
+  return loading;
+}
+
+async function load(): Promise<ReadonlyMap<string, Asset>> {
+  const files = import.meta.url.endsWith('.ts') ? await fromSource() : await fromPackage();
+  return new Map(
+    [...files].map(([name, contents]) => {
+      const plain = Buffer.from(contents);
+      const tag = `"${createHash('sha256').update(plain).digest('base64url').slice(0, 22)}"`;
+      const type = TYPES[name.split('.').at(-1) ?? ''] ?? 'application/octet-stream';
+      return [name, { type, tag, plain, zipped: gzipSync(plain) }];
+    }),
+  );
+}
+
+async function fromSource(): Promise<ReadonlyMap<string, Uint8Array>> {
+  const { bundleConsole } = await import('./bundle.ts');
+  return bundleConsole();
+}
+
+async function fromPackage(): Promise<ReadonlyMap<string, Uint8Array>> {
+  const directory = new URL('../../../console/', import.meta.url);
+  const names = await readdir(fileURLToPath(directory));
+  return new Map(
+    await Promise.all(names.map(async (name) => [name, await readFile(new URL(name, directory))] as const)),
+  );
+}
+
+export function mountConsole({ app }: { readonly app: Express }): void {
+  serve('/console', () => 'index.html');
+  serve('/console/:file', (request) => request.params.file);
+
+  function serve(path: string, nameOf: (request: Request<{ file: string }>) => string): void {
+    app.get(path, async (request: Request<{ file: string }>, response: Response) => {
+      const name = nameOf(request);
+      const asset = (await assets()).get(name);
+      if (asset === undefined)
+        throw new LastseenError('ERR_NOT_FOUND', `the console has no file ${shown(name)}`);
+      send(asset, request, response);
+    });
+    app.all(path, (_request, response) => {
+      response.setHeader('Allow', 'GET');
+      throw new LastseenError('ERR_METHOD', 'only GET is served here');
+    });
+  }
+}
+
+function send(
+  { type, tag, plain, zipped }: Asset,
+  request: Request<{ file: string }>,
+  response: Response,
+): void {
+  response.set(HEADERS).set('ETag', tag);
+  if (request.headers['if-none-match'] === tag) {
+    response.status(304).end();
+    return;
+  }
+  const isZipped = request.acceptsEncodings(['gzip', 'identity']) === 'gzip';
+  if (isZipped) response.setHeader('Content-Encoding', 'gzip');
+  response.setHeader('Content-Type', type);
+  response.end(isZipped ? zipped : plain);
+}
+
+function file(
+  summary: string,
+  types: readonly string[],
+): Omit<RouteDescription, 'summary'> & { summary: string } {
+  return {
+    summary,
+    access: 'open',
+    answers: {
+      200: { text: 'the file', content: Object.fromEntries(types.map((type) => [type, z.string()])) },
+      304: { text: 'not changed' },
+    },
+  };
+}
+
+export const consoleDescription: Description = {
+  name: 'console',
+  text: 'A page for operators.',
+  routes: {
+    'GET /console': file('The page', ['text/html']),
+    'GET /console/{file}': {
+      ...file('Its script, style sheet and icon', ['text/javascript', 'text/css', 'image/svg+xml']),
+      path: { file: 'app.js, app.css or icon.svg' },
+      errors: ['ERR_NOT_FOUND'],
+    },
+  },
+};

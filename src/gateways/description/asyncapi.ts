@@ -1,0 +1,76 @@
+/** Descriptions → an AsyncAPI 3.0 document of the wires that stay open. Pure. */
+import type { ChannelDescription, Description } from '../../http/description.ts';
+import { createSchemaCollector, type Json } from './json-schema.ts';
+
+const SERVER_OF: Readonly<Record<ChannelDescription['kind'], readonly string[]>> = {
+  websocket: ['sockets', 'secureSockets'],
+  'event-stream': ['http', 'secureHttp'],
+};
+
+export function asyncApiOf(descriptions: readonly Description[], version: string): Json {
+  const schemas = createSchemaCollector('draft-07');
+  const channels: Record<string, Json> = {};
+  const operations: Record<string, Json> = {};
+  for (const [name, channel] of descriptions.flatMap(({ channels: own = {} }) => Object.entries(own))) {
+    channels[name] = {
+      address: channel.address,
+      title: channel.summary,
+      description: channel.text,
+      servers: SERVER_OF[channel.kind].map((server) => ({ $ref: `#/servers/${server}` })),
+      messages: Object.fromEntries(
+        Object.entries(channel.messages).map(([message, { summary, payload, contentType }]) => [
+          message,
+          {
+            name: message,
+            summary,
+            contentType: contentType ?? 'application/json',
+            payload: schemas.schemaOf(payload),
+          },
+        ]),
+      ),
+    };
+    for (const from of ['client', 'server'] as const) {
+      const messages = Object.entries(channel.messages).filter(([, message]) => message.from === from);
+      if (messages.length === 0) continue;
+      // Operations are told from the server's side.
+      operations[from === 'client' ? `${name}Receive` : `${name}Send`] = {
+        action: from === 'client' ? 'receive' : 'send',
+        channel: { $ref: `#/channels/${name}` },
+        messages: messages.map(([message]) => ({ $ref: `#/channels/${name}/messages/${message}` })),
+      };
+    }
+  }
+  return {
+    asyncapi: '3.0.0',
+    info: {
+      title: 'Lastseen',
+      version,
+      description: 'The wires on which events come as they are appended. The rest is in /openapi.json.',
+      license: { name: 'MIT' },
+    },
+    servers: {
+      sockets: serverOf('ws'),
+      secureSockets: serverOf('wss'),
+      http: serverOf('http'),
+      secureHttp: serverOf('https'),
+    },
+    defaultContentType: 'application/json',
+    channels,
+    operations,
+    components: {
+      schemas: schemas.collected,
+      securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
+    },
+  };
+}
+
+function serverOf(protocol: string): Json {
+  return {
+    host: '{host}',
+    protocol,
+    variables: {
+      host: { default: '127.0.0.1:8080', description: 'where it listens, or the proxy before it' },
+    },
+    security: [{ $ref: '#/components/securitySchemes/bearer' }],
+  };
+}
