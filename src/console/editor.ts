@@ -44,7 +44,19 @@ function replaceSelection(event: InputEvent, view: EditorView): boolean {
 const SCHEMA = {
   events: ['position', 'access_id', 'version', 'created_at', 'recorded_at', 'event_id', 'payload'],
   event_history: ['position', 'access_id', 'version', 'created_at', 'recorded_at', 'event_id', 'payload'],
-  event_counts: [],
+  event_counts: ['access_id', 'day', 'events'],
+  event_gaps: ['position', 'access_id', 'version', 'recorded_at', 'gap_ms', 'created_gap_ms'],
+  event_delays: ['position', 'access_id', 'version', 'created_at', 'recorded_at', 'delay_ms', 'is_late'],
+  event_days: ['day', 'events', 'access_ids', 'payload_bytes', 'first_position', 'last_position'],
+  access_id_activity: [
+    'access_id',
+    'events',
+    'first_version',
+    'last_version',
+    'first_recorded_at',
+    'last_recorded_at',
+    'payload_bytes',
+  ],
 };
 
 const highlight = HighlightStyle.define([

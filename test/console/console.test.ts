@@ -75,7 +75,6 @@ describe('the console in a browser', { skip }, () => {
     page.on('console', (message) => {
       if (/Content Security Policy|Refused to/i.test(message.text())) complaints.push(message.text());
     });
-    if ((await service.post('/query', { sql: 'select 1 as one' })).status === 404) await answerQueries(page);
     await page.goto(`http://127.0.0.1:${String(proxy.port)}/console`);
   });
   after(async () => {
@@ -366,23 +365,4 @@ describe('the console in a browser', { skip }, () => {
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS;
   while (!(await isSo())) assert.ok(Date.now() < deadline, 'it did not become so in time');
-}
-
-/** POST /query where the server has none yet: the contract's form of an answer and of a refusal, over the real log. */
-async function answerQueries(page: Page): Promise<void> {
-  await page.route('**/query', async (route) => {
-    const { sql } = route.request().postDataJSON() as { sql: string };
-    if (!sql.startsWith('select')) {
-      const problem = {
-        status: 400,
-        title: 'Refused',
-        detail: 'only reading is allowed',
-        code: 'ERR_REQUEST_INVALID',
-      };
-      await route.fulfill({ status: 400, contentType: 'application/problem+json', json: problem });
-      return;
-    }
-    const rows = [1, 2, 3, 4, 5].map((n) => [n, n]);
-    await route.fulfill({ json: { columns: ['version', 'position'], rows, truncated: false } });
-  });
 }
