@@ -2,6 +2,7 @@
 import type { Knex } from 'knex';
 import * as log from './0001_log.ts';
 import * as identity from './0002_identity.ts';
+import * as secrets from './0005_secrets.ts';
 
 export interface Migration {
   readonly name: string;
@@ -9,4 +10,4 @@ export interface Migration {
   down(knex: Knex): Promise<void>;
 }
 
-export const migrations: readonly Migration[] = [log, identity];
+export const migrations: readonly Migration[] = [log, identity, secrets];

@@ -30,6 +30,8 @@ export interface SessionOptions {
   /** A peer that takes no bytes for so long is closed. */
   readonly stallTimeoutMs: number;
   readonly onFault: (error: unknown) => void;
+  /** What the room reads for this connection by itself: for drops, and the list of who is connected. */
+  readonly ownFeeds?: () => readonly SessionFeed[];
   /** Retention has overtaken the reader of this feed: says so on the wire, which is closed then. */
   readonly onOvertaken?: (error: LastseenError, accessId: string) => void;
 }
@@ -177,11 +179,12 @@ export function createSession(options: SessionOptions): Session {
     since,
     sinceHead: log.head,
     get feeds() {
-      return [...feeds.values()].map(({ subscription }) => ({
+      const subscribed = [...feeds.values()].map(({ subscription }) => ({
         accessId: subscription.accessId,
         position: subscription.position,
         isLive: subscription.isLive,
       }));
+      return options.ownFeeds === undefined ? subscribed : [...subscribed, ...options.ownFeeds()];
     },
     subscribe(accessId, position, encoder) {
       if (feeds.has(accessId)) {
