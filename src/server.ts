@@ -8,6 +8,7 @@ import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
 import { openEngine } from './engines/engine.ts';
 import { mountEvents } from './gateways/events/index.ts';
+import { mountFedecks, type DeviceMount } from './gateways/fedecks/index.ts';
 import { mountJsonApi } from './gateways/jsonapi/index.ts';
 import { mountNotifier } from './gateways/notifier/index.ts';
 import { mountOauth } from './gateways/oauth/index.ts';
@@ -18,6 +19,7 @@ import { createLimits } from './http/limits.ts';
 import { createSockets } from './http/sockets.ts';
 import { createAuthenticator } from './identity/authenticator.ts';
 import { createClients } from './identity/clients.ts';
+import { createGrants } from './identity/grants.ts';
 import { createKeys } from './identity/keys.ts';
 import { createRevocations } from './identity/revocations.ts';
 import { createTickets } from './identity/tickets.ts';
@@ -32,6 +34,8 @@ export interface ServerOptions {
   readonly logger: Logger;
   /** Called with the admin token made at the first start: the only time it is in clear. */
   readonly onAdminToken?: (token: string, url: string) => void;
+  /** Handlers of devices, each at a path of its own. */
+  readonly devices?: readonly DeviceMount[];
 }
 
 export interface RunningServer {
@@ -44,7 +48,7 @@ export interface RunningServer {
 /** Time for answers in flight when draining. */
 const DRAIN_MS = 10_000;
 
-/** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE, or Node's error when the address cannot be listened on */
+/** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE, ERR_REQUEST_INVALID for wrong `devices`, or Node's error when the address cannot be listened on */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { config, logger } = options;
   const onFault = (error: unknown): void => {
@@ -65,6 +69,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const clients = createClients(identity, log.append);
   const users = createUsers(identity, log.append);
   const tickets = createTickets(identity);
+  const grants = createGrants(identity, log.append);
   const limits = createLimits(config);
   let adminToken: string | undefined;
   const authenticator = await createAuthenticator({
@@ -101,7 +106,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     logger,
   });
 
-  const identities = { tokens, clients, users, tickets, keys, limits };
+  const identities = { tokens, clients, users, tickets, grants, keys, limits };
   const room = {
     ...config,
     ...identities,
@@ -120,15 +125,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   mountOauth(room);
   mountJsonApi(room);
   mountHealth(app, log, isDraining);
-  finish();
 
   try {
+    mountFedecks({ ...room, devices: options.devices ?? [] });
+    finish();
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(config.port, config.host, resolve);
     });
   } catch (error) {
     hub.stop();
+    stopControl();
     await stopRetention();
     await log.close();
     throw error;
