@@ -4,6 +4,7 @@ import type { Hub } from '../../delivery/hub.ts';
 import type { Guards } from '../../http/guards.ts';
 import type { Limits } from '../../http/limits.ts';
 import { problemOf, userError, type Problem } from '../../http/problem.ts';
+import type { Principal } from '../../identity/principal.ts';
 import { LastseenError } from '../../log/errors.ts';
 import type { Logger } from '../../logger.ts';
 import { readAuth, type DeviceAuth } from './auth.ts';
@@ -38,18 +39,15 @@ export function createGate<H extends Holder>(room: DeviceRoom<H>, options: GateO
     const auth = readAuth(request.headersDistinct['x-fedecks-auth']?.[0]);
     const { deviceId } = auth;
     const holder = auth.token === undefined ? await loggedIn(auth, request) : await cameBack(auth);
-    if (
-      hub.countOf(holder.principal.subject) >= options.maxConnectionsPerPrincipal ||
-      hub.isFullFor(deviceId)
-    )
-      throw new LastseenError(
-        'ERR_TOO_MANY_CONNECTIONS',
-        'this device has too many connections: come back later',
-        {
-          temporary: true,
-        },
-      );
+    requirePlace(holder.principal, deviceId);
     return { deviceId, holder };
+  }
+
+  function requirePlace({ subject, accessIds }: Principal, deviceId: string): void {
+    const isFull = accessIds.includes(deviceId) && hub.isFullFor(deviceId);
+    if (!isFull && hub.countOf(subject) < options.maxConnectionsPerPrincipal) return;
+    const message = 'this device has too many connections: come back later';
+    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', message, { temporary: true });
   }
 
   /** With a token, credentials beside it are not looked at. */
