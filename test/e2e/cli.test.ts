@@ -98,7 +98,10 @@ describe('the command line', () => {
 
   it('migrate and seed do their work once', async () => {
     const database = { DATABASE_URL: `sqlite:${join(directory.path, 'seeded.db')}` };
-    assert.equal((await runCommand(['migrate'], database)).stdout, 'migrated: 0001_log, 0002_identity, 0005_secrets\n');
+    assert.equal(
+      (await runCommand(['migrate'], database)).stdout,
+      'migrated: 0001_log, 0002_identity, 0005_secrets\n',
+    );
     assert.equal((await runCommand(['migrate'], database)).stdout, 'nothing to migrate\n');
     assert.equal((await runCommand(['seed'], database)).stdout, '10 of 10 events were new\n');
     assert.equal((await runCommand(['seed'], database)).stdout, '0 of 10 events were new\n');
