@@ -46,6 +46,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
     /** What the handler was given, in order. */
     const seen: unknown[] = [];
     let gate: Promise<void> = Promise.resolve();
+    let calls = 0;
 
     const boxes: DeviceHandler = {
       authenticate: isMarvin,
@@ -110,6 +111,13 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
           },
           onConnected: () => Promise.reject(new Error('rejected on purpose')),
           onError: () => Promise.reject(new Error('rejected on purpose')),
+        }),
+        mount('count', {
+          authenticate: isMarvin,
+          onMessage(_device, message) {
+            calls += 1;
+            return { reply: message };
+          },
         }),
         mount('limited', { authenticate: isMarvin }),
       ];
@@ -469,6 +477,28 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await device.token();
       assert.equal(seen.length, 401);
       assert.equal(seen.at(-1), 4);
+      await Promise.all([device.close(), other.close()]);
+    });
+
+    it('G7: a device that sends and never reads is not read any further, and goes on when it reads', async () => {
+      const [device, other] = [await open('deaf', 'count'), await open('other', 'boxes')];
+      device.socket.pause();
+      calls = 0;
+      const message = encode('x'.repeat(20_000));
+      const total = 3_000;
+      for (let at = 0; at < total; at += 1) device.raw(message);
+      // Until it has stood still for so many turns of the server.
+      let steps = 0;
+      for (let still = 0; still < 50;) {
+        const last = calls;
+        other.send(steps);
+        steps += 1;
+        await other.some(steps);
+        still = calls === last ? still + 1 : 0;
+      }
+      assert.ok(calls > 0 && calls < total - 500, String(calls));
+      device.socket.resume();
+      await device.some(total);
       await Promise.all([device.close(), other.close()]);
     });
 

@@ -2,7 +2,7 @@
  * A device's open socket. Frames, infos and timed tokens are dealt with one after the other in the order in which they
  * came, and the socket is not read meanwhile, nor while the device takes nothing (G7): what waits is what one read of
  * the network brings, at most 1,000 infos, and a token. The server never pings: this protocol's clients do, and they
- * need not answer.
+ * need not answer. (Who pings and never reads is ended by `ws`.)
  */
 import type { Connection } from '../../delivery/connection.ts';
 import { createSession } from '../../delivery/session.ts';
@@ -94,7 +94,6 @@ export function serveDevice<H extends Holder>(
   for (const sign of ['ping', 'pong'] as const)
     socket.on(sign, () => {
       heardNow();
-      turns.yieldToWire();
       begin();
     });
   socket.on('close', () => {

@@ -8,8 +8,6 @@ import { HIGH_WATER_BYTES } from '../../delivery/session.ts';
 
 export interface Turns {
   take(work: () => unknown): void;
-  /** Stops reading until the peer has taken what was written, if that is much. */
-  yieldToWire(): void;
   /** True while the socket is not read. */
   readonly isBusy: boolean;
 }
@@ -24,28 +22,20 @@ export interface TurnsOptions {
 
 export function createTurns({ socket, connection, signal, onFault }: TurnsOptions): Turns {
   let waiting = 0;
-  let isWireFull = false;
   let last: Promise<void> = Promise.resolve();
   let onRoom: () => void = () => undefined;
   const isOpen = (): boolean => socket.readyState === socket.OPEN;
 
   connection.onDrain(() => {
-    isWireFull = false;
     onRoom();
-    breathe();
   });
   signal.addEventListener('abort', () => {
     onRoom();
   });
 
-  function yieldToWire(): void {
-    isWireFull = connection.bufferedBytes >= HIGH_WATER_BYTES;
-    breathe();
-  }
-
   function breathe(): void {
     // A socket that closes is read: for the peer's own close.
-    if (isOpen() && (waiting > 0 || isWireFull)) socket.pause();
+    if (isOpen() && waiting > 0) socket.pause();
     else socket.resume();
   }
 
@@ -75,9 +65,8 @@ export function createTurns({ socket, connection, signal, onFault }: TurnsOption
       breathe();
       last = last.then(() => turn(work));
     },
-    yieldToWire,
     get isBusy() {
-      return waiting > 0 || isWireFull;
+      return waiting > 0;
     },
   };
 }
