@@ -5,6 +5,7 @@ import * as identity from './0002_identity.ts';
 import * as analysis from './0003_analysis.ts';
 import * as userMeta from './0004_user_meta.ts';
 import * as shown from './0005_shown.ts';
+import * as secrets from './0006_secrets.ts';
 
 export interface Migration {
   readonly name: string;
@@ -12,4 +13,4 @@ export interface Migration {
   down(knex: Knex): Promise<void>;
 }
 
-export const migrations: readonly Migration[] = [log, identity, analysis, userMeta, shown];
+export const migrations: readonly Migration[] = [log, identity, analysis, userMeta, shown, secrets];

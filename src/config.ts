@@ -7,6 +7,9 @@ import { LastseenError, shown } from './log/errors.ts';
 const Port = z.coerce.number().int().min(0).max(65_535);
 const Count = z.coerce.number().int().min(1);
 
+/** What a timer takes. */
+const MAX_TIMER_SECONDS = 2_147_483;
+
 /** The environment as it may be given. Its keys are the settings table of the documentation. */
 export const Settings = z.object({
   HOST: z.string().min(1).default('127.0.0.1'),
@@ -38,6 +41,10 @@ export const Settings = z.object({
     .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII without spaces')
     .optional(),
   LASTSEEN_USERS_SOCKET_PORT: Port.min(1).optional(),
+  LASTSEEN_DEVICE_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
+  LASTSEEN_DEVICE_TOKEN_SECONDS: Count.max(10 * 365 * 86_400).default(28 * 86_400),
+  LASTSEEN_DEVICE_REFRESH_SECONDS: Count.max(MAX_TIMER_SECONDS).default(3 * 3_600),
+  LASTSEEN_DEVICE_IDLE_SECONDS: Count.max(MAX_TIMER_SECONDS).default(60),
   LASTSEEN_RETENTION: z.string().default('').transform(retentionOf),
   LASTSEEN_LOG: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   LASTSEEN_MAX_BATCH_EVENTS: Count.default(10_000),
@@ -81,6 +88,13 @@ export interface Config {
   readonly usersSocketApiKey: string | undefined;
   /** A port of its own for the users socket, beside its path. */
   readonly usersSocketPort: number | undefined;
+  /** Encrypts the tokens of devices; without it a secret made at first use and kept in the database. */
+  readonly deviceSecret: string | undefined;
+  readonly deviceTokenSeconds: number;
+  /** How often a device is sent a new token. */
+  readonly deviceRefreshMs: number;
+  /** A device from which nothing came for so long is closed. */
+  readonly deviceIdleMs: number;
   readonly logLevel: string;
   readonly maxBatchEvents: number;
   readonly maxBatchBytes: number;
@@ -104,7 +118,12 @@ export interface Config {
 /** A name=value map, as `process.env` is. An empty value counts as not set. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-const SECRETS = new Set(['LASTSEEN_ADMIN_TOKEN', 'LASTSEEN_KEY_SECRET', 'LASTSEEN_USERS_SOCKET_API_KEY']);
+const SECRETS = new Set([
+  'LASTSEEN_ADMIN_TOKEN',
+  'LASTSEEN_KEY_SECRET',
+  'LASTSEEN_USERS_SOCKET_API_KEY',
+  'LASTSEEN_DEVICE_SECRET',
+]);
 
 /** @throws ERR_REQUEST_INVALID naming the setting and what is wrong with it; never its value if it is a secret. */
 export function readConfig(environment: Environment): Config {
@@ -141,6 +160,10 @@ export function readConfig(environment: Environment): Config {
     usersSocketOrigins: listOf(settings.LASTSEEN_USERS_SOCKET_ORIGINS).map(anchoredPattern),
     usersSocketApiKey: settings.LASTSEEN_USERS_SOCKET_API_KEY,
     usersSocketPort: settings.LASTSEEN_USERS_SOCKET_PORT,
+    deviceSecret: settings.LASTSEEN_DEVICE_SECRET,
+    deviceTokenSeconds: settings.LASTSEEN_DEVICE_TOKEN_SECONDS,
+    deviceRefreshMs: settings.LASTSEEN_DEVICE_REFRESH_SECONDS * 1000,
+    deviceIdleMs: settings.LASTSEEN_DEVICE_IDLE_SECONDS * 1000,
     logLevel: settings.LASTSEEN_LOG,
     maxBatchEvents: settings.LASTSEEN_MAX_BATCH_EVENTS,
     maxBatchBytes: settings.LASTSEEN_MAX_BATCH_BYTES,
@@ -267,7 +290,16 @@ function invalid(message: string, cause?: unknown): LastseenError {
 
 /** The settings as the operator may see them: no secret. */
 export function settingsShown(config: Config): Record<string, unknown> {
-  const { adminToken, keySecret, usersSocketApiKey, usersSocketOrigins, origins, database, ...rest } = config;
+  const {
+    adminToken,
+    keySecret,
+    deviceSecret,
+    usersSocketApiKey,
+    usersSocketOrigins,
+    origins,
+    database,
+    ...rest
+  } = config;
   return {
     ...rest,
     database: databaseShown(database),
@@ -277,6 +309,7 @@ export function settingsShown(config: Config): Record<string, unknown> {
     usersSocketApiKey: usersSocketApiKey === undefined ? 'not set' : '[redacted]',
     adminToken: adminToken === undefined ? 'not set' : '[redacted]',
     keySecret: keySecret === undefined ? 'not set' : '[redacted]',
+    deviceSecret: deviceSecret === undefined ? 'not set' : '[redacted]',
   };
 }
 

@@ -13,6 +13,8 @@ import { consoleDescription, mountConsole } from './gateways/console/index.ts';
 import { mountDescription } from './gateways/description/index.ts';
 import { eventsDescription } from './gateways/events/description.ts';
 import { mountEvents } from './gateways/events/index.ts';
+import { fedecksDescription } from './gateways/fedecks/description.ts';
+import { mountFedecks, type DeviceMount } from './gateways/fedecks/index.ts';
 import { jsonApiDescription } from './gateways/jsonapi/description.ts';
 import { mountJsonApi } from './gateways/jsonapi/index.ts';
 import { notifierDescription } from './gateways/notifier/description.ts';
@@ -33,6 +35,7 @@ import { createMetrics, metricsDescription } from './http/metrics.ts';
 import { createSockets } from './http/sockets.ts';
 import { createAuthenticator } from './identity/authenticator.ts';
 import { createClients } from './identity/clients.ts';
+import { createGrants } from './identity/grants.ts';
 import { createKeys } from './identity/keys.ts';
 import { createRevocations } from './identity/revocations.ts';
 import { createTickets } from './identity/tickets.ts';
@@ -48,6 +51,8 @@ export interface ServerOptions {
   readonly logger: Logger;
   /** Called with the admin token made at the first start: the only time it is in clear. */
   readonly onAdminToken?: (token: string, url: string) => void;
+  /** Handlers of devices, each at a path of its own. */
+  readonly devices?: readonly DeviceMount[];
 }
 
 export interface RunningServer {
@@ -62,7 +67,7 @@ export interface RunningServer {
 /** Time for answers in flight when draining. */
 const DRAIN_MS = 10_000;
 
-/** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE, or Node's error when the address cannot be listened on */
+/** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE, ERR_REQUEST_INVALID for wrong `devices`, or Node's error when the address cannot be listened on */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { config, logger } = options;
   const metrics = createMetrics();
@@ -89,6 +94,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const clients = createClients(identity, log.append);
   const users = createUsers(identity, log.append);
   const tickets = createTickets(identity);
+  const grants = createGrants(identity, log.append);
   const limits = createLimits(config);
   let adminToken: string | undefined;
   const authenticator = await createAuthenticator({
@@ -124,7 +130,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const listening: { readonly server: Server; readonly port: number }[] = [{ server, port: config.port }];
   const queries = createQueries(config.database, config);
-  const identities = { tokens, clients, users, tickets, keys, limits };
+  const identities = { tokens, clients, users, tickets, grants, keys, limits };
   const room = {
     ...config,
     ...identities,
@@ -156,6 +162,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     app,
     version: packageVersion(),
     descriptions: [
+      fedecksDescription,
       phoenixDescription,
       queryDescription,
       usersSocketDescription,
@@ -168,9 +175,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       metricsDescription,
     ],
   });
-  finish();
-
   try {
+    mountFedecks({ ...room, devices: options.devices ?? [] });
+    finish();
     for (const { server: each, port } of listening) await listen(each, port, config.host);
   } catch (error) {
     for (const { server: each } of listening) each.close();

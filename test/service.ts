@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { WebSocket } from 'ws';
 import { readConfig } from '../src/config.ts';
 import { createLogger } from '../src/logger.ts';
-import { startServer } from '../src/server.ts';
+import { startServer, type ServerOptions } from '../src/server.ts';
 import { temporaryDirectory } from './temporary.ts';
 
 export const TOKEN = 'test-admin';
@@ -51,6 +51,7 @@ export interface Service {
 export async function startService(
   settings: Record<string, string> = {},
   databasePath?: string,
+  options: Pick<ServerOptions, 'devices'> & Partial<Pick<ServerOptions, 'logger'>> = {},
 ): Promise<Service> {
   const directory = temporaryDirectory();
   const path = databasePath ?? join(directory.path, 'log.db');
@@ -65,6 +66,7 @@ export async function startService(
     config,
     logger: createLogger('silent', false),
     onAdminToken: (token) => madeTokens.push(token),
+    ...options,
   });
   const port = Number(new URL(server.url).port);
   const authorization = { Authorization: `Bearer ${TOKEN}` };

@@ -181,6 +181,14 @@ export function identityStore(knex: Knex): IdentityStore {
       await knex('signing_keys').where('retired_at', '<', retiredBefore).delete();
     },
 
+    async secret(name) {
+      const row = await knex<{ name: string; value: string }>('secrets').where({ name }).first('value');
+      return row?.value;
+    },
+    async addSecret(name, value) {
+      await knex('secrets').insert({ name, value }).onConflict('name').ignore();
+    },
+
     async saveTicket(hash, principal, expiresAt) {
       await knex('tickets').insert({ ticket_hash: hash, principal, expires_at: expiresAt });
     },

@@ -28,6 +28,8 @@ export interface AcceptedSocket<T> {
   readonly socket: WebSocket;
   readonly connection: Connection;
   readonly admitted: T;
+  /** Bytes that have come from the client, parts of messages included. */
+  readonly receivedBytes: () => number;
 }
 
 /** How a room serves its sockets. */
@@ -141,6 +143,8 @@ export function createSockets(options: SocketOptions): Sockets {
     },
     route<T>(room: SocketRoom<T>) {
       const { path, gateway } = room;
+      if (rooms.has(path))
+        throw new LastseenError('ERR_REQUEST_INVALID', `two rooms serve sockets at ${path}`);
       rooms.set(path, {
         maxMessageBytes: room.maxMessageBytes ?? MAX_MESSAGE_BYTES,
         admit: room.admit,
@@ -158,6 +162,7 @@ export function createSockets(options: SocketOptions): Sockets {
             socket,
             connection: socketConnection(socket, request.socket, gateway, closeCodes),
             admitted: admissions.get(request) as T,
+            receivedBytes: () => request.socket.bytesRead,
           });
         } catch (error) {
           userError(error, logger);

@@ -12,6 +12,7 @@ export interface Clients {
     readonly clientSecret: string;
   }>;
   list(): Promise<ClientRecord[]>;
+  find(clientId: string): Promise<ClientRecord | undefined>;
   /** Its tokens are revoked with it. @throws ERR_NOT_FOUND */
   remove(clientId: string): Promise<void>;
   /** @throws ERR_CLIENT_INVALID */
@@ -46,6 +47,7 @@ export function createClients(
       return { clientId, clientSecret };
     },
     list: () => store.clients(),
+    find: (clientId) => store.client(clientId),
     async remove(clientId) {
       const payload = JSON.stringify({ type: 'client_removed', client_id: clientId });
       try {

@@ -2,6 +2,7 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import { exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 'jose';
 import { LastseenError } from '../log/errors.ts';
+import { newSecret } from './secrets.ts';
 import type { IdentityStore, SigningKey } from './store.ts';
 
 export const ALGORITHM = 'EdDSA';
@@ -22,6 +23,8 @@ export interface Keys {
   jwks(): Promise<{ readonly keys: readonly JWK[] }>;
   /** Makes a new key that signs from now on; returns its name. */
   rotate(): Promise<string>;
+  /** Random text of that name, made when it is first asked for: the same on every node, sealed as private keys are. */
+  secret(name: string): Promise<string>;
 }
 
 /** `secret` seals private keys in the database, if the operator has given one. */
@@ -86,6 +89,16 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
       await store.addSigningKey(key);
       loadedAt = 0;
       return key.kid;
+    },
+    async secret(name) {
+      let kept = await store.secret(name);
+      if (kept === undefined) {
+        await store.addSecret(name, seal(newSecret(), secret));
+        // Of several nodes that ask at once one makes it.
+        kept = await store.secret(name);
+      }
+      if (kept === undefined) throw new Error(`the secret ${name} was not kept`);
+      return open(kept, secret);
     },
   };
 }

@@ -122,6 +122,10 @@ export interface IdentityStore {
   addFirstSigningKey(key: SigningKey): Promise<void>;
   forgetSigningKeys(retiredBefore: number): Promise<void>;
 
+  secret(name: string): Promise<string | undefined>;
+  /** Keeps the secret unless there is one of that name already. */
+  addSecret(name: string, value: string): Promise<void>;
+
   saveTicket(hash: string, principal: string, expiresAt: number): Promise<void>;
   /** What was saved under the ticket, once, if it is not over. */
   takeTicket(hash: string, now: number): Promise<string | undefined>;
