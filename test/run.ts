@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { buildIfOlder } from './build.ts';
 import { findChromium } from './chromium.ts';
 import { startPostgresServer } from './postgres.ts';
 
@@ -19,6 +20,7 @@ if (files.length === 0) {
   process.stderr.write('no test file matches\n');
   process.exit(1);
 }
+buildIfOlder();
 process.env['NODE_OPTIONS'] = '--import tsx';
 const ownPostgres = (process.env['TEST_POSTGRES_URL'] ?? '') === '' ? await startPostgresServer() : undefined;
 if (ownPostgres !== undefined) process.env['TEST_POSTGRES_URL'] = ownPostgres.url;
@@ -28,7 +30,8 @@ const absent = [
   ...(isAbsent('erl', '-version') ? ['Erlang'] : []),
   ...(findChromium() === undefined ? ['Chromium'] : []),
 ];
-run({ files, concurrency: Math.max(2, availableParallelism()), timeout: FILE_TIMEOUT_MS })
+// Many tests wait most of their time.
+run({ files, concurrency: availableParallelism() + 1, timeout: FILE_TIMEOUT_MS })
   .on('test:fail', () => {
     process.exitCode = 1;
   })

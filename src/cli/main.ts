@@ -2,43 +2,37 @@
 /** The command line. Exit codes: 0 done, 1 failed, 2 used wrongly. */
 import { Command, CommanderError } from 'commander';
 import { LastseenError } from '../log/errors.ts';
-import { addAnalyst } from './analyst.ts';
 import { packageVersion } from '../version.ts';
-import { addExport, addImport } from './archive.ts';
-import { addBackup, addRestore } from './backup.ts';
-import { addKeys } from './keys.ts';
-import { addMigrate } from './migrate.ts';
-import { addPrune } from './prune.ts';
-import { addPush } from './push.ts';
-import { addQuery } from './query.ts';
-import { addSeed } from './seed.ts';
-import { addServe } from './serve.ts';
-import { addTail } from './tail.ts';
-import { addClient, addToken } from './token.ts';
+
+/** Each brings its own part of the house: only what is asked for is loaded. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  serve: async () => (await import('./serve.ts')).addServe,
+  migrate: async () => (await import('./migrate.ts')).addMigrate,
+  push: async () => (await import('./push.ts')).addPush,
+  tail: async () => (await import('./tail.ts')).addTail,
+  query: async () => (await import('./query.ts')).addQuery,
+  seed: async () => (await import('./seed.ts')).addSeed,
+  backup: async () => (await import('./backup.ts')).addBackup,
+  restore: async () => (await import('./backup.ts')).addRestore,
+  export: async () => (await import('./archive.ts')).addExport,
+  import: async () => (await import('./archive.ts')).addImport,
+  prune: async () => (await import('./prune.ts')).addPrune,
+  token: async () => (await import('./token.ts')).addToken,
+  client: async () => (await import('./token.ts')).addClient,
+  analyst: async () => (await import('./analyst.ts')).addAnalyst,
+  keys: async () => (await import('./keys.ts')).addKeys,
+};
+
+// Who reads us may stop reading: that is an end, not a failure.
+process.stdout.on('error', () => process.exit(0));
 
 const program = new Command('lastseen')
   .description('An event log that people can be connected to.')
   .version(packageVersion())
   .showHelpAfterError('(add --help for the options)')
   .exitOverride();
-for (const add of [
-  addServe,
-  addMigrate,
-  addPush,
-  addTail,
-  addQuery,
-  addSeed,
-  addBackup,
-  addRestore,
-  addExport,
-  addImport,
-  addPrune,
-  addToken,
-  addClient,
-  addAnalyst,
-  addKeys,
-])
-  add(program);
+const asked = COMMANDS[process.argv[2] ?? ''];
+for (const load of asked === undefined ? Object.values(COMMANDS) : [asked]) (await load())(program);
 for (const command of program.commands)
   command.exitOverride().showHelpAfterError('(add --help for the options)');
 

@@ -34,8 +34,6 @@ export function addTail(program: Command): void {
 async function tail(accessId: string, options: TailOptions): Promise<void> {
   const client = readClientConfig(process.env, options.url);
   const place = openPlace(options.state);
-  // Who reads us may stop reading: that is an end, not a failure.
-  process.stdout.on('error', () => process.exit(0));
   const stop = new AbortController();
   const events = subscribe({
     url: client.url,

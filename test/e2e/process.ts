@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
 export const TOKEN = 'test-admin';
-const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
+/** The command as it is built: `test/run.ts` has seen to that. */
+export const MAIN = new URL('../../dist/src/cli/main.js', import.meta.url).pathname;
 
 export interface ServerProcess {
   readonly child: ChildProcess;
@@ -28,14 +29,7 @@ function start(
   environment: Record<string, string>,
   wrapper: readonly string[] = [],
 ): ChildProcess {
-  const [program = process.execPath, ...rest] = [
-    ...wrapper,
-    process.execPath,
-    '--import',
-    'tsx',
-    MAIN,
-    ...args,
-  ];
+  const [program = process.execPath, ...rest] = [...wrapper, process.execPath, MAIN, ...args];
   return spawn(program, rest, {
     env: { PATH: process.env['PATH'], LASTSEEN_TOKEN: TOKEN, ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -5,7 +5,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { temporaryDirectory, type TemporaryDirectory } from '../temporary.ts';
-import { startProcess, type ServerProcess } from './process.ts';
+import { MAIN, startProcess, type ServerProcess } from './process.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PATIENCE_MS = 30_000;
@@ -32,12 +32,8 @@ describe('the README', () => {
     server = await startProcess(join(directory.path, 'log.db'), { LASTSEEN_ADMIN_TOKEN: 'secret' });
     mkdirSync(join(directory.path, 'bin'));
     const npx = join(directory.path, 'bin/npx');
-    const main = join(ROOT, 'src/cli/main.ts');
-    // The command of this checkout, without a build.
-    writeFileSync(
-      npx,
-      `#!/bin/sh\nshift\nexec '${process.execPath}' --import '${import.meta.resolve('tsx')}' '${main}' "$@"\n`,
-    );
+    // The command of this checkout.
+    writeFileSync(npx, `#!/bin/sh\nshift\nexec '${process.execPath}' '${MAIN}' "$@"\n`);
     chmodSync(npx, 0o755);
   });
   after(async () => {
