@@ -15,6 +15,7 @@ import './style.css';
 import { TailView } from './tail.tsx';
 import { useTheme } from './theme.ts';
 import { UsersView } from './users.tsx';
+import { WiresView } from './wires.tsx';
 
 interface View {
   readonly title: string;
@@ -34,6 +35,7 @@ const VIEWS: Readonly<Record<string, View>> = {
   flow: { title: 'Flow', component: FlowView },
   users: { title: 'Users', component: UsersView },
   access: { title: 'Access', component: AccessView },
+  api: { title: 'API', component: WiresView },
 };
 
 const FIRST = 'tail';

@@ -278,7 +278,7 @@ describe('the console in a browser', { skip }, () => {
       it(`no view has a serious fault for those who cannot see or point: ${theme}, ${String(width)} pixels`, async () => {
         await page.setViewportSize({ width, height: 850 });
         await page.emulateMedia({ colorScheme: theme });
-        for (const view of ['Tail', 'Connected', 'Query', 'Flow', 'Users', 'Access']) {
+        for (const view of ['Tail', 'Connected', 'Query', 'Flow', 'Users', 'Access', 'API']) {
           await show(view);
           await page.getByRole('heading', { level: 1, name: view }).waitFor();
           await requireAccessible(`${view}, ${theme}, ${String(width)}`);
@@ -296,6 +296,19 @@ describe('the console in a browser', { skip }, () => {
       });
     }
   }
+
+  it('what is served can be read: routes, wires, what they ask for', async () => {
+    await show('API');
+    const route = page.locator('details', { hasText: '/push_events' }).first();
+    await route.locator('summary').click();
+    await reads(route, /scope push/);
+    await reads(route, /"created_at": integer/);
+    await reads(route, /ERR_ID_CONFLICT/);
+    await page.getByLabel('Filter').last().fill('fedecks');
+    await reads(page.locator('.wires').last(), /\/fedecks\/websocket/);
+    assert.equal(await page.locator('details.wire', { hasText: '/push_events' }).count(), 0);
+    await page.getByLabel('Filter').last().fill('');
+  });
 
   it('the switch turns dark into light', async () => {
     const background = (): Promise<string> =>
