@@ -278,7 +278,7 @@ describe('the console in a browser', { skip }, () => {
       it(`no view has a serious fault for those who cannot see or point: ${theme}, ${String(width)} pixels`, async () => {
         await page.setViewportSize({ width, height: 850 });
         await page.emulateMedia({ colorScheme: theme });
-        for (const view of ['Tail', 'Connected', 'Query', 'Flow', 'Users', 'Access', 'API']) {
+        for (const view of ['Tail', 'Connected', 'Query', 'Flow', 'Users', 'API', 'Access']) {
           await show(view);
           await page.getByRole('heading', { level: 1, name: view }).waitFor();
           await requireAccessible(`${view}, ${theme}, ${String(width)}`);
