@@ -15,6 +15,9 @@ import {
 const PAUSE_CHARACTERS = 1024 * 1024;
 const MAX_CHARACTERS = 16 * 1024 * 1024;
 
+/** A close that goes with an error comes by then. */
+const REFUSAL_MS = 1_000;
+
 /** What a subprotocol's name may be made of (RFC 9110 §5.6.2). */
 const PROTOCOL_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
@@ -39,6 +42,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
     clearTimeout(silence);
     wake();
   };
+  let refusing: ReturnType<typeof setTimeout> | undefined;
   let silence = setTimeout(silent, options.silenceMs);
   function silent(): void {
     socket.close();
@@ -116,6 +120,14 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
           break;
         case 'error':
           refusal = text;
+          // A close says whether to come back. Without one the feed is refused, and the socket would stay silent about it.
+          clearTimeout(refusing);
+          refusing = setTimeout(
+            () => {
+              finish(refusalOf(text, 'the server refused'));
+            },
+            Math.min(REFUSAL_MS, options.silenceMs / 2),
+          );
           break;
         default:
           break;
@@ -123,6 +135,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
     }
   } finally {
     clearTimeout(silence);
+    clearTimeout(refusing);
     signal.removeEventListener('abort', abort);
     socket.onclose = null;
     socket.close(1000);

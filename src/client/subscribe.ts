@@ -30,6 +30,7 @@ export type SubscriptionState =
 export interface SubscribeOptions {
   /** Base URL of the server. */
   readonly url: string;
+  /** At most 100. */
   readonly accessId: string | readonly string[];
   /** A cursor, "start" or "now" (default), unless the store knows better. */
   readonly after?: string;
@@ -60,6 +61,9 @@ const STABLE_MS = 10_000;
 
 const SILENCE_MS = 60_000;
 
+/** Subscriptions that the server takes on one connection. */
+const MAX_ACCESS_IDS = 100;
+
 /** Failures to open after which the next transport is tried. */
 const MAX_FAILURES = 2;
 
@@ -81,6 +85,11 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
   );
   if (names.length === 0 || accessIds.length === 0)
     throw new ClientError('ERR_REFUSED', 'there is no transport to use, or no access_id to read');
+  if (accessIds.length > MAX_ACCESS_IDS)
+    throw new ClientError(
+      'ERR_REFUSED',
+      `a subscription reads at most ${String(MAX_ACCESS_IDS)} access_ids, got ${String(accessIds.length)}: make several`,
+    );
   const cursors = new Map<string, string>();
   const versions = new Map<string, number>();
   for (const accessId of accessIds)

@@ -65,6 +65,8 @@ export interface Session {
   readonly feeds: readonly SessionFeed[];
   /** Since the start of the session. */
   readonly delivered: Readonly<Delivered>;
+  /** @throws as `subscribe` would: to be asked before anything is said. */
+  requireFree(name: string): void;
   /**
    * `name` is what the protocol calls the subscription; the access_id, unless it can read one twice.
    * @throws ERR_TOO_MANY_SUBSCRIPTIONS, ERR_REQUEST_INVALID when there is one of that name
@@ -181,6 +183,19 @@ export function createSession(options: SessionOptions): Session {
     connection.close('fault');
   }
 
+  function requireFree(name: string): void {
+    if (feeds.has(name)) {
+      throw new LastseenError(
+        'ERR_REQUEST_INVALID',
+        `${shown(name)} is subscribed on this connection already`,
+      );
+    }
+    if (feeds.size >= MAX_SUBSCRIPTIONS) {
+      const message = `a connection has at most ${String(MAX_SUBSCRIPTIONS)} subscriptions: open another one`;
+      throw new LastseenError('ERR_TOO_MANY_SUBSCRIPTIONS', message);
+    }
+  }
+
   function isOpen(feed: Feed): boolean {
     return !isEnded && feeds.get(feed.name) === feed;
   }
@@ -207,17 +222,9 @@ export function createSession(options: SessionOptions): Session {
       }));
       return options.ownFeeds === undefined ? subscribed : [...subscribed, ...options.ownFeeds()];
     },
+    requireFree,
     subscribe(accessId, position, encoder, name = accessId) {
-      if (feeds.has(name)) {
-        throw new LastseenError(
-          'ERR_REQUEST_INVALID',
-          `${shown(name)} is subscribed on this connection already`,
-        );
-      }
-      if (feeds.size >= MAX_SUBSCRIPTIONS) {
-        const message = `a connection has at most ${String(MAX_SUBSCRIPTIONS)} subscriptions: open another one`;
-        throw new LastseenError('ERR_TOO_MANY_SUBSCRIPTIONS', message);
-      }
+      requireFree(name);
       const feed: Feed = {
         name,
         subscription: log.subscribe(accessId, position, () => {

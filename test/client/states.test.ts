@@ -102,6 +102,13 @@ const HAPPENINGS: Readonly<Record<string, Happening>> = {
     open: verdict('ERR_CURSOR_TOO_OLD'),
     only: SOCKET,
   },
+  'a feed is refused, and the socket stays open': {
+    outcome: 'ERR_REFUSED',
+    open: (served) => {
+      served.rubbish('{"type":"error","code":"ERR_TOO_MANY_SUBSCRIPTIONS","detail":"no","access_id":"a"}');
+    },
+    only: SOCKET,
+  },
   'next time 401': { outcome: 'ERR_REFUSED', answer: { status: 401 } },
   'next time 403': { outcome: 'ERR_REFUSED', answer: { status: 403, body: problem('ERR_FORBIDDEN') } },
   'next time 404': { outcome: 'ERR_REFUSED', answer: { status: 404 } },

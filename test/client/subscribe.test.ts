@@ -311,6 +311,15 @@ describe('subscribe', () => {
     assert.deepEqual(seen, numbers(seen.length));
   });
 
+  it('G3: a feed that is refused among others is thrown, never left out in silence', async () => {
+    await push('among', 1);
+    const others = ['x'.repeat(300), '', 'a\ud800'];
+    for (const other of others)
+      await assert.rejects(take(5, { accessId: ['among', other] }), { code: 'ERR_REFUSED' });
+    const many = Array.from({ length: 101 }, (_, at) => `many-${String(at)}`);
+    await assert.rejects(take(1, { accessId: many }), /at most 100 access_ids, got 101/);
+  });
+
   it('a token that cannot be had now is waited for, told in the state', async () => {
     await push('late-token', 1);
     let asked = 0;

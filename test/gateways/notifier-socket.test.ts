@@ -172,6 +172,7 @@ describe('the notifier over WebSocket', () => {
       client.send({ type: 'subscribe', access_id: `s${String(at)}`, after: 'now' });
     }
     await client.frame((frame) => frame.includes('ERR_TOO_MANY_SUBSCRIPTIONS') && frame.includes('"s100"'));
+    assert.ok(!client.frames.some((frame) => frame.includes('"subscribed"') && frame.includes('"s100"')));
     await service.push({ accessid: 's0', created_at: 1, payload: 1 });
     assert.equal((await client.events(1)).length, 1);
     await client.close();

@@ -114,6 +114,23 @@ describe('frames of Phoenix channels', () => {
       assert.equal(V2.decodeBinary(Uint8Array.from(bad)), undefined);
   });
 
+  it('G7: refs, events and topics are short: they are repeated in every answer', () => {
+    const long = 'x'.repeat(256);
+    for (const frame of [
+      [long, '1', 't', 'e', {}],
+      ['1', long, 't', 'e', {}],
+      ['1', '1', 't', long, {}],
+      ['1', '1', 'x'.repeat(601), 'e', {}],
+    ]) {
+      const [joinRef, ref, topic, event, payload] = frame;
+      assert.equal(V2.decodeText(JSON.stringify(frame)), undefined);
+      assert.equal(
+        V1.decodeText(JSON.stringify({ topic, event, payload, ref, join_ref: joinRef })),
+        undefined,
+      );
+    }
+  });
+
   it('any bytes are a message or none, and never an error', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), (data) => {

@@ -540,6 +540,34 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       socket.close();
     });
 
+    it('G8: joins and updates of presence that come too often are refused, and told to nobody', async () => {
+      const witness = open({ authToken: TOKEN }).channel('events:busy');
+      let diffs = 0;
+      witness.on('presence_diff', () => (diffs += 1));
+      await answered(witness.join());
+      const busy = open({ authToken: TOKEN }).channel('events:busy');
+      await answered(busy.join());
+      const refused = await Promise.all(
+        numbers(50).map((n) =>
+          answered(busy.push('presence_update', { n })).then(
+            () => false,
+            (error: unknown) => String(error).includes('ERR_RATE_LIMITED'),
+          ),
+        ),
+      );
+      assert.ok(refused.filter(Boolean).length >= 35);
+      assert.deepEqual(
+        await answered(witness.push('push', { created_at: 1, payload: 1 })).then((r) => r['version']),
+        1,
+      );
+      assert.ok(diffs < 20, String(diffs));
+      const { socket, send, next } = await raw('/socket/websocket?vsn=2.0.0', { headers: asAdmin });
+      for (const n of numbers(260)) send([String(n), String(n), 'nothing:here', 'phx_join', {}]);
+      const replies = JSON.stringify(await next(260));
+      assert.match(replies, /ERR_RATE_LIMITED/);
+      socket.close();
+    });
+
     it('G7: who takes none of what it asks for is cut off, and costs only itself', async () => {
       const { socket, send } = await raw('/socket/websocket?vsn=2.0.0', { headers: asAdmin });
       send(['1', '1', 'notifications', 'phx_join', { presence: false }]);

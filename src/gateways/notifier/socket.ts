@@ -123,12 +123,7 @@ function serve(
       const cursors = Object.fromEntries([...positions].map(([name, at]) => [name, log.cursor(at)]));
       return jsonFrame({ type: 'heartbeat', cursors });
     });
-    if (current.feeds.some((feed) => feed.accessId === accessId)) {
-      throw new LastseenError(
-        'ERR_REQUEST_INVALID',
-        `this access_id is subscribed on this connection already`,
-      );
-    }
+    current.requireFree(accessId);
     const head = log.cursor(Math.max(last, position));
     connection.write(
       jsonFrame({ type: 'subscribed', access_id: accessId, cursor: log.cursor(position), head }),

@@ -36,8 +36,11 @@ export interface Serializer {
 
 export type ReplyTo = Pick<ClientMessage, 'joinRef' | 'ref' | 'topic'>;
 
-/** Bytes of a name in a binary frame. */
+/** Bytes of a name in a binary frame, and characters of a ref and an event anywhere: they are repeated in every answer. */
 const MAX_NAME_BYTES = 255;
+
+/** Characters of a topic: an access_id has at most 256, of two units each. */
+const MAX_TOPIC_CHARACTERS = 600;
 
 const KIND_PUSH = 0;
 const KIND_REPLY = 1;
@@ -61,8 +64,7 @@ export const V2: Serializer = {
     const frame = parsed(text);
     if (!Array.isArray(frame) || frame.length < 5) return undefined;
     const [joinRef, ref, topic, event, payload] = frame as unknown[];
-    if (!isRef(joinRef) || !isRef(ref) || typeof topic !== 'string' || typeof event !== 'string')
-      return undefined;
+    if (!isRef(joinRef) || !isRef(ref) || !isTopic(topic) || !isName(event)) return undefined;
     const span = elementSpans(text)[4];
     return { joinRef, ref, topic, event, payload: objectPayload(payload, text, span) };
   },
@@ -107,8 +109,7 @@ export const V1: Serializer = {
     const frame = parsed(text);
     if (typeof frame !== 'object' || frame === null || Array.isArray(frame)) return undefined;
     const { join_ref: joinRef = null, ref, topic, event, payload } = frame as Record<string, unknown>;
-    if (!isRef(joinRef) || !isRef(ref) || typeof topic !== 'string' || typeof event !== 'string')
-      return undefined;
+    if (!isRef(joinRef) || !isRef(ref) || !isTopic(topic) || !isName(event)) return undefined;
     if (!('payload' in frame)) return undefined;
     const start = text.indexOf('{');
     return {
@@ -143,7 +144,15 @@ function parsed(text: string): unknown {
 }
 
 function isRef(value: unknown): value is string | null {
-  return value === null || typeof value === 'string';
+  return value === null || isName(value);
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_NAME_BYTES;
+}
+
+function isTopic(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_TOPIC_CHARACTERS;
 }
 
 function objectPayload(

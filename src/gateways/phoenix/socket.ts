@@ -9,6 +9,7 @@ import type { AcceptedSocket } from '../../http/sockets.ts';
 import { LastseenError, shown } from '../../log/errors.ts';
 import type { Admission } from './admission.ts';
 import type { Member } from './broadcasts.ts';
+import { createBucket } from './bucket.ts';
 import { jsonPayload, valueOf, type ClientMessage, type Payload } from './codec.ts';
 import type { PhoenixRoom } from './index.ts';
 import { presenceKey, type Meta } from './presence.ts';
@@ -19,6 +20,10 @@ const MAX_CHANNELS = 100;
 
 /** What a client has not taken of broadcasts and replies; more ends the socket, and what it reads is resumed. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+
+/** Joins, and changes of what is shown, are told to everybody on the topic: so many at once, and a second. */
+const JOINS = [2 * MAX_CHANNELS, 10] as const;
+const UPDATES = [10, 2] as const;
 
 /** Bytes of what a client says of itself in presence. */
 const MAX_META_BYTES = 1_024;
@@ -38,6 +43,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
   const { socket, connection } = accepted;
   const { principal, serializer } = accepted.admitted;
   const channels = new Map<string, Channel>();
+  const [joinsAllowed, updatesAllowed] = [createBucket(...JOINS), createBucket(...UPDATES)];
   let joins = 0;
   let work: Promise<void> = Promise.resolve();
 
@@ -142,6 +148,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
 
   async function join(message: ClientMessage): Promise<void> {
     const { topic } = message;
+    if (!joinsAllowed.take()) throw tooOften('joins');
     const before = channels.get(topic);
     if (before !== undefined) leave(before);
     try {
@@ -237,6 +244,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
 
   function updatePresence(channel: Channel, payload: Payload): Payload {
     const ref = channel.presenceRef;
+    if (!updatesAllowed.take()) throw tooOften('updates of presence');
     const meta = metaFrom(valueOf(payload));
     if (ref === undefined)
       throw new LastseenError('ERR_REQUEST_INVALID', 'this channel is not shown in presence');
@@ -254,6 +262,12 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
     broadcasts.leave(channel);
     if (channel.presenceRef !== undefined) presence.untrack(channel.presenceRef);
   }
+}
+
+function tooOften(what: string): LastseenError {
+  return new LastseenError('ERR_RATE_LIMITED', `too many ${what}: try again in a second`, {
+    temporary: true,
+  });
 }
 
 function metaOf(channel: Channel, meta: Meta): Meta {
