@@ -41,6 +41,7 @@ import { createRevocations } from './identity/revocations.ts';
 import { createTickets } from './identity/tickets.ts';
 import { createTokens } from './identity/tokens.ts';
 import { createUsers } from './identity/users.ts';
+import { LastseenError } from './log/errors.ts';
 import { createLog } from './log/log.ts';
 import type { Logger } from './logger.ts';
 import { startRetention } from './retention.ts';
@@ -221,7 +222,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
 async function listen(server: Server, port: number, host: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EADDRINUSE') reject(error);
+      else
+        reject(
+          new LastseenError(
+            'ERR_REQUEST_INVALID',
+            `PORT: ${host}:${String(port)} is in use by another process`,
+          ),
+        );
+    });
     server.listen(port, host, resolve);
   });
 }

@@ -2,7 +2,7 @@
 // and its place decide, so that what was pushed already is not appended a second time. (The same id with other content,
 // such as another created_at, would be refused.)
 //
-//   npm install lastseen
+//   npm install ./lastseen-0.1.0.tgz   # made by `npm pack`
 //   LASTSEEN_URL=http://127.0.0.1:8080 LASTSEEN_CLIENT_ID=… LASTSEEN_CLIENT_SECRET=… node connector.mjs client1 file.log
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';

@@ -1,7 +1,7 @@
 // A worker that makes a table of its own from a feed, each event exactly once, whatever crashes when:
 // the place in the feed is written in the transaction that writes what the event means.
 //
-//   npm install lastseen better-sqlite3 ws
+//   npm install ./lastseen-0.1.0.tgz better-sqlite3 ws   # made by `npm pack`
 //   LASTSEEN_URL=http://127.0.0.1:8080 LASTSEEN_TOKEN=… node projector.mjs client1 totals.db
 import Database from 'better-sqlite3';
 import { cursorFrom, subscribe } from 'lastseen/client';

@@ -1,6 +1,7 @@
 /**
  * The functions that a query may call: lists of what is allowed, since what is not known is refused. None reads or
- * writes anything outside its arguments, sleeps, locks, or makes much out of little.
+ * writes anything outside its arguments, sleeps, locks, or makes much out of little. What gathers rows into one value without
+ * bound (array_agg, json_agg) is not on PostgreSQL's: nothing bounds the memory of its process.
  */
 
 const BOTH = `abs acos asin atan atan2 avg ceil ceiling coalesce concat concat_ws cos count cume_dist degrees dense_rank
@@ -13,12 +14,12 @@ const SQLITE_ONLY = `-> ->> char current_date current_time current_timestamp dat
   json_group_object json_object json_pretty json_quote json_type json_valid julianday like log2 nullif pow printf quote
   strftime time timediff total typeof unicode unixepoch`;
 
-const POSTGRES_ONLY = `age any_value array_agg array_length array_to_string bit_length bool_and bool_or btrim cast cbrt
+const POSTGRES_ONLY = `age any_value  array_length array_to_string bit_length bool_and bool_or btrim cast cbrt
   char_length character_length chr corr date_bin date_part date_trunc div every extract greatest initcap
-  json_agg json_array_elements json_array_elements_text json_array_length json_build_array json_build_object json_each
-  json_each_text json_extract_path json_extract_path_text json_object_agg json_object_keys json_strip_nulls json_typeof
-  jsonb_agg jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object
-  jsonb_each jsonb_each_text jsonb_extract_path jsonb_extract_path_text jsonb_object_agg jsonb_object_keys
+   json_array_elements json_array_elements_text json_array_length json_build_array json_build_object json_each
+  json_each_text json_extract_path json_extract_path_text  json_object_keys json_strip_nulls json_typeof
+   jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object
+  jsonb_each jsonb_each_text jsonb_extract_path jsonb_extract_path_text  jsonb_object_keys
   jsonb_typeof jsonb_path_exists jsonb_path_query jsonb_path_query_first justify_days justify_hours
   justify_interval least left make_date make_interval make_timestamp make_timestamptz md5 mode now percentile_cont
   percentile_disc position regexp_match regexp_replace regr_intercept regr_slope reverse right row_to_json scale

@@ -10,11 +10,18 @@ import { refused, type Token } from './statement.ts';
 const NEVER =
   /^(pg_.*|reg(class|collation|config|dictionary|namespace|oper|operator|proc|procedure|role|type)|information_schema|lo_.*|dblink.*|current_(user|role|catalog|schema|database|setting|schemas)|session_user|system_user|user|set_config|operator|tablesample)$/;
 
-/** @throws ERR_QUERY_REFUSED */
-export function requirePostgresNames(tokens: readonly Token[]): void {
+/**
+ * `callable` are the functions that may be called with one argument: PostgreSQL calls them without a parenthesis too,
+ * as if they were a column, `(text).f`. @throws ERR_QUERY_REFUSED
+ */
+export function requirePostgresNames(tokens: readonly Token[], callable: ReadonlySet<string>): void {
   tokens.forEach((token, at) => {
     if (token.kind !== 'word' && token.kind !== 'quoted') return;
     if (NEVER.test(token.text)) throw refused(`the name ${shownName(token)} is not available to queries`);
+    if (isSymbol(tokens[at - 1], '.') && callable.has(token.text) && !POSTGRES_FUNCTIONS.has(token.text))
+      throw refused(
+        `${shownName(token)} behind a dot would call a function that is not available to queries: give the column another name`,
+      );
     if (!isSymbol(tokens[at + 1], '(')) return;
     if (token.kind === 'word' && POSTGRES_BEFORE_PARENTHESIS.has(token.text)) return;
     if (POSTGRES_FUNCTIONS.has(token.text) && !isSymbol(tokens[at - 1], '.')) return;
@@ -38,9 +45,10 @@ function namesColumns(tokens: readonly Token[], at: number): boolean {
   if (isWord(tokens[next], 'not')) next += 1;
   if (isWord(tokens[next], 'materialized')) next += 1;
   const body = tokens[next + 1];
-  return (
-    isSymbol(tokens[next], '(') && (isWord(body, 'select') || isWord(body, 'with') || isWord(body, 'values'))
-  );
+  if (!isSymbol(tokens[next], '(')) return false;
+  // `values` alone may be the name of a column, and what stands before it a call.
+  if (isWord(body, 'values')) return isSymbol(tokens[next + 2], '(');
+  return isWord(body, 'select') || isWord(body, 'with');
 }
 
 function isSymbol(token: Token | undefined, text: string): boolean {

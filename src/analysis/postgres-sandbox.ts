@@ -36,6 +36,8 @@ interface Session {
   readonly client: pg.Client;
   readonly processId: number;
   readonly schema: string;
+  /** Functions that may be called with one argument. */
+  readonly callable: ReadonlySet<string>;
   /** The definition of each view of the contract, over names of the schema. */
   readonly views: ReadonlyMap<string, string>;
 }
@@ -51,9 +53,9 @@ export function postgresSandbox(url: string): Sandbox {
   ): Promise<void> {
     const { text, tokens } = requireReading(question.sql);
     requireParameters(tokens, question.params.length);
-    requirePostgresNames(tokens);
     session ??= await open(url, () => (session = undefined));
     const { client } = session;
+    requirePostgresNames(tokens, session.callable);
     isRunning = true;
     try {
       await client.query('begin');
@@ -61,7 +63,8 @@ export function postgresSandbox(url: string): Sandbox {
       await read(client, text, question, onColumns, onRow);
     } finally {
       isRunning = false;
-      await client.query('rollback').catch(() => {
+      // A lock of the session would outlive the transaction.
+      await client.query('rollback; reset role; select pg_advisory_unlock_all()').catch(() => {
         session = undefined;
         client.end().catch(() => undefined);
       });
@@ -113,8 +116,13 @@ async function open(url: string, onLost: () => void): Promise<Session> {
        from pg_class c where c.relkind = 'v' and c.relname = any($1) and c.relnamespace = to_regnamespace($2)`,
       [[...VIEWS], found.schema],
     );
+    const functions = await client.query<{ name: string }>(
+      `select distinct proname as name from pg_proc
+       where pronargs >= 1 and pronargs - pronargdefaults <= 1 or provariadic <> 0`,
+    );
     return {
       client,
+      callable: new Set(functions.rows.map(({ name }) => name)),
       processId: Number(found.id),
       schema: found.schema,
       views: new Map(defined.rows.map(({ name, body }) => [name, body])),

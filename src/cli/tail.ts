@@ -1,7 +1,7 @@
 /** lastseen tail: a feed as NDJSON on standard output; comes back by itself and goes on where it was. */
 import type { Command } from 'commander';
 import { WebSocket } from 'ws';
-import { ClientError, subscribe, type ClientEvent, type SocketConstructor } from '../client/index.ts';
+import { ClientError, subscribe, type ClientEvent } from '../client/index.ts';
 import { fileStore, type FileStore } from '../client/node.ts';
 import { readClientConfig } from '../config.ts';
 import { LastseenError } from '../log/errors.ts';
@@ -40,7 +40,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     accessId,
     after: options.after ?? (options.follow ? 'now' : 'start'),
     ...(client.token === undefined ? {} : { token: client.token }),
-    WebSocket: WebSocket as unknown as SocketConstructor,
+    WebSocket,
     // An event stream does not say when it has caught up.
     transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
     signal: stop.signal,

@@ -62,7 +62,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
     socket.send(JSON.stringify(first));
     for (const other of others) socket.send(JSON.stringify({ type: 'subscribe', ...other }));
   };
-  socket.onmessage = ({ data }) => {
+  socket.onmessage = ({ data }: { readonly data: unknown }) => {
     clearTimeout(silence);
     silence = setTimeout(silent, options.silenceMs);
     const text = String(data);
@@ -81,7 +81,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   };
   // What went wrong is told by the close that follows.
   socket.onerror = () => undefined;
-  socket.onclose = ({ code, reason }) => {
+  socket.onclose = ({ code, reason }: { readonly code: number; readonly reason: string }) => {
     finish(reasonOf(code, reason, wasOpen, refusal));
   };
 

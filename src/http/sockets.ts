@@ -118,6 +118,8 @@ export function createSockets(options: SocketOptions): Sockets {
     },
   });
   const wss = getWss();
+  // It repeats the errors of its server, whose own listeners hear of them.
+  wss.on('error', () => undefined);
   wss.on('wsClientError', (error, socket) => {
     const message = `this is no WebSocket handshake (RFC 6455): ${error.message}`;
     refuse(socket, problemOf(new LastseenError('ERR_REQUEST_INVALID', message)));

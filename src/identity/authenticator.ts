@@ -127,6 +127,12 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
     );
     const record = await identity.token(payload.jti ?? '');
     if (record?.revokedAt !== null) throw refused();
+    // What was issued counts: a signature alone, by a key that was stolen, makes no other token of this one.
+    const isAsIssued =
+      payload['sub'] === record.subject &&
+      payload['scope'] === record.scope &&
+      JSON.stringify(payload['access_ids']) === JSON.stringify(record.accessIds);
+    if (!isAsIssued) throw refused();
     return principalOf(payload, {
       family: record.family,
       clientId: record.clientId,

@@ -134,6 +134,25 @@ const SQLITE = [
 ];
 
 const POSTGRES = [
+  // A function of one argument, called as if it were a column.
+  "select ('select to_tsvector(''simple'', current_setting(''is_superuser''))'::text).ts_stat",
+  "select (('select to_tsvector(''simple'', set_config(''role'',''none'',true))'::text).ts_stat).word",
+  `select (array['select 1'::text])[1].ts_stat`,
+  `select a[1].ts_stat from (select array['select 1'::text] as a) w`,
+  `select (w).q.ts_stat from (select 'select 1'::text as q) w`,
+  `select w.ts_stat from unnest(array['select 1'::text]) as w`,
+  `select (select 'select 1'::text).ts_stat`,
+  `select ('select 1'::text)."ts_stat"`,
+  `select (('select 1'::text).ts_stat).*`,
+  `select ('users'::text).to_regclass::oid`,
+  `select ('{}'::jsonb).jsonb_pretty`,
+  `select ('a'::text).quote_ident`,
+  // A list of columns that is none.
+  `select * from (select cast('[{"values":"x"}]' as json) as q) w, json_to_recordset (q) as (values text)`,
+  // What would fill the memory of the database.
+  'select array_agg(payload) from events',
+  'select json_agg(payload) from events',
+
   'select * from writers',
   'select * from nodes',
   'select * from public.users',

@@ -4,12 +4,7 @@ import { setMaxListeners } from 'node:events';
 import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
-import {
-  createPublisher,
-  subscribe,
-  type SocketConstructor,
-  type TransportName,
-} from '../../src/client/index.ts';
+import { createPublisher, subscribe, type TransportName } from '../../src/client/index.ts';
 import { startProxy } from '../proxy.ts';
 import { startService, TOKEN } from '../service.ts';
 
@@ -67,7 +62,7 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
     for await (const { version, payload } of subscribe({
       url,
       token: TOKEN,
-      WebSocket: WebSocket as unknown as SocketConstructor,
+      WebSocket,
       accessId: `feed-${String(who % FEEDS)}`,
       after: 'start',
       transports: transports[who % transports.length] ?? ['websocket'],

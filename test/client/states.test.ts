@@ -5,7 +5,6 @@ import { WebSocket } from 'ws';
 import {
   ClientError,
   subscribe,
-  type SocketConstructor,
   type SubscribeOptions,
   type SubscriptionState,
   type TransportName,
@@ -225,7 +224,7 @@ async function play(transport: TransportName, state: State, happening: Happening
       accessId: 'a',
       after: 'start',
       token: 'token',
-      WebSocket: WebSocket as unknown as SocketConstructor,
+      WebSocket,
       transports: [transport],
       silenceMs: 400,
       onState: (one) => states.push(one),

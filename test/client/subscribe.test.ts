@@ -20,7 +20,7 @@ import { startProxy } from '../proxy.ts';
 import { startService, TOKEN, type Service } from '../service.ts';
 import { temporaryDirectory } from '../temporary.ts';
 
-const Ws = WebSocket as unknown as SocketConstructor;
+const Ws: SocketConstructor = WebSocket;
 
 describe('subscribe', () => {
   let service: Service;
