@@ -41,6 +41,12 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : 2;
+  } else if (error instanceof TypeError && error.message === 'fetch failed') {
+    const { code = 'no answer' } = (error.cause ?? {}) as { code?: string };
+    process.stderr.write(
+      `lastseen: the server cannot be reached (${code}): is it running, is --url right?\n`,
+    );
+    process.exitCode = 1;
   } else {
     const isExpected = error instanceof LastseenError || (error instanceof Error && 'code' in error);
     process.stderr.write(

@@ -50,8 +50,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     },
     onState: (state) => {
       if (state.name === 'live' && !options.follow) stop.abort();
-      if (state.name === 'waiting' && process.stderr.isTTY)
-        process.stderr.write(`lastseen: ${state.reason}, coming back\n`);
+      if (state.name === 'waiting') process.stderr.write(`lastseen: ${state.reason}, coming back\n`);
     },
   });
   try {
