@@ -86,8 +86,12 @@ export function serve(
     onFault: (error) => {
       userError(error, logger);
     },
-    ownFeeds: () =>
-      isThirdParty || user !== undefined ? [{ accessId: user?.id ?? EVENTS, position, isLive }] : [],
+    // A drop may name the user by its id, or as its token does.
+    ownFeeds: () => {
+      if (!isThirdParty && user === undefined) return [];
+      const names = user === undefined ? [EVENTS] : [...new Set([user.id, principal.subject])];
+      return names.map((accessId) => ({ accessId, position, isLive }));
+    },
   });
 
   connection.onDrain(() => {
