@@ -1,5 +1,5 @@
 /**
- * The lines of an export ⇄ values. One JSON object a line: first what log it is, then its events, then what retention
+ * The lines of an archive ⇄ values. One JSON object a line: first what log it is, then its events, then what retention
  * has taken from its feeds and the keys of its batches, and last a line that says that it is whole.
  */
 import { z } from 'zod';
@@ -91,7 +91,11 @@ export function line(value: Readonly<Record<string, unknown>>): string {
 /** @throws ERR_REQUEST_INVALID naming the line */
 export function decodeLine(text: string, number: number): Line {
   const parsed = Lines.safeParse(parse(text, number));
-  if (!parsed.success) throw wrong(number, `is none of an export: ${shown(text)}`);
+  if (!parsed.success)
+    throw wrong(
+      number,
+      `is none of an archive, as "lastseen export" writes it unless told otherwise: ${shown(text)}`,
+    );
   const value = parsed.data;
   if ('lastseen_export' in value) return { kind: 'log', epoch: value.epoch, head: value.head };
   if ('feed' in value) {

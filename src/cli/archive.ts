@@ -1,11 +1,10 @@
-/** lastseen export, lastseen import: a log as text, from any engine to any engine, with its positions and versions. */
+/** An archive, and lastseen import: a log as text, from any engine to any engine, with its positions and versions. */
 import type { Command } from 'commander';
-import { createReadStream, createWriteStream, rmSync } from 'node:fs';
-import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import type { Writable } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
 import { newEpoch } from '../../migrations/0001_log.ts';
-import { openSource, openTarget, type LogSource, type LogTarget } from '../engines/archive.ts';
+import { openTarget, type LogSource, type LogTarget } from '../engines/archive.ts';
 import { LastseenError } from '../log/errors.ts';
 import type { Event } from '../log/event.ts';
 import {
@@ -19,29 +18,17 @@ import {
   type Line,
 } from './archive-codec.ts';
 import { databaseOption, databaseOf, type DatabaseOptions } from './database.ts';
+import type { Output } from './output.ts';
 import { createProgress } from './progress.ts';
 
 const PAGE = 2_000;
-
-export function addExport(program: Command): void {
-  databaseOption(
-    program
-      .command('export')
-      .description('write the whole log to FILE or standard output, one JSON object a line')
-      .argument('[file]', '"-" or none: standard output'),
-  )
-    .addHelpText('after', '\nA server may be running. Users and tokens are not part of it.')
-    .action(async (file: string | undefined, options: DatabaseOptions) => {
-      await exportLog(file === '-' ? undefined : file, options);
-    });
-}
 
 export function addImport(program: Command): void {
   databaseOption(
     program
       .command('import')
       .description('fill an empty database from an export, whole or not at all')
-      .argument('[file]', '"-" or none: standard input')
+      .argument('[file]', 'an archive, as "lastseen export" writes it; "-" or none: standard input')
       .option('--keep-epoch', 'clients go on with the cursors they have (see below)'),
   )
     .addHelpText(
@@ -55,27 +42,15 @@ export are told. --keep-epoch is for a planned move: stop the server, export, im
     });
 }
 
-async function exportLog(file: string | undefined, options: DatabaseOptions): Promise<void> {
-  const source = await openSource(databaseOf(options));
-  const out = file === undefined ? process.stdout : createWriteStream(file, { flags: 'wx' });
-  if (file !== undefined) await once(out, 'open');
-  try {
-    const count = await writeAll(source, out);
-    if (file !== undefined) {
-      out.end();
-      await once(out, 'close');
-    }
-    process.stderr.write(`${String(count)} events exported\n`);
-  } catch (error) {
-    if (file !== undefined) rmSync(file, { force: true });
-    throw error;
-  } finally {
-    await source.close();
-  }
-}
-
-/** Events first: what retention takes meanwhile is then named by the feeds that follow. */
-async function writeAll(source: LogSource, out: Writable): Promise<number> {
+/**
+ * Writes the whole log; returns the number of its events, or `undefined` when it was stopped. Events first: what
+ * retention takes meanwhile is then named by the feeds that follow.
+ */
+export async function writeArchive(
+  source: LogSource,
+  out: Output,
+  stop: AbortSignal,
+): Promise<number | undefined> {
   const { epoch, head } = await source.state();
   await write(out, line({ lastseen_export: FORMAT, epoch, head }));
   const progress = createProgress('exported');
@@ -85,7 +60,10 @@ async function writeAll(source: LogSource, out: Writable): Promise<number> {
     const wanted = events.filter((event) => event.position <= head);
     await write(out, wanted.map(encodeEvent).join(''));
     count += wanted.length;
-    progress.show(count);
+    progress.show(count, position / head);
+    // Reads of a file take no time of their own: let signals in.
+    await turn();
+    if (stop.aborted) return undefined;
     const last = events.at(-1);
     if (last === undefined) break;
     position = last.position;
@@ -111,8 +89,8 @@ async function writeAll(source: LogSource, out: Writable): Promise<number> {
   return count;
 }
 
-async function write(out: Writable, text: string): Promise<void> {
-  if (text !== '' && !out.write(text)) await once(out, 'drain');
+async function write(out: Output, text: string): Promise<void> {
+  if (text !== '') await out.write(text);
 }
 
 async function importLog(

@@ -14,7 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   seed: async () => (await import('./seed.ts')).addSeed,
   backup: async () => (await import('./backup.ts')).addBackup,
   restore: async () => (await import('./backup.ts')).addRestore,
-  export: async () => (await import('./archive.ts')).addExport,
+  export: async () => (await import('./export.ts')).addExport,
   import: async () => (await import('./archive.ts')).addImport,
   prune: async () => (await import('./prune.ts')).addPrune,
   token: async () => (await import('./token.ts')).addToken,
@@ -24,7 +24,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
 };
 
 // Who reads us may stop reading: that is an end, not a failure.
-process.stdout.on('error', () => process.exit(0));
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  process.stderr.write(`lastseen: standard output: ${error.message}\n`);
+  process.exit(1);
+});
 
 const program = new Command('lastseen')
   .description('An event log that people can be connected to.')

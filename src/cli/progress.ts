@@ -3,7 +3,8 @@
 const EVERY_MS = 200;
 
 export interface Progress {
-  show(count: number): void;
+  /** `share` of the way, from 0 to 1, where the end is known. */
+  show(count: number, share?: number): void;
   /** Clears the line. */
   end(): void;
 }
@@ -13,12 +14,13 @@ export function createProgress(what: string): Progress {
   let shownAt = 0;
   const isTerminal = process.stderr.isTTY;
   return {
-    show(count) {
+    show(count, share) {
       const now = Date.now();
       if (!isTerminal || now - shownAt < EVERY_MS) return;
       shownAt = now;
       const perSecond = Math.round(count / Math.max(0.001, (now - startedAt) / 1_000));
-      process.stderr.write(`\r\x1b[K${String(count)} events ${what}, ${String(perSecond)} a second`);
+      const far = share === undefined ? '' : ` (${String(Math.floor(100 * share))} %)`;
+      process.stderr.write(`\r\x1b[K${String(count)} events ${what}${far}, ${String(perSecond)} a second`);
     },
     end() {
       if (isTerminal) process.stderr.write('\r\x1b[K');

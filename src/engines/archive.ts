@@ -1,7 +1,7 @@
 /**
  * A log outside any engine: what `lastseen export` writes and `lastseen import` reads, so that it can move from one
- * engine to another with its positions and versions. Reading asks for pages and holds nothing between them; writing is
- * one transaction.
+ * engine to another with its positions and versions, or a range of it can be read elsewhere. Reading asks for pages and
+ * holds nothing between them; writing is one transaction.
  */
 import type { Event } from '../log/event.ts';
 import type { Database } from './engine.ts';
@@ -40,6 +40,15 @@ export interface LogSource {
   state(): Promise<LogState>;
   /** The next events after `position`, at most `limit`. */
   events(position: number, limit: number): Promise<readonly Event[]>;
+  /** The next events of these access_ids after `position` and up to `through`, at most `limit`. */
+  eventsOf(
+    accessIds: readonly string[],
+    position: number,
+    through: number,
+    limit: number,
+  ): Promise<readonly Event[]>;
+  /** Position of the last event that is gone, of these access_ids or, if there are none, of all; 0 if nothing is. */
+  prunedThrough(accessIds: readonly string[]): Promise<number>;
   /** The next feeds after `accessId` that have lost events. */
   feeds(accessId: string, limit: number): Promise<readonly PrunedFeed[]>;
   batches(key: string, limit: number): Promise<readonly KeyedBatch[]>;

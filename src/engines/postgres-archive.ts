@@ -18,6 +18,16 @@ export function openPostgresSource(url: string): Promise<LogSource> {
   return Promise.resolve({
     state: () => reader.bounds(),
     events: (position, limit) => reader.readLog(position, { maxEvents: limit, maxBytes: PAGE_BYTES }),
+    eventsOf: (accessIds, position, through, limit) =>
+      reader.readAmong(accessIds, position, through, { maxEvents: limit, maxBytes: PAGE_BYTES }),
+    async prunedThrough(accessIds) {
+      const { rows } = await pool.query<{ position: number | null }>(
+        `select max(pruned_position) as position from feeds
+         where cardinality($1::text[]) = 0 or access_id = any($1)`,
+        [accessIds],
+      );
+      return rows[0]?.position ?? 0;
+    },
     async feeds(accessId, limit) {
       const { rows } = await pool.query<PrunedFeed>(
         `select feeds.access_id as "accessId",

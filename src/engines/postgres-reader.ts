@@ -24,6 +24,13 @@ interface PageRow extends EventRow {
 
 export interface PostgresReader {
   readLog(position: number, limit: PageLimit): Promise<Event[]>;
+  /** Of these access_ids, after `position` and up to `through`. */
+  readAmong(
+    accessIds: readonly string[],
+    position: number,
+    through: number,
+    limit: PageLimit,
+  ): Promise<Event[]>;
   /** `head` is known to be committed before the statement begins. */
   readFeed(accessId: string, position: number, limit: PageLimit, head: number): Promise<Page>;
   bounds(): Promise<Bounds>;
@@ -47,12 +54,15 @@ const FEED_PAGE = sized(
   'select * from events where access_id = $1 and position > $2 order by position limit $3',
   '$4',
 );
-const LOG_PAGE = `select ${COLUMNS}
+const logPage = (condition: string): string => `select ${COLUMNS}
    from (select page.*,
            2 * sum(pg_column_size(payload)) over (order by position rows unbounded preceding)
              - 2 * pg_column_size(payload) as before
-         from (select * from events where position > $1 order by position limit $2) as page) as sized
+         from (select * from events where position > $1${condition} order by position limit $2) as page) as sized
    where before < $3 order by position`;
+
+const LOG_PAGE = logPage('');
+const AMONG_PAGE = logPage(' and position <= $4 and access_id = any($5)');
 
 export function createPostgresReader(pool: pg.Pool): PostgresReader {
   async function prunedThrough(accessId: string): Promise<number> {
@@ -67,6 +77,11 @@ export function createPostgresReader(pool: pg.Pool): PostgresReader {
     prunedThrough,
     async readLog(position, limit) {
       const found = await pool.query<EventRow>(LOG_PAGE, [position, limit.maxEvents, limit.maxBytes]);
+      return found.rows.map(eventOf);
+    },
+    async readAmong(accessIds, position, through, limit) {
+      const bounds = [position, limit.maxEvents, limit.maxBytes, through];
+      const found = await pool.query<EventRow>(AMONG_PAGE, [...bounds, accessIds]);
       return found.rows.map(eventOf);
     },
     async readFeed(accessId, position, limit, head) {

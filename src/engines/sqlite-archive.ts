@@ -27,10 +27,24 @@ export function openSqliteSource(path: string): Promise<LogSource> {
     `select key, fingerprint, first_position as firstPosition, last_position as lastPosition
      from batches where key > ? order by key limit ?`,
   );
+  const selectPruned = db.prepare<[], number | null>('select max(pruned_position) from feeds').pluck();
+  const selectPrunedOf = db
+    .prepare<[string], number | null>(
+      'select max(pruned_position) from feeds where access_id in (select value from json_each(?))',
+    )
+    .pluck();
   return Promise.resolve({
     state: () => Promise.resolve(stateOf(db)),
     events: (position, limit) =>
       Promise.resolve(reader.readLog(position, { maxEvents: limit, maxBytes: PAGE_BYTES })),
+    eventsOf: (accessIds, position, through, limit) =>
+      Promise.resolve(
+        reader.readAmong(accessIds, position, through, { maxEvents: limit, maxBytes: PAGE_BYTES }),
+      ),
+    prunedThrough: (accessIds) =>
+      Promise.resolve(
+        (accessIds.length === 0 ? selectPruned.get() : selectPrunedOf.get(JSON.stringify(accessIds))) ?? 0,
+      ),
     feeds: (accessId, limit) => Promise.resolve(selectFeeds.all(accessId, limit)),
     batches: (key, limit) => Promise.resolve(selectBatches.all(key, limit)),
     close() {

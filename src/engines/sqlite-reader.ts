@@ -18,6 +18,8 @@ const COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id
 
 export interface SqliteReader {
   readLog(position: number, limit: PageLimit): Event[];
+  /** Of these access_ids, after `position` and up to `through`: walks through that part of the log, without the index. */
+  readAmong(accessIds: readonly string[], position: number, through: number, limit: PageLimit): Event[];
   /** `head` is the highest position the caller may report: what is committed beyond it is left for the next page. */
   readFeed(accessId: string, position: number, limit: PageLimit, head: number): Page;
   lastPosition(accessId: string): number;
@@ -39,6 +41,12 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
   const selectAfter = db
     .prepare<[number, number], Row>(
       `select ${COLUMNS} from events where position > ? order by position limit ?`,
+    )
+    .raw();
+  const selectAmong = db
+    .prepare<[number, number, string, number], Row>(
+      `select ${COLUMNS} from events where position > ? and position <= ?
+         and access_id in (select value from json_each(?)) order by position limit ?`,
     )
     .raw();
   const indexedPositions = openIndexReader(db);
@@ -108,17 +116,12 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
   }
 
   return {
-    readLog(position, limit) {
-      const events: Event[] = [];
-      let bytes = 0;
-      for (const row of selectAfter.iterate(position, limit.maxEvents)) {
-        const event = eventOf(row);
-        bytes += eventBytes(event);
-        if (events.length > 0 && bytes > limit.maxBytes) break;
-        events.push(event);
-      }
-      return events;
-    },
+    readLog: (position, limit) => fitting(selectAfter.iterate(position, limit.maxEvents), limit.maxBytes),
+    readAmong: (accessIds, position, through, limit) =>
+      fitting(
+        selectAmong.iterate(position, through, JSON.stringify(accessIds), limit.maxEvents),
+        limit.maxBytes,
+      ),
     readFeed(accessId, position, limit, head) {
       const positions = positionsAfter(accessId, position, limit.maxEvents).slice(0, limit.maxEvents);
       const { events, isCut } = eventsAt(positions, limit.maxBytes);
@@ -153,6 +156,19 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
       db.close();
     },
   };
+}
+
+/** As many as fit, and at least one. */
+function fitting(rows: Iterable<Row>, maxBytes: number): Event[] {
+  const events: Event[] = [];
+  let bytes = 0;
+  for (const row of rows) {
+    const event = eventOf(row);
+    bytes += eventBytes(event);
+    if (events.length > 0 && bytes > maxBytes) break;
+    events.push(event);
+  }
+  return events;
 }
 
 function eventOf(row: Row): Event {

@@ -104,8 +104,8 @@ describe('moving and restoring', () => {
         [lines[0], lines[2], lines[1], ...lines.slice(3)].join('\n'),
         'line 3 has a position that does not ascend',
       ],
-      [text.replace('"version":', '"versio":'), 'line 2 is none of an export'],
-      [`${text}{}`, 'is none of an export'],
+      [text.replace('"version":', '"versio":'), 'line 2 is none of an archive'],
+      [`${text}{}`, 'is none of an archive'],
     ] as const) {
       for (const url of [sqlite('b.db'), database.url]) {
         const outcome = await runCommand(['import'], { DATABASE_URL: url }, bad);
