@@ -9,7 +9,7 @@ import { startProxy } from '../proxy.ts';
 import { startService, TOKEN } from '../service.ts';
 
 /** `CHAOS_SECONDS` asks for more. */
-const CHAOS_MS = Number(process.env['CHAOS_SECONDS'] ?? 15) * 1_000;
+const CHAOS_MS = Number(process.env['CHAOS_SECONDS'] ?? 10) * 1_000;
 
 /** Shorter than the server's heartbeat, so that a half-open connection is found out while the test runs. */
 const SILENCE_MS = 2_500;
