@@ -72,9 +72,17 @@ interface Waiting {
   readonly settle: (result: PushResult) => void;
 }
 
+interface Receipt {
+  readonly version: number;
+  readonly cursor: string;
+  readonly duplicate: boolean;
+}
+
 interface Answer {
   readonly status: number;
   readonly text: string;
+  /** Of a 200: one for each event. */
+  readonly receipts: readonly Receipt[];
   readonly retryAfterSeconds: number;
 }
 
@@ -139,7 +147,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     for (let attempt = 1; ; attempt += 1) {
       const answer = await ask(batch);
       if (!(answer instanceof ClientError) && answer.status === 200) {
-        accept(batch, answer.text);
+        accept(batch, answer.receipts);
         return;
       }
       // A token that has just ended: another one is asked for, once.
@@ -183,11 +191,12 @@ export function createPublisher(options: PublisherOptions): Publisher {
         body: `[${batch.map(({ text }) => text).join(',')}]`,
         signal: watch.signal,
       });
-      return {
-        status: response.status,
-        text: await response.text(),
-        retryAfterSeconds: Number(response.headers.get('Retry-After') ?? 0) || 0,
-      };
+      const text = await response.text();
+      const receipts = response.status === 200 ? receiptsOf(text, batch.length) : [];
+      if (receipts === undefined)
+        return new ClientError('ERR_UNREACHABLE', 'what came is no answer of the server');
+      const retryAfterSeconds = Number(response.headers.get('Retry-After') ?? 0) || 0;
+      return { status: response.status, text, receipts, retryAfterSeconds };
     } catch (error) {
       return new ClientError('ERR_UNREACHABLE', 'the server could not be reached', { cause: error });
     } finally {
@@ -195,18 +204,10 @@ export function createPublisher(options: PublisherOptions): Publisher {
     }
   }
 
-  function accept(batch: readonly Waiting[], text: string): void {
-    const { events } = JSON.parse(text) as {
-      events: { version: number; cursor: string; duplicate: boolean }[];
-    };
+  function accept(batch: readonly Waiting[], receipts: readonly Receipt[]): void {
     batch.forEach((waiting, at) => {
-      const receipt = events[at];
-      if (receipt === undefined) {
-        fail([waiting], new ClientError('ERR_REFUSED', 'the server gave no receipt for the event'));
-        return;
-      }
-      const { version, cursor, duplicate } = receipt;
-      settle(waiting, { ok: true, id: waiting.id, version, cursor, duplicate });
+      const receipt = receipts[at];
+      if (receipt !== undefined) settle(waiting, { ok: true, id: waiting.id, ...receipt });
     });
   }
 
@@ -282,6 +283,17 @@ function textOf(event: NewEvent): { readonly id: string; readonly text: string }
   const payload = event.rawPayload ?? JSON.stringify(event.payload);
   const head = JSON.stringify({ access_id: event.accessId, created_at: event.createdAt, id });
   return { id, text: `${head.slice(0, -1)},"payload":${payload}}` };
+}
+
+/** `undefined` when something in between has answered: whether the events are on disk is not known. */
+function receiptsOf(text: string, count: number): Receipt[] | undefined {
+  try {
+    const { events } = JSON.parse(text) as { events: Receipt[] };
+    if (events.length !== count) return undefined;
+    return events.map(({ version, cursor, duplicate }) => ({ version, cursor, duplicate }));
+  } catch {
+    return undefined;
+  }
 }
 
 function problemOf(answer: Answer): ClientError {

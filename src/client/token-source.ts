@@ -6,6 +6,9 @@ import type { TokenCache } from './token-cache.ts';
 export type TokenSource =
   string | (() => string | Promise<string>) | Pick<TokenCache, 'token' | 'invalidate'>;
 
+/** A source that has not answered by then has no token now. */
+const TOKEN_MS = 60_000;
+
 export interface Tokens {
   /** @throws ERR_TOKEN_UNAVAILABLE when none can be had now; another ClientError of the source as it is */
   get(): Promise<string | undefined>;
@@ -19,7 +22,7 @@ export function createTokens(source: TokenSource | undefined): Tokens {
     async get() {
       if (source === undefined || typeof source === 'string') return source;
       try {
-        last = await (typeof source === 'function' ? source() : source.token());
+        last = await inTime(Promise.resolve(typeof source === 'function' ? source() : source.token()));
         return last;
       } catch (error) {
         if (error instanceof ClientError && error.code !== 'ERR_TOKEN_REQUEST') throw error;
@@ -32,4 +35,15 @@ export function createTokens(source: TokenSource | undefined): Tokens {
       return true;
     },
   };
+}
+
+function inTime(token: Promise<string>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => {
+      reject(new ClientError('ERR_TOKEN_UNAVAILABLE', 'no token has come in time'));
+    }, TOKEN_MS);
+    void token.then(resolve, reject).finally(() => {
+      clearTimeout(late);
+    });
+  });
 }

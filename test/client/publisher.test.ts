@@ -73,6 +73,25 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
+  it('G5: a 200 of something in between is no acknowledgement: the batch is sent again, and nothing breaks', async () => {
+    const answers = ['<html>sign in</html>', 'true', 'null', '{"events":[]}', '{"events":7}'];
+    const publisher = createPublisher({
+      url: service.url,
+      token: TOKEN,
+      fetch: (url, init) => {
+        const answer = answers.shift();
+        return answer === undefined ? fetch(url, init) : Promise.resolve(new Response(answer));
+      },
+    });
+    const [result] = await publisher.push(event('portal', 'kept'));
+    assert.deepEqual([result?.ok, answers.length], [true, 0]);
+    assert.deepEqual(
+      (await service.page('portal')).events.map((one) => one.payload),
+      ['kept'],
+    );
+    await publisher.close();
+  });
+
   it('G5: a request that is never answered is sent again after its time', async () => {
     let turn = 0;
     const publisher = createPublisher({

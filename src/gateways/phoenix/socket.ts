@@ -6,11 +6,12 @@ import { isUtf8 } from 'node:buffer';
 import { createSession, type Session } from '../../delivery/session.ts';
 import { userError } from '../../http/problem.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
-import { LastseenError, shown } from '../../log/errors.ts';
+import { LastseenError } from '../../log/errors.ts';
 import type { Admission } from './admission.ts';
 import type { Member } from './broadcasts.ts';
 import { createBucket } from './bucket.ts';
 import { jsonPayload, valueOf, type ClientMessage, type Payload } from './codec.ts';
+import { joinOf, metaFrom } from './join.ts';
 import type { PhoenixRoom } from './index.ts';
 import { presenceKey, type Meta } from './presence.ts';
 import { topicOf, type Topic } from './topics.ts';
@@ -24,9 +25,6 @@ const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 /** Joins, and changes of what is shown, are told to everybody on the topic: so many at once, and a second. */
 const JOINS = [2 * MAX_CHANNELS, 10] as const;
 const UPDATES = [10, 2] as const;
-
-/** Bytes of what a client says of itself in presence. */
-const MAX_META_BYTES = 1_024;
 
 const EMPTY: Payload = { json: '{}' };
 
@@ -272,29 +270,6 @@ function tooOften(what: string): LastseenError {
 
 function metaOf(channel: Channel, meta: Meta): Meta {
   return { ...meta, online_at: channel.onlineAt };
-}
-
-/** What a join may say. `meta` is what is shown in presence, `undefined` for not at all. */
-function joinOf(payload: Payload | undefined): { after: string; meta: Meta | undefined } {
-  const value = valueOf(payload);
-  if (value === undefined)
-    throw new LastseenError('ERR_REQUEST_INVALID', 'the payload of a join must be an object');
-  const { after = 'now', presence = {} } = value;
-  if (typeof after !== 'string')
-    throw new LastseenError(
-      'ERR_REQUEST_INVALID',
-      `\`after\` must be a cursor, "start" or "now", got ${shown(after)}`,
-    );
-  return { after, meta: presence === false ? undefined : metaFrom(presence) };
-}
-
-function metaFrom(value: unknown): Meta {
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (isObject && Buffer.byteLength(JSON.stringify(value)) <= MAX_META_BYTES) return value as Meta;
-  throw new LastseenError(
-    'ERR_REQUEST_INVALID',
-    `what is shown in presence must be an object of at most ${MAX_META_BYTES} bytes, got ${shown(value)}`,
-  );
 }
 
 /** The response of an error reply. */
