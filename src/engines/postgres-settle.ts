@@ -16,16 +16,29 @@ export const APPEND_LOCK = 4_793_211_001;
 const SETTLE_MS = 20_000;
 const SETTLE_PAUSE_MS = 250;
 
+/** How a group is found again: the name of the connection that appends it, and its number there. */
+export interface GroupName {
+  readonly writerId: string;
+  readonly group: number;
+}
+
 /** A commit whose answer has not come. */
 export class OutcomeUnknown extends Error {
   readonly writerId: string;
   readonly group: number;
+  /** How many events it appends: a group that is there ends at this position or later. */
+  readonly events: number;
   /** What the group becomes when it is found, by the position of its last event. */
   readonly found: (lastPosition: number, connection: pg.Client) => Promise<AppendResult>;
-  constructor(writerId: string, group: number, found: OutcomeUnknown['found'], cause: unknown) {
+  constructor(
+    group: GroupName & { readonly events: number },
+    found: OutcomeUnknown['found'],
+    cause: unknown,
+  ) {
     super('the connection was lost while committing', { cause });
-    this.writerId = writerId;
-    this.group = group;
+    this.writerId = group.writerId;
+    this.group = group.group;
+    this.events = group.events;
     this.found = found;
   }
 }
@@ -60,7 +73,9 @@ async function lookFor(url: string, attempt: OutcomeUnknown): Promise<AppendResu
       [attempt.writerId],
     );
     const left = rows[0];
-    if (left?.last_group === attempt.group) return await attempt.found(left.last_position, connection);
+    // A name whose groups were only given up stands at position 0, where no event ends.
+    if (left?.last_group === attempt.group && left.last_position >= attempt.events)
+      return await attempt.found(left.last_position, connection);
     await connection.query(
       `insert into writers values ($1, now(), $2, 0)
        on conflict (writer_id) do update set last_group = excluded.last_group`,

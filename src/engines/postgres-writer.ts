@@ -14,7 +14,7 @@ import { LastseenError } from '../log/errors.ts';
 import type { Event } from '../log/event.ts';
 import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '../log/store.ts';
 import { abandon, connect, isRefusal, unavailable } from './postgres-connection.ts';
-import { APPEND_LOCK, OutcomeUnknown, settle } from './postgres-settle.ts';
+import { APPEND_LOCK, OutcomeUnknown, settle, type GroupName } from './postgres-settle.ts';
 import { columnsOf, insertEvents, resultOf } from './postgres-columns.ts';
 import { nameOf, number, type Known, type Stored, type StoredBatch } from './postgres-numbering.ts';
 
@@ -39,33 +39,40 @@ export interface PostgresWriterOptions {
   readonly onHead: (head: number, epoch: string) => void;
 }
 
+/** A connection that appends, and the name under which its groups are numbered: what one loses, the next does not find. */
+interface WriterConnection {
+  readonly client: pg.Client;
+  readonly writerId: string;
+  lastGroup: number;
+}
+
+/** Taken before the first statement of a group, so that the name and the number stay together whatever is lost after. */
+function nextGroup(connection: WriterConnection): GroupName {
+  connection.lastGroup += 1;
+  return { writerId: connection.writerId, group: connection.lastGroup };
+}
+
 export function createPostgresWriter(options: PostgresWriterOptions): PostgresWriter {
-  let client: pg.Client | undefined;
+  let current: WriterConnection | undefined;
   let isClosed = false;
-  /** A name for each connection, so that what one has left behind is not written over by the next. */
-  let writerId = randomUUID();
-  let lastGroup = 0;
   /** The versions hold while the log stands where our last commit left it. */
   let cachedHead = -1;
   let cachedVersions = new Map<string, number>();
   const hint = options.notify === false ? '' : 'notify lastseen;';
 
-  async function connected(): Promise<pg.Client> {
+  async function connected(): Promise<WriterConnection> {
     if (isClosed)
       throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store is closed', { temporary: true });
-    if (client !== undefined) return client;
+    if (current !== undefined) return current;
     const fresh = await connect(options.url, () => {
       drop(fresh);
     });
-    client = fresh;
-    return fresh;
+    current = { client: fresh, writerId: randomUUID(), lastGroup: 0 };
+    return current;
   }
 
   function drop(lost: pg.Client): void {
-    if (client === lost) {
-      client = undefined;
-      writerId = randomUUID();
-    }
+    if (current?.client === lost) current = undefined;
     cachedHead = -1;
     abandon(lost);
   }
@@ -110,28 +117,28 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     if (requests.some(({ key, rows }) => key !== null || rows !== undefined)) return undefined;
     const connection = await connected();
     const columns = columnsOf(requests, cachedVersions, recordedAt);
-    const group = (lastGroup += 1);
-    const writer = writerId;
+    const name = nextGroup(connection);
     try {
-      const { rows } = await connection.query<{ head_before: number; epoch: string; versions: string[] }>(
-        'select * from lastseen_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)',
-        [
-          APPEND_LOCK,
-          writer,
-          group,
-          options.notify !== false,
-          recordedAt,
-          cachedHead,
-          columns.names,
-          columns.versions,
-          columns.nameAt,
-          columns.nth,
-          columns.accessIds,
-          columns.createdAts,
-          columns.ids,
-          columns.payloads,
-        ],
-      );
+      const { rows } = await connection.client.query<{
+        head_before: number;
+        epoch: string;
+        versions: string[];
+      }>('select * from lastseen_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)', [
+        APPEND_LOCK,
+        name.writerId,
+        name.group,
+        options.notify !== false,
+        recordedAt,
+        cachedHead,
+        columns.names,
+        columns.versions,
+        columns.nameAt,
+        columns.nth,
+        columns.accessIds,
+        columns.createdAts,
+        columns.ids,
+        columns.payloads,
+      ]);
       const done = rows[0];
       if (done === undefined) throw new Error('lastseen_append has returned nothing');
       const versions = done.versions.map(Number);
@@ -151,17 +158,21 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
         if ((error as pg.DatabaseError).code === UNIQUE_VIOLATION) return undefined;
         throw error;
       }
-      drop(connection);
+      drop(connection.client);
+      const count = columns.accessIds.length;
       throw new OutcomeUnknown(
-        writer,
-        group,
+        { ...name, events: count },
         async (lastPosition, on) => {
-          const first = lastPosition - columns.accessIds.length + 1;
-          const found = await on.query<{ version: number }>(
+          const first = lastPosition - count + 1;
+          const { rows } = await on.query<{ version: number }>(
             'select version from events where position between $1 and $2 order by position',
             [first, lastPosition],
           );
-          return resultOf(requests, recordedAt, first - 1, (at) => found.rows[at]?.version ?? 0);
+          return resultOf(requests, recordedAt, first - 1, (at) => {
+            const row = rows[at];
+            if (row === undefined) throw new Error('the events were pruned before they could be answered');
+            return row.version;
+          });
         },
         error,
       );
@@ -172,7 +183,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     requests: readonly AppendRequest[],
     recordedAt: number,
   ): Promise<AppendResult> {
-    const connection = await connected();
+    const writer = await connected();
+    const name = nextGroup(writer);
+    const connection = writer.client;
     try {
       // A node that stands still with the lock in its hand is thrown out.
       const begun = (await connection.query(
@@ -198,19 +211,21 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
         await connection.query('commit');
         return result;
       }
-      const group = (lastGroup += 1);
-      const writer = writerId;
       try {
         await connection.query(
           `update log set head = ${String(head)};
-           insert into writers values ('${writer}', now(), ${String(group)}, ${String(head)})
+           insert into writers values ('${name.writerId}', now(), ${String(name.group)}, ${String(head)})
              on conflict (writer_id) do update set seen_at = excluded.seen_at,
                last_group = excluded.last_group, last_position = excluded.last_position;
            ${hint} commit`,
         );
       } catch (error) {
         if (isRefusal(error)) throw error;
-        throw new OutcomeUnknown(writer, group, () => Promise.resolve(result), error);
+        throw new OutcomeUnknown(
+          { ...name, events: draft.rows.length },
+          () => Promise.resolve(result),
+          error,
+        );
       }
       committed(head, known.versions, draft.rows);
       options.onHead(head, log.epoch);
@@ -317,11 +332,11 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
   return {
     append,
     get processId() {
-      return (client as unknown as { processID?: number } | undefined)?.processID;
+      return (current?.client as unknown as { processID?: number } | undefined)?.processID;
     },
     close() {
       isClosed = true;
-      if (client !== undefined) void client.end();
+      if (current !== undefined) void current.client.end();
     },
   };
 }

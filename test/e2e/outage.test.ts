@@ -1,5 +1,6 @@
 /** PostgreSQL gone and back under load, a node killed, a pooler between: what was acknowledged is there, once. */
 import assert from 'node:assert/strict';
+import pg from 'pg';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
@@ -121,6 +122,15 @@ async function untilSame(follower: Follower, count: number): Promise<void> {
   );
 }
 
+/** Polls until the condition holds. */
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (!(await holds())) {
+    assert.ok(Date.now() < deadline, 'the condition did not come about within 30 s');
+    await sleep(10);
+  }
+}
+
 const storedIn = async (url: string): Promise<string[]> =>
   (
     await runSql(
@@ -204,6 +214,76 @@ it('G3: a node killed with -9: its clients go on at another from their cursor, e
   await untilSame(follower, stored.length);
   await follower.stop();
   assert.equal(await other.end('SIGTERM'), 0);
+});
+
+it('G1: a node that stood still inside a push loses nothing that it acknowledges after it wakes', async (context) => {
+  const database = await createDatabase();
+  const node = await startProcess('', { DATABASE_URL: database.url });
+  const holder = new pg.Client({ connectionString: database.url });
+  await holder.connect();
+  context.after(async () => {
+    await holder.end();
+    await node.end('SIGKILL');
+    await database.drop();
+  });
+  const push = async (
+    payload: string,
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; body: string }> => {
+    const response = await fetch(`${node.url}/push_events`, {
+      method: 'POST',
+      headers: { ...authorization, 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify([{ accessid: 'outage', created_at: 1, payload }]),
+    });
+    return { status: response.status, body: await response.text() };
+  };
+  /** Ends the backend that appends, once it is where `condition` says. */
+  const endWriter = (condition: string): Promise<void> =>
+    until(async () => {
+      const { rows } = await runSql(
+        database.url,
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'lastseen' and ${condition}`,
+      );
+      return rows.length > 0;
+    });
+  const inTransaction = `state = 'idle in transaction'`;
+  const waitingForLock = `wait_event_type = 'Lock' and wait_event = 'advisory'`;
+
+  assert.equal((await push('before')).status, 200);
+  // The statement before the last one of the transaction is answered while the node stands still.
+  await runSql(
+    database.url,
+    `create function pause() returns trigger language plpgsql as
+       $$ begin perform pg_sleep(1); return null; end $$;
+     create trigger pause after insert on batches for each statement execute function pause()`,
+  );
+  const paused = push('paused', { 'Idempotency-Key': 'paused' });
+  await until(async () => {
+    const { rows } = await runSql(
+      database.url,
+      `select 1 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`,
+    );
+    return rows.length > 0;
+  });
+  node.child.kill('SIGSTOP');
+  await endWriter(inTransaction);
+  node.child.kill('SIGCONT');
+  assert.equal((await paused).status, 503);
+
+  // The connection of the next push is lost while it waits for its turn.
+  await holder.query('begin; select pg_advisory_xact_lock(4793211001)');
+  const next = push('next');
+  await endWriter(waitingForLock);
+  await holder.query('commit');
+  assert.equal((await next).status, 503);
+  assert.deepEqual(await storedIn(database.url), ['before']);
+
+  for (const payload of ['after', 'last']) {
+    const { status, body } = await push(payload);
+    assert.equal(status, 200, body);
+  }
+  assert.deepEqual(await storedIn(database.url), ['before', 'after', 'last']);
 });
 
 const hasPgbouncer = spawnSync('pgbouncer', ['--version']).status === 0;
