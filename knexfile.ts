@@ -1,8 +1,8 @@
 /** For the knex command line: `npx knex migrate:latest`, `npx knex seed:run`. The server migrates by itself. */
 import type { Knex } from 'knex';
 import { readConfig } from './src/config.ts';
-import { migrationSource } from './src/engines/migrate.ts';
-import { sqliteKnexConfig } from './src/engines/sqlite-knex.ts';
+import { migrationSource } from './src/engines/knex/migrate.ts';
+import { sqliteKnexConfig } from './src/engines/sqlite/knex.ts';
 
 const { database } = readConfig(process.env);
 

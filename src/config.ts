@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Database } from './engines/engine.ts';
 import type { OutsideProvider } from './identity/authenticator.ts';
-import { LastseenError, shown } from './log/errors.ts';
+import { LastseenError, shown } from './errors.ts';
 
 const Port = z.coerce.number().int().min(0).max(65_535);
 const Count = z.coerce.number().int().min(1);

@@ -20,4 +20,4 @@ export {
   type Float,
   type Term,
   type Tuple,
-} from './gateways/fedecks/etf.ts';
+} from './gateways/fedecks/etf/term.ts';

@@ -5,9 +5,9 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
-import { buildIfOlder } from './build.ts';
-import { findChromium } from './chromium.ts';
-import { startPostgresServer } from './postgres.ts';
+import { buildIfOlder } from './support/build.ts';
+import { findChromium } from './support/chromium.ts';
+import { startPostgresServer } from './support/postgres.ts';
 
 const FILE_TIMEOUT_MS = 150_000;
 

@@ -7,7 +7,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { setPriority } from 'node:os';
-import { LastseenError, type ErrorCode } from '../log/errors.ts';
+import { LastseenError, type ErrorCode } from '../errors.ts';
 import type { Format } from './format.ts';
 import type { Job, JobReply, Question, Source } from './sandbox.ts';
 

@@ -3,11 +3,11 @@
  * nobody waits for it any more. A process and not a thread, since a thread inside SQLite cannot be stopped.
  */
 import { Worker } from 'node:worker_threads';
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError } from '../errors.ts';
 import { createEncoder } from './format.ts';
-import { postgresSandbox } from './postgres-sandbox.ts';
+import { postgresSandbox } from './postgres/sandbox.ts';
 import type { Job, JobReply, Sandbox, Source } from './sandbox.ts';
-import { sqliteSandbox } from './sqlite-sandbox.ts';
+import { sqliteSandbox } from './sqlite/sandbox.ts';
 
 const PIECE_BYTES = 256 * 1024;
 

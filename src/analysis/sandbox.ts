@@ -1,5 +1,5 @@
 /** What the process that runs queries asks of an engine's sandbox, and what it is told. */
-import type { InputFault } from '../log/errors.ts';
+import type { InputFault } from '../errors.ts';
 import type { Access } from './contract.ts';
 import type { Cell, Format } from './format.ts';
 

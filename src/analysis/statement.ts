@@ -3,7 +3,7 @@
  * only reads, and which names it calls. Whatever the two databases would read differently is refused, so that what is
  * checked here is what runs there.
  */
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError } from '../errors.ts';
 
 export const MAX_SQL_CHARACTERS = 65_536;
 

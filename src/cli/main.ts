@@ -1,26 +1,26 @@
 #!/usr/bin/env node
 /** The command line. Exit codes: 0 done, 1 failed, 2 used wrongly. */
 import { Command, CommanderError } from 'commander';
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError } from '../errors.ts';
 import { packageVersion } from '../version.ts';
 
 /** Each brings its own part of the house: only what is asked for is loaded. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
-  serve: async () => (await import('./serve.ts')).addServe,
-  migrate: async () => (await import('./migrate.ts')).addMigrate,
-  push: async () => (await import('./push.ts')).addPush,
-  tail: async () => (await import('./tail.ts')).addTail,
-  query: async () => (await import('./query.ts')).addQuery,
-  seed: async () => (await import('./seed.ts')).addSeed,
-  backup: async () => (await import('./backup.ts')).addBackup,
-  restore: async () => (await import('./backup.ts')).addRestore,
-  export: async () => (await import('./export.ts')).addExport,
-  import: async () => (await import('./archive.ts')).addImport,
-  prune: async () => (await import('./prune.ts')).addPrune,
-  token: async () => (await import('./token.ts')).addToken,
-  client: async () => (await import('./token.ts')).addClient,
-  analyst: async () => (await import('./analyst.ts')).addAnalyst,
-  keys: async () => (await import('./keys.ts')).addKeys,
+  serve: async () => (await import('./commands/serve.ts')).addServe,
+  migrate: async () => (await import('./commands/migrate.ts')).addMigrate,
+  push: async () => (await import('./commands/push.ts')).addPush,
+  tail: async () => (await import('./commands/tail.ts')).addTail,
+  query: async () => (await import('./commands/query.ts')).addQuery,
+  seed: async () => (await import('./commands/seed.ts')).addSeed,
+  backup: async () => (await import('./commands/backup.ts')).addBackup,
+  restore: async () => (await import('./commands/backup.ts')).addRestore,
+  export: async () => (await import('./commands/export.ts')).addExport,
+  import: async () => (await import('./archive/archive.ts')).addImport,
+  prune: async () => (await import('./commands/prune.ts')).addPrune,
+  token: async () => (await import('./commands/token.ts')).addToken,
+  client: async () => (await import('./commands/token.ts')).addClient,
+  analyst: async () => (await import('./commands/analyst.ts')).addAnalyst,
+  keys: async () => (await import('./commands/keys.ts')).addKeys,
 };
 
 // Who reads us may stop reading: that is an end, not a failure.

@@ -1,5 +1,5 @@
 /** The SDK, package entry `lastseen/client`: no dependency, for Node and browsers. */
-export { cursorFrom, localStorageStore, type CursorStore } from './cursor-store.ts';
+export { cursorFrom, localStorageStore, type CursorStore } from './subscribe/cursor-store.ts';
 export { ClientError, type ClientErrorCode, type ClientErrorDetails } from './errors.ts';
 export {
   lastseenIssuer,
@@ -11,22 +11,27 @@ export {
   type LineCredentials,
   type LineOptions,
   type PrivateJwk,
-} from './issuers.ts';
+} from './tokens/issuers.ts';
 export {
   createPublisher,
   type NewEvent,
   type Publisher,
   type PublisherOptions,
   type PushResult,
-} from './publisher.ts';
-export type { ClientEvent } from './event.ts';
-export { subscribe, type SubscribeOptions, type SubscriptionState, type TransportName } from './subscribe.ts';
-export type { Fetch, Socket, SocketConstructor } from './transport.ts';
+} from './publish/publisher.ts';
+export type { ClientEvent } from './subscribe/event.ts';
+export {
+  subscribe,
+  type SubscribeOptions,
+  type SubscriptionState,
+  type TransportName,
+} from './subscribe/subscribe.ts';
+export type { Fetch, Socket, SocketConstructor } from './subscribe/transport.ts';
 export {
   createTokenCache,
   tokenCache,
   type IssuedToken,
   type TokenCache,
   type TokenCacheOptions,
-} from './token-cache.ts';
-export type { TokenSource } from './token-source.ts';
+} from './tokens/token-cache.ts';
+export type { TokenSource } from './tokens/token-source.ts';

@@ -1,6 +1,6 @@
 /** What of the SDK needs Node, package entry `lastseen/client/node`. */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import type { CursorStore } from './cursor-store.ts';
+import type { CursorStore } from './subscribe/cursor-store.ts';
 
 export interface FileStore extends CursorStore {
   /** Writes what is not written yet. */

@@ -7,7 +7,7 @@ import type { Event } from '../log/event.ts';
 import type { Revoked } from '../identity/revocations.ts';
 import { CONTROL } from '../identity/tokens.ts';
 import { USERS } from '../identity/users.ts';
-import { followFeed } from './follow.ts';
+import { followFeed } from '../log/follow.ts';
 import type { Hub } from './hub.ts';
 
 export interface ControlOptions {

@@ -3,7 +3,7 @@
  * wire takes them: a slow client stops its own cursors, which go on from the store later (G7), and disturbs nobody
  * (G8). Heartbeats, missed pongs and stalls are judged at the hub's beat.
  */
-import { LastseenError, shown } from '../log/errors.ts';
+import { LastseenError, shown } from '../errors.ts';
 import type { Event } from '../log/event.ts';
 import type { Log } from '../log/log.ts';
 import type { Subscription } from '../log/subscription.ts';

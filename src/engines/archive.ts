@@ -5,8 +5,8 @@
  */
 import type { Event } from '../log/event.ts';
 import type { Database } from './engine.ts';
-import { openPostgresSource, openPostgresTarget } from './postgres-archive.ts';
-import { openSqliteSource, openSqliteTarget } from './sqlite-archive.ts';
+import { openPostgresSource, openPostgresTarget } from './postgres/archive.ts';
+import { openSqliteSource, openSqliteTarget } from './sqlite/archive.ts';
 
 /** Where a log begins and ends. */
 export interface LogState {

@@ -1,9 +1,9 @@
 /** What an engine gives the rest of the house, and which engine a DATABASE_URL names. */
 import type { IdentityStore } from '../identity/store.ts';
-import type { Peers } from '../log/peers.ts';
+import type { Peers } from '../peers.ts';
 import type { EventStore } from '../log/store.ts';
-import { migratePostgres, openPostgres } from './postgres.ts';
-import { migrateSqlite, openSqlite } from './sqlite.ts';
+import { migratePostgres, openPostgres } from './postgres/engine.ts';
+import { migrateSqlite, openSqlite } from './sqlite/engine.ts';
 
 export interface Engine {
   readonly store: EventStore;

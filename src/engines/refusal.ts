@@ -1,5 +1,5 @@
 /** Why a batch was refused, in the same words on every engine. */
-import { LastseenError, shown } from '../log/errors.ts';
+import { LastseenError, shown } from '../errors.ts';
 import type { AppendRequest } from '../log/store.ts';
 
 /** `index` is the place of the event in its batch, or −1 when the batch's key is in conflict. */

@@ -2,7 +2,7 @@
 import express, { type Express, type Request, type Response } from 'express';
 import helmet from 'helmet';
 import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http';
-import { LastseenError, shown } from '../log/errors.ts';
+import { LastseenError, shown } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { answerError, problemHandler } from './problem.ts';
 

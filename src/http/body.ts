@@ -1,7 +1,7 @@
 /** Reading a request's body: bounded before it is read, and only text that is really UTF-8. */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { LastseenError, shown } from '../log/errors.ts';
+import { LastseenError, shown } from '../errors.ts';
 
 /** The media type of a request without its parameters, in lower case; empty if there is none. */
 export function mediaType(request: IncomingMessage): string {

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import type { Scope } from '../identity/principal.ts';
-import type { ErrorCode } from '../log/errors.ts';
+import type { ErrorCode } from '../errors.ts';
 import { nameFault } from '../log/event.ts';
 
 /** By media type. */

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Authenticator } from '../identity/authenticator.ts';
 import { requireScope, type Principal, type Scope } from '../identity/principal.ts';
 import type { Tickets } from '../identity/tickets.ts';
-import { LastseenError, shown } from '../log/errors.ts';
+import { LastseenError, shown } from '../errors.ts';
 
 export interface Guards {
   /** The principal of an HTTP request. @throws ERR_UNAUTHENTICATED, ERR_FORBIDDEN, ERR_ORIGIN */

@@ -3,7 +3,7 @@ import type { ErrorRequestHandler } from 'express';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CloseReason } from '../delivery/connection.ts';
-import { LastseenError, type ErrorCode } from '../log/errors.ts';
+import { LastseenError, type ErrorCode } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 
 interface Mapping {

@@ -11,7 +11,7 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { CloseReason, Connection } from '../delivery/connection.ts';
 import type { Hub } from '../delivery/hub.ts';
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { expressWs } from './express-ws.ts';
 import { CLOSE_CODES, problemOf, userError, type Problem } from './problem.ts';

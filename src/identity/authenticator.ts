@@ -1,7 +1,7 @@
 /** From a token to a principal: the admin's, one of our own, or one of an outside identity provider (G12). */
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, type JWTPayload } from 'jose';
 import { z } from 'zod';
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError } from '../errors.ts';
 import { ALGORITHM, type Keys } from './keys.ts';
 import { ADMIN, ANYONE, SCOPES, type Principal, type Scope } from './principal.ts';
 import { concerns, type Revocations, type Revoked } from './revocations.ts';

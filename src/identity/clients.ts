@@ -1,6 +1,6 @@
 /** Connectors' credentials: an id and a secret that is shown once and kept as its hash. */
 import { randomUUID } from 'node:crypto';
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError } from '../errors.ts';
 import type { AppendRequest, Receipt } from '../log/store.ts';
 import { hasHash, newSecret, secretHash } from './secrets.ts';
 import type { ClientRecord, IdentityStore } from './store.ts';

@@ -1,7 +1,7 @@
 /** The keys that sign access tokens: Ed25519, kept in the database, rotated; old ones verify until their tokens end. */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import { exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 'jose';
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError } from '../errors.ts';
 import { newSecret } from './secrets.ts';
 import type { IdentityStore, SigningKey } from './store.ts';
 

@@ -1,5 +1,5 @@
 /** Who a token says you are, and what it allows. */
-import { LastseenError, shown } from '../log/errors.ts';
+import { LastseenError, shown } from '../errors.ts';
 import { RESERVED_PREFIX } from '../log/event.ts';
 
 export const SCOPES = ['push', 'subscribe', 'drop', 'query', 'admin'] as const;

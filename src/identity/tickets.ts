@@ -1,5 +1,5 @@
 /** Single-use tickets of 30 s, for browsers that can set neither header nor subprotocol. */
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError } from '../errors.ts';
 import type { Principal, Scope } from './principal.ts';
 import { newSecret, secretHash } from './secrets.ts';
 import type { IdentityStore } from './store.ts';

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
-import { LastseenError } from '../log/errors.ts';
+import { LastseenError } from '../errors.ts';
 import type { NewEvent } from '../log/event.ts';
 import type { AppendRequest, Receipt, RowChange } from '../log/store.ts';
 import { ALGORITHM, MAX_TOKEN_SECONDS, type Keys } from './keys.ts';

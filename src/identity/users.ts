@@ -1,6 +1,6 @@
 /** Registered users. Each change is a row and an event of `$users`, together; the events hold ids, nothing personal. */
 import { randomUUID } from 'node:crypto';
-import { LastseenError, shown } from '../log/errors.ts';
+import { LastseenError, shown } from '../errors.ts';
 import type { AppendRequest, Receipt, RowChange } from '../log/store.ts';
 import { ADMIN, ANYONE } from './principal.ts';
 import type { IdentityStore, MetaEntry, User, UserQuery } from './store.ts';

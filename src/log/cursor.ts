@@ -2,7 +2,7 @@
  * What a client holds: the epoch of the log and a position in it, opaque on the wire and exclusive (it names what
  * was seen; the reader gets what comes after). A cursor that cannot be honoured is refused, never clamped (G6).
  */
-import { LastseenError, shown } from './errors.ts';
+import { LastseenError, shown } from '../errors.ts';
 import type { Bounds } from './store.ts';
 
 /** A cursor, taken apart. */

@@ -1,5 +1,5 @@
 /** What the log holds, and the rules an event must meet to enter it. */
-import { LastseenError, shown, type InputFault } from './errors.ts';
+import { LastseenError, shown, type InputFault } from '../errors.ts';
 
 /** An event on its way in. */
 export interface NewEvent {

@@ -3,7 +3,7 @@
  * when acknowledged (G1, G4), positions and versions have no holes and follow commit order (G2), ids are unique
  * within their access_id (G5), and whatever a read reports as covered will never gain an event later.
  */
-import type { LastseenError } from './errors.ts';
+import type { LastseenError } from '../errors.ts';
 import type { Event, NewEvent } from './event.ts';
 
 /** A row that is written in the same transaction as the events that tell of it. Made by the engine, opaque to others. */

@@ -3,7 +3,7 @@
  * all that wait go into the next transaction and share its flush (G1). Callers get their own results: a batch that
  * is refused does not touch its neighbours (G4, G8).
  */
-import { LastseenError } from './errors.ts';
+import { LastseenError } from '../errors.ts';
 import type { Event } from './event.ts';
 import type { AppendOutcome, AppendRequest, AppendResult, EventStore, Receipt } from './store.ts';
 

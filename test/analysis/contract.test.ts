@@ -8,9 +8,9 @@ import { accessCondition, EVENT_COLUMNS, VIEWS } from '../../src/analysis/contra
 import { readConfig } from '../../src/config.ts';
 import { openTarget } from '../../src/engines/archive.ts';
 import type { Event } from '../../src/log/event.ts';
-import { createDatabase, endSharedPostgres, type TestDatabase } from '../postgres.ts';
-import { startService, type Service } from '../service.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../temporary.ts';
+import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
+import { startService, type Service } from '../support/service.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 
 after(endSharedPostgres);
 

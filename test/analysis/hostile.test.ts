@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../postgres.ts';
-import { startService, type Problem, type Service } from '../service.ts';
+import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../support/postgres.ts';
+import { startService, type Problem, type Service } from '../support/service.ts';
 
 after(endSharedPostgres);
 

@@ -1,6 +1,6 @@
 /** Fills a file with events through the engine, and looks things up in it, in a process of its own. */
 import Database from 'better-sqlite3';
-import { openSqlite } from '../../src/engines/sqlite.ts';
+import { openSqlite } from '../../src/engines/sqlite/engine.ts';
 import type { NewEvent } from '../../src/log/event.ts';
 import { percentile } from './stats.ts';
 import { accessIdAt, payloadFor } from './workload.ts';

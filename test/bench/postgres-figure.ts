@@ -1,5 +1,5 @@
 /** The PostgreSQL figures: one node and two, beside bare PostgreSQL with the same durability. */
-import { createDatabase, startPostgresServer } from '../postgres.ts';
+import { createDatabase, startPostgresServer } from '../support/postgres.ts';
 import { atLeast, atMost, Board, loadOf, sockets, type Figure, type Plan } from './figures.ts';
 import type { PostgresJob, PostgresRate } from './postgres.ts';
 import { ask, startServer, type Running } from './server.ts';

@@ -1,6 +1,6 @@
 /** What PostgreSQL does bare, and what our writer does without HTTP: a process of its own. */
 import pg from 'pg';
-import { createPostgresWriter } from '../../src/engines/postgres-writer.ts';
+import { createPostgresWriter } from '../../src/engines/postgres/append.ts';
 import type { NewEvent } from '../../src/log/event.ts';
 import { accessIdAt, payloadFor } from './workload.ts';
 

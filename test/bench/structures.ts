@@ -4,7 +4,7 @@
  */
 import Database from 'better-sqlite3';
 import { join } from 'node:path';
-import { openSqlite } from '../../src/engines/sqlite.ts';
+import { openSqlite } from '../../src/engines/sqlite/engine.ts';
 import type { EventStore } from '../../src/log/store.ts';
 import { removeTemporary, temporaryDirectory } from './server.ts';
 import { percentile } from './stats.ts';

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parquetMetadata, parquetReadObjects, type AsyncBuffer } from 'hyparquet';
-import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../../src/cli/export-format.ts';
-import { createParquetEncoder } from '../../src/cli/export-parquet.ts';
+import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../../src/cli/export/format.ts';
+import { createParquetEncoder } from '../../src/cli/export/parquet.ts';
 import type { Event } from '../../src/log/event.ts';
-import { parseCsv } from '../csv.ts';
+import { parseCsv } from '../support/csv.ts';
 import { PAYLOADS } from '../engines/contract.ts';
 
 const PAGE = 2_000;

@@ -8,14 +8,14 @@ import {
   resolveRange,
   type Range,
   type RangeOptions,
-} from '../../src/cli/export-range.ts';
+} from '../../src/cli/export/range.ts';
 import { openSource, type LogSource } from '../../src/engines/archive.ts';
 import { openEngine, type Database } from '../../src/engines/engine.ts';
-import { LastseenError } from '../../src/log/errors.ts';
+import { LastseenError } from '../../src/errors.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { event } from '../engines/contract.ts';
-import { createDatabase, endSharedPostgres, type TestDatabase } from '../postgres.ts';
-import { temporaryDirectory } from '../temporary.ts';
+import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 after(endSharedPostgres);
 

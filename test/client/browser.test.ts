@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
 import { WebSocket } from 'ws';
-import { startService, TOKEN, type Service } from '../service.ts';
+import { startService, TOKEN, type Service } from '../support/service.ts';
 
 const ENTRY = join(import.meta.dirname, '../../src/client/index.ts');
 

@@ -5,8 +5,8 @@ import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { createPublisher, subscribe, type TransportName } from '../../src/client/index.ts';
-import { startProxy } from '../proxy.ts';
-import { startService, TOKEN } from '../service.ts';
+import { startProxy } from '../support/proxy.ts';
+import { startService, TOKEN } from '../support/service.ts';
 
 /** `CHAOS_SECONDS` asks for more. */
 const CHAOS_MS = Number(process.env['CHAOS_SECONDS'] ?? 10) * 1_000;

@@ -6,9 +6,9 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { build } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
-import { findChromium, launchChromium } from '../chromium.ts';
-import { startProxy, type Proxy } from '../proxy.ts';
-import { startService, TOKEN, type Service } from '../service.ts';
+import { findChromium, launchChromium } from '../support/chromium.ts';
+import { startProxy, type Proxy } from '../support/proxy.ts';
+import { startService, TOKEN, type Service } from '../support/service.ts';
 
 const CHAOS_MS = 4_000;
 const ROOT = join(import.meta.dirname, '../..');

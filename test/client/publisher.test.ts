@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { createPublisher, type NewEvent } from '../../src/client/index.ts';
-import { startService, TOKEN, type Service } from '../service.ts';
+import { startService, TOKEN, type Service } from '../support/service.ts';
 
 describe('the publisher', () => {
   let service: Service;

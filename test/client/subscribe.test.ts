@@ -16,9 +16,9 @@ import {
   type TransportName,
 } from '../../src/client/index.ts';
 import { fileStore } from '../../src/client/node.ts';
-import { startProxy } from '../proxy.ts';
-import { startService, TOKEN, type Service } from '../service.ts';
-import { temporaryDirectory } from '../temporary.ts';
+import { startProxy } from '../support/proxy.ts';
+import { startService, TOKEN, type Service } from '../support/service.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 const Ws: SocketConstructor = WebSocket;
 

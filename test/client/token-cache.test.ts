@@ -14,7 +14,7 @@ import {
   type IssuedToken,
   type TokenCache,
 } from '../../src/client/index.ts';
-import { startService } from '../service.ts';
+import { startService } from '../support/service.ts';
 
 const unavailable = (error: unknown): boolean =>
   (error as { code?: string }).code === 'ERR_TOKEN_UNAVAILABLE';

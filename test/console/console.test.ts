@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
-import { findChromium, launchChromium } from '../chromium.ts';
-import { startProxy, type Proxy } from '../proxy.ts';
-import { connect, startService, TOKEN, type Service } from '../service.ts';
+import { findChromium, launchChromium } from '../support/chromium.ts';
+import { startProxy, type Proxy } from '../support/proxy.ts';
+import { connect, startService, TOKEN, type Service } from '../support/service.ts';
 
 const PATIENCE_MS = 8_000;
 

@@ -6,10 +6,10 @@ import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import { openEngine } from '../../src/engines/engine.ts';
 import { createLog } from '../../src/log/log.ts';
 import { event, PAYLOADS, readAll } from '../engines/contract.ts';
-import { createDatabase, endSharedPostgres } from '../postgres.ts';
-import { startService, type Problem } from '../service.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../temporary.ts';
-import { runCommand, startProcess, TOKEN, tryPush } from './process.ts';
+import { createDatabase, endSharedPostgres } from '../support/postgres.ts';
+import { startService, type Problem } from '../support/service.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
+import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
 
 after(endSharedPostgres);
 

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { migrations } from '../../migrations/index.ts';
 import { readConfig, Settings } from '../../src/config.ts';
-import { LastseenError } from '../../src/log/errors.ts';
-import { startService, type Service } from '../service.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../temporary.ts';
-import { runCommand, startProcess } from './process.ts';
+import { LastseenError } from '../../src/errors.ts';
+import { startService, type Service } from '../support/service.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
+import { runCommand, startProcess } from '../support/process.ts';
 
 describe('the command line', () => {
   let service: Service;

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect, type WireEvent } from '../service.ts';
-import { temporaryDirectory } from '../temporary.ts';
-import { startProcess, TOKEN, tryPush } from './process.ts';
+import { connect, type WireEvent } from '../support/service.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { startProcess, TOKEN, tryPush } from '../support/process.ts';
 
 const ROUNDS = 12;
 const PUSHERS = 8;

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { connect } from '../service.ts';
-import { temporaryDirectory } from '../temporary.ts';
-import { runCommand, startProcess, TOKEN, tryPush } from './process.ts';
+import { connect } from '../support/service.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
 
 const authorization = { Authorization: `Bearer ${TOKEN}` };
 

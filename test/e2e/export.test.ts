@@ -17,11 +17,11 @@ import { after, before, describe, it } from 'node:test';
 import { parquetReadObjects } from 'hyparquet';
 import { openEngine, type Database } from '../../src/engines/engine.ts';
 import { createLog } from '../../src/log/log.ts';
-import { parseCsv } from '../csv.ts';
+import { parseCsv } from '../support/csv.ts';
 import { event } from '../engines/contract.ts';
-import { createDatabase, endSharedPostgres, type TestDatabase } from '../postgres.ts';
-import { temporaryDirectory } from '../temporary.ts';
-import { MAIN, runCommand, type Outcome } from './process.ts';
+import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { MAIN, runCommand, type Outcome } from '../support/process.ts';
 
 after(endSharedPostgres);
 

@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { temporaryDirectory } from '../temporary.ts';
-import { startProcess, TOKEN } from './process.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { startProcess, TOKEN } from '../support/process.ts';
 
 const DISK_MIB = 24;
 const FILLER_MIB = 12;

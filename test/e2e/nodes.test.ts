@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../postgres.ts';
-import { startProxy } from '../proxy.ts';
-import { startService, type Client, type Page, type Problem, type Service } from '../service.ts';
+import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../support/postgres.ts';
+import { startProxy } from '../support/proxy.ts';
+import { startService, type Client, type Page, type Problem, type Service } from '../support/service.ts';
 
 after(endSharedPostgres);
 

@@ -7,10 +7,16 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createDatabase, endSharedPostgres, freePort, runSql, startPostgresServer } from '../postgres.ts';
-import { connect, startService, TOKEN, type Service, type WireEvent } from '../service.ts';
-import { temporaryDirectory } from '../temporary.ts';
-import { startProcess } from './process.ts';
+import {
+  createDatabase,
+  endSharedPostgres,
+  freePort,
+  runSql,
+  startPostgresServer,
+} from '../support/postgres.ts';
+import { connect, startService, TOKEN, type Service, type WireEvent } from '../support/service.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { startProcess } from '../support/process.ts';
 
 after(endSharedPostgres);
 

@@ -11,7 +11,7 @@ import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import Database from 'better-sqlite3';
 import { createPublisher } from '../../src/client/index.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../temporary.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '../..');

@@ -11,10 +11,10 @@ import {
   runSql,
   startPostgresServer,
   type TestDatabase,
-} from '../postgres.ts';
-import { startService, type Service } from '../service.ts';
-import { temporaryDirectory } from '../temporary.ts';
-import { runCommand, startProcess, TOKEN } from './process.ts';
+} from '../support/postgres.ts';
+import { startService, type Service } from '../support/service.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { runCommand, startProcess, TOKEN } from '../support/process.ts';
 
 after(endSharedPostgres);
 

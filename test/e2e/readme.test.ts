@@ -4,8 +4,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { temporaryDirectory, type TemporaryDirectory } from '../temporary.ts';
-import { MAIN, startProcess, type ServerProcess } from './process.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
+import { MAIN, startProcess, type ServerProcess } from '../support/process.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PATIENCE_MS = 30_000;

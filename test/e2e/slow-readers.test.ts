@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { WebSocket } from 'ws';
-import { temporaryDirectory } from '../temporary.ts';
-import { startProcess, TOKEN, tryPush } from './process.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { startProcess, TOKEN, tryPush } from '../support/process.ts';
 
 const READERS = 40;
 const EVENTS = 1_000;

@@ -1,7 +1,7 @@
 /** What every engine must keep, said in promises. Nothing here knows which engine it is. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { LastseenError } from '../../src/log/errors.ts';
+import { LastseenError } from '../../src/errors.ts';
 import type { Event, NewEvent } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import type { EventStore } from '../../src/log/store.ts';

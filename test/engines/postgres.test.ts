@@ -1,8 +1,8 @@
 /** The PostgreSQL engine: the contract, and what is its own. */
 import { after } from 'node:test';
-import { openPostgres } from '../../src/engines/postgres.ts';
+import { openPostgres } from '../../src/engines/postgres/engine.ts';
 import type { EventStore } from '../../src/log/store.ts';
-import { createDatabase, endSharedPostgres } from '../postgres.ts';
+import { createDatabase, endSharedPostgres } from '../support/postgres.ts';
 import { storeContract } from './contract.ts';
 
 after(endSharedPostgres);

@@ -3,11 +3,11 @@ import Database from 'better-sqlite3';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { openSqlite } from '../../src/engines/sqlite.ts';
-import { LastseenError } from '../../src/log/errors.ts';
+import { openSqlite } from '../../src/engines/sqlite/engine.ts';
+import { LastseenError } from '../../src/errors.ts';
 import { createLog } from '../../src/log/log.ts';
 import type { EventStore } from '../../src/log/store.ts';
-import { temporaryDirectory } from '../temporary.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 import { event, storeContract } from './contract.ts';
 
 storeContract('SQLite', async () => {

@@ -12,8 +12,8 @@ import {
   requestHead,
   UPGRADE,
   type LogRow,
-} from '../wire.ts';
-import { startService, type Client, type Problem, type Service } from '../service.ts';
+} from '../support/wire.ts';
+import { startService, type Client, type Problem, type Service } from '../support/service.ts';
 
 const MAX_BATCH_BYTES = 2 * 1024 * 1024;
 const DEEP = 100_000;

@@ -1,8 +1,8 @@
 /** How long the server waits for a peer that is slow to ask: each wait has an end, and nothing is appended. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { startService, type Service } from '../service.ts';
-import { logOf, openWire, requestHead, type Wire } from '../wire.ts';
+import { startService, type Service } from '../support/service.ts';
+import { logOf, openWire, requestHead, type Wire } from '../support/wire.ts';
 
 describe('patience', () => {
   let service: Service;

@@ -1,8 +1,8 @@
 /** G9: a payload comes out of every wire as the JSON text that went in, insignificant white space aside. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { logOf, openEventStream } from '../wire.ts';
-import { startService, type Service } from '../service.ts';
+import { logOf, openEventStream } from '../support/wire.ts';
+import { startService, type Service } from '../support/service.ts';
 
 /** What was sent, and what must come out where the two differ. */
 const TEXTS: readonly (readonly [what: string, sent: string, expected?: string])[] = [

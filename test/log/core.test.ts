@@ -2,9 +2,9 @@
 import fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { LastseenError } from '../../src/log/errors.ts';
+import { LastseenError } from '../../src/errors.ts';
 import type { Event } from '../../src/log/event.ts';
-import { compact, depthOf, elementSpans, memberSpan } from '../../src/log/json-text.ts';
+import { compact, depthOf, elementSpans, memberSpan } from '../../src/json-text.ts';
 import type { AppendRequest, AppendResult } from '../../src/log/store.ts';
 import { createTail } from '../../src/log/tail.ts';
 import { createWriter, DEFAULT_WRITER_LIMITS } from '../../src/log/writer.ts';

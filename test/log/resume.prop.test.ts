@@ -4,11 +4,11 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { createSession, type Session } from '../../src/delivery/session.ts';
-import { openSqlite } from '../../src/engines/sqlite.ts';
+import { openSqlite } from '../../src/engines/sqlite/engine.ts';
 import type { Event } from '../../src/log/event.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
-import { temporaryDirectory } from '../temporary.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 type Step =
   | { readonly do: 'append'; readonly feeds: readonly number[] }

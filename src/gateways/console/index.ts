@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import type { Description, RouteDescription } from '../../http/description.ts';
-import { LastseenError, shown } from '../../log/errors.ts';
+import { LastseenError, shown } from '../../errors.ts';
 
 const TYPES: Readonly<Record<string, string>> = {
   html: 'text/html; charset=utf-8',

@@ -1,7 +1,7 @@
 /** Queries of GET /events ⇄ values, and the two forms of its answer. Pure. */
 import { z } from 'zod';
-import { eventJson } from '../../delivery/event-json.ts';
-import { LastseenError, shown } from '../../log/errors.ts';
+import { eventJson } from '../../log/event-json.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import { createdAtFault, nameFault, type Event } from '../../log/event.ts';
 import type { Start } from '../../log/log.ts';
 

@@ -1,6 +1,6 @@
 /** The header `x-fedecks-auth` → what a device says of itself. Pure; the checks stand in the order of the protocol. */
-import { decode } from './etf-decode.ts';
-import type { Term } from './etf.ts';
+import { decode } from './etf/decode.ts';
+import type { Term } from './etf/term.ts';
 import { DeviceRefusal } from './refusal.ts';
 
 export interface DeviceAuth {

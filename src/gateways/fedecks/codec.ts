@@ -1,10 +1,10 @@
 /** Frames for devices: each is one binary message that holds one term. Pure. */
 import { binaryFrame } from '../../http/frame.ts';
-import type { LastseenError } from '../../log/errors.ts';
+import type { LastseenError } from '../../errors.ts';
 import type { Event } from '../../log/event.ts';
-import { charlist, EtfError, tuple, type Term } from './etf.ts';
-import { encode } from './etf-encode.ts';
-import { fromJson } from './etf-json.ts';
+import { charlist, EtfError, tuple, type Term } from './etf/term.ts';
+import { encode } from './etf/encode.ts';
+import { fromJson } from './etf/json.ts';
 
 /** @throws EtfError for what has no bytes */
 export function termFrame(term: Term): Buffer {

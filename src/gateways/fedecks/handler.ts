@@ -4,7 +4,7 @@
  * the idle time ends that one socket with 1011 and is logged.
  */
 import type { DeviceErrorType } from './refusal.ts';
-import type { Term } from './etf.ts';
+import type { Term } from './etf/term.ts';
 
 export interface DeviceHandler {
   /**

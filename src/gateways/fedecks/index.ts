@@ -3,11 +3,11 @@
  * own. Binary frames that hold Erlang terms, both ways.
  */
 import type { Sockets } from '../../http/sockets.ts';
-import { createGate, type GateOptions } from './gate.ts';
-import { createHandlerRoom } from './handler-room.ts';
+import { createGate, type GateOptions } from './admission.ts';
+import { createHandlerRoom } from './handler-service.ts';
 import type { DeviceMount } from './handler.ts';
-import { createLogRoom, type LogRoomOptions } from './log-room.ts';
-import type { DeviceRoom, Holder } from './room.ts';
+import { createLogRoom, type LogRoomOptions } from './log-service.ts';
+import type { DeviceRoom, Holder } from './device-service.ts';
 import { serveDevice } from './socket.ts';
 
 export type { DeviceMount } from './handler.ts';

@@ -12,10 +12,10 @@ import { userError } from '../../http/problem.ts';
 import type { Log } from '../../log/log.ts';
 import type { Logger } from '../../logger.ts';
 import { termFrame, tokenFrame } from './codec.ts';
-import { decode } from './etf-decode.ts';
-import { isCharlist } from './etf.ts';
-import type { Admitted } from './gate.ts';
-import type { Answer, Callbacks, DeviceRoom, Holder, Served } from './room.ts';
+import { decode } from './etf/decode.ts';
+import { isCharlist } from './etf/term.ts';
+import type { Admitted } from './admission.ts';
+import type { Answer, Callbacks, DeviceRoom, Holder, Served } from './device-service.ts';
 import { createTurns } from './turns.ts';
 import { within } from './within.ts';
 

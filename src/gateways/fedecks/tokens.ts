@@ -4,7 +4,7 @@
  */
 import { compactDecrypt, CompactEncrypt } from 'jose';
 import { hkdfSync } from 'node:crypto';
-import type { Term } from './etf.ts';
+import type { Term } from './etf/term.ts';
 
 export interface DeviceTokens {
   /** `grant`: a UUID. */

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { User } from '../../identity/store.ts';
 import type { UserAttributes } from '../../identity/users.ts';
-import { LastseenError, type InputFault } from '../../log/errors.ts';
+import { LastseenError, type InputFault } from '../../errors.ts';
 
 export const MEDIA_TYPE = 'application/vnd.api+json';
 

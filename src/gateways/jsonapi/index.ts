@@ -5,12 +5,12 @@
 import type { Express, Request, Response } from 'express';
 import { parseJson, readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import type { Guards } from '../../http/guards.ts';
-import type { Limits } from '../../http/limits.ts';
+import type { Limits } from '../../http/rate-limits.ts';
 import { statusOf, userError } from '../../http/problem.ts';
 import { requireScope, type Principal } from '../../identity/principal.ts';
 import { DEFAULT_TOKEN_SECONDS, type Tokens } from '../../identity/tokens.ts';
 import type { Users } from '../../identity/users.ts';
-import { LastseenError } from '../../log/errors.ts';
+import { LastseenError } from '../../errors.ts';
 import type { Logger } from '../../logger.ts';
 import {
   decodeCreate,

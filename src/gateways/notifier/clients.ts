@@ -1,9 +1,9 @@
 /** GET /clients: who is connected, to this node and to every other over the same log. */
 import type { Request, Response } from 'express';
 import type { Hub } from '../../delivery/hub.ts';
-import { LastseenError } from '../../log/errors.ts';
+import { LastseenError } from '../../errors.ts';
 import type { Log } from '../../log/log.ts';
-import type { Peers } from '../../log/peers.ts';
+import type { Peers } from '../../peers.ts';
 
 /** One feed that one connection reads. */
 interface ConnectedClient {

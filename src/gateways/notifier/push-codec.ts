@@ -1,9 +1,9 @@
 /** Bodies of POST /push_events ⇄ new events. Pure. Payloads keep the sender's text (G9). */
 import { z } from 'zod';
 import { parseJson } from '../../http/body.ts';
-import { LastseenError, shown, type InputFault } from '../../log/errors.ts';
+import { LastseenError, shown, type InputFault } from '../../errors.ts';
 import { accessIdFault, createdAtFault, invalidEvents, nameFault, type NewEvent } from '../../log/event.ts';
-import { compact, depthOf, elementSpans, MAX_DEPTH, memberSpan, type Span } from '../../log/json-text.ts';
+import { compact, depthOf, elementSpans, MAX_DEPTH, memberSpan, type Span } from '../../json-text.ts';
 import type { Receipt } from '../../log/store.ts';
 
 export const PUSH_TYPES = [

@@ -1,7 +1,7 @@
 /** Messages of /subscribe_to_events ⇄ values. Pure, but for remembering frames it has already made. */
-import { eventJson } from '../../delivery/event-json.ts';
+import { eventJson } from '../../log/event-json.ts';
 import { textFrame } from '../../http/frame.ts';
-import { shown, LastseenError } from '../../log/errors.ts';
+import { shown, LastseenError } from '../../errors.ts';
 import { createdAtFault, nameFault, type Event } from '../../log/event.ts';
 import type { Start } from '../../log/log.ts';
 

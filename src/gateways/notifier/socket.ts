@@ -7,7 +7,7 @@ import { textFrame } from '../../http/frame.ts';
 import { closeReasonOf, userError } from '../../http/problem.ts';
 import { textOf, type AcceptedSocket } from '../../http/sockets.ts';
 import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
-import { LastseenError } from '../../log/errors.ts';
+import { LastseenError } from '../../errors.ts';
 import type { Event } from '../../log/event.ts';
 import {
   createSocketEncoder,

@@ -4,7 +4,7 @@ import { isWithin, SCOPES, type Principal } from '../../identity/principal.ts';
 import type { ClientRecord, TokenRecord } from '../../identity/store.ts';
 import { DEFAULT_TOKEN_SECONDS, type IssuedToken, type TokenRequest } from '../../identity/tokens.ts';
 import { MAX_TOKEN_SECONDS } from '../../identity/keys.ts';
-import { LastseenError, shown } from '../../log/errors.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import { nameFault } from '../../log/event.ts';
 
 const Scope = z

@@ -5,14 +5,14 @@
 import type { Express, Request, Response } from 'express';
 import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import type { Guards } from '../../http/guards.ts';
-import type { Limits } from '../../http/limits.ts';
+import type { Limits } from '../../http/rate-limits.ts';
 import { answerError } from '../../http/problem.ts';
 import type { Clients } from '../../identity/clients.ts';
 import type { Keys } from '../../identity/keys.ts';
 import type { ClientRecord } from '../../identity/store.ts';
 import { TICKET_SECONDS, type Tickets } from '../../identity/tickets.ts';
 import type { Tokens } from '../../identity/tokens.ts';
-import { LastseenError } from '../../log/errors.ts';
+import { LastseenError } from '../../errors.ts';
 import type { Logger } from '../../logger.ts';
 import {
   clientCredentials,

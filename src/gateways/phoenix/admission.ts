@@ -5,7 +5,7 @@ import type { Guards } from '../../http/guards.ts';
 import { problemOf, userError, type Problem } from '../../http/problem.ts';
 import type { Principal } from '../../identity/principal.ts';
 import type { Users } from '../../identity/users.ts';
-import { LastseenError, shown } from '../../log/errors.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import type { Logger } from '../../logger.ts';
 import { serializerOf, type Serializer } from './codec.ts';
 

@@ -2,9 +2,9 @@
  * What goes to everybody who has joined `notifications`. It travels through the log, as events of a feed of its own, so
  * that it reaches every node: payload `{"event":NAME,"payload":{…}}`, or `{"event":NAME,"binary":BASE64}`.
  */
-import { followFeed } from '../../delivery/follow.ts';
+import { followFeed } from '../../log/follow.ts';
 import type { Event } from '../../log/event.ts';
-import { compact, memberSpan } from '../../log/json-text.ts';
+import { compact, memberSpan } from '../../json-text.ts';
 import type { Log } from '../../log/log.ts';
 import type { Payload, Serializer } from './codec.ts';
 

@@ -3,7 +3,7 @@
  * keep their JSON text (G9).
  */
 import { binaryFrame, textFrame } from '../../http/frame.ts';
-import { elementSpans, memberSpan } from '../../log/json-text.ts';
+import { elementSpans, memberSpan } from '../../json-text.ts';
 
 /** A JSON object as text, or bytes. */
 export type Payload = { readonly json: string } | { readonly bytes: Uint8Array };

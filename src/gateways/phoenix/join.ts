@@ -1,5 +1,5 @@
 /** What a client says when it joins, and of itself. Pure. */
-import { LastseenError, shown } from '../../log/errors.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import { valueOf, type Payload } from './codec.ts';
 import type { Meta } from './presence.ts';
 

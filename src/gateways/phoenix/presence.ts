@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import type { Peers } from '../../log/peers.ts';
+import type { Peers } from '../../peers.ts';
 
 export type Meta = Readonly<Record<string, unknown>>;
 

@@ -6,7 +6,7 @@ import { isUtf8 } from 'node:buffer';
 import { createSession, type Session } from '../../delivery/session.ts';
 import { userError } from '../../http/problem.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
-import { LastseenError } from '../../log/errors.ts';
+import { LastseenError } from '../../errors.ts';
 import type { Admission } from './admission.ts';
 import type { Member } from './broadcasts.ts';
 import { createBucket } from './bucket.ts';

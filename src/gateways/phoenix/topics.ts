@@ -1,10 +1,10 @@
 /** What the two kinds of topics do: `notifications`, a user's own feed and what goes to all, and `events:ACCESS_ID`. */
-import { eventJson } from '../../delivery/event-json.ts';
-import type { Limits } from '../../http/limits.ts';
+import { eventJson } from '../../log/event-json.ts';
+import type { Limits } from '../../http/rate-limits.ts';
 import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
-import { LastseenError, shown } from '../../log/errors.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import { accessIdFault, createdAtFault, invalidEvents, nameFault, type Event } from '../../log/event.ts';
-import { compact, depthOf, MAX_DEPTH, memberSpan } from '../../log/json-text.ts';
+import { compact, depthOf, MAX_DEPTH, memberSpan } from '../../json-text.ts';
 import type { Log } from '../../log/log.ts';
 import type { Broadcasts } from './broadcasts.ts';
 import { jsonPayload, valueOf, type Payload } from './codec.ts';

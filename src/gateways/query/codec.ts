@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Format } from '../../analysis/format.ts';
 import type { Parameter } from '../../analysis/sandbox.ts';
-import { LastseenError, shown } from '../../log/errors.ts';
+import { LastseenError, shown } from '../../errors.ts';
 
 export interface QueryRequest {
   readonly sql: string;

@@ -4,9 +4,9 @@ import type { Access } from '../../analysis/contract.ts';
 import type { Queries } from '../../analysis/queries.ts';
 import { readJsonObject, requireMediaType } from '../../http/body.ts';
 import type { Guards } from '../../http/guards.ts';
-import type { Limits } from '../../http/limits.ts';
+import type { Limits } from '../../http/rate-limits.ts';
 import type { Principal } from '../../identity/principal.ts';
-import { LastseenError } from '../../log/errors.ts';
+import { LastseenError } from '../../errors.ts';
 import { contentTypeOf, decodeQuery, formatOf, MEDIA_TYPES } from './codec.ts';
 
 export interface QueryOptions {

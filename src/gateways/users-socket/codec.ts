@@ -4,9 +4,9 @@
  */
 import { textFrame } from '../../http/frame.ts';
 import type { MetaEntry } from '../../identity/store.ts';
-import { LastseenError, shown } from '../../log/errors.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import { nameFault } from '../../log/event.ts';
-import { compact, depthOf, MAX_DEPTH, memberSpan, memberSpans } from '../../log/json-text.ts';
+import { compact, depthOf, MAX_DEPTH, memberSpan, memberSpans } from '../../json-text.ts';
 
 export const DIALECTS = ['numeric', 'named'] as const;
 

@@ -2,9 +2,9 @@
  * What the users socket tells of: the service's own feed of users, and the feed of files and buckets that applications
  * push. A reader moves through both at once in the order of the log, as a subscription does through one (G2, G3).
  */
-import { LastseenError } from '../../log/errors.ts';
+import { LastseenError } from '../../errors.ts';
 import type { Event } from '../../log/event.ts';
-import { memberSpan } from '../../log/json-text.ts';
+import { memberSpan } from '../../json-text.ts';
 import type { Log } from '../../log/log.ts';
 import { USERS } from '../../identity/users.ts';
 import { subjectField, type EventName } from './codec.ts';

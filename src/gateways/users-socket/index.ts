@@ -5,13 +5,13 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Hub } from '../../delivery/hub.ts';
 import type { Guards } from '../../http/guards.ts';
-import type { Limits } from '../../http/limits.ts';
+import type { Limits } from '../../http/rate-limits.ts';
 import type { Sockets } from '../../http/sockets.ts';
 import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
 import { hasHash, secretHash } from '../../identity/secrets.ts';
 import type { User } from '../../identity/store.ts';
 import type { Users } from '../../identity/users.ts';
-import { LastseenError, shown } from '../../log/errors.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import type { Log } from '../../log/log.ts';
 import type { Logger } from '../../logger.ts';
 import { DIALECTS, type Dialect } from './codec.ts';

@@ -9,7 +9,7 @@ import { userError } from '../../http/problem.ts';
 import { textOf, type AcceptedSocket } from '../../http/sockets.ts';
 import type { Principal } from '../../identity/principal.ts';
 import type { User } from '../../identity/store.ts';
-import { LastseenError } from '../../log/errors.ts';
+import { LastseenError } from '../../errors.ts';
 import type { Event } from '../../log/event.ts';
 import {
   decode,

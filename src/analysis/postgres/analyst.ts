@@ -1,0 +1,95 @@
+/** The login of analysts on PostgreSQL: it may read the contract and nothing else. */
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { GRANT_CONTRACT } from '../../../migrations/0003_analysis.ts';
+import { LastseenError, shown } from '../../errors.ts';
+
+export interface Analyst {
+  readonly name: string;
+  readonly password: string;
+}
+
+/** The comment by which a role that was made here is known again. */
+const MARK = 'analyst of lastseen';
+
+const SCRAM_ITERATIONS = 4_096;
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** Of the role's sessions: what runs or waits too long is ended by the server. */
+const SETTINGS = [
+  'default_transaction_read_only = on',
+  `statement_timeout = '5min'`,
+  `idle_in_transaction_session_timeout = '1min'`,
+  `lock_timeout = '5s'`,
+];
+
+/** What is wrong with a password, or `undefined`: only what needs no preparation (RFC 4013) is taken. */
+export function passwordFault(password: string): string | undefined {
+  if (password.length < 12) return 'must have at least 12 characters';
+  return /^[\x21-\x7e]+$/.test(password) ? undefined : 'must be visible ASCII without spaces';
+}
+
+/**
+ * Makes the role, or gives it another password, and grants it the contract; repairs the roles of POST /query too.
+ * @throws ERR_FORBIDDEN when the user of the URL may not, ERR_STORE_UNAVAILABLE when the server cannot be reached
+ */
+export async function createAnalyst(url: string, { name, password }: Analyst): Promise<void> {
+  if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name))
+    throw new LastseenError(
+      'ERR_REQUEST_INVALID',
+      `--name: must be 1 to 63 lower-case letters, digits and _, got ${shown(name)}`,
+    );
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    await client.query('begin');
+    await client.query(GRANT_CONTRACT);
+    const { rows } = await client.query<{ is_own: boolean }>(
+      `select coalesce(shobj_description(oid, 'pg_authid'), '') = $2 as is_own from pg_roles where rolname = $1`,
+      [name, MARK],
+    );
+    const [existing] = rows;
+    // A role that is somebody else's must not be turned into an analyst's.
+    if (existing?.is_own === false)
+      throw new LastseenError('ERR_REQUEST_INVALID', `--name: the role ${name} exists and is no analyst's`);
+    const verb = existing === undefined ? 'create' : 'alter';
+    await client.query(
+      `${verb} role ${name} login nosuperuser nocreatedb nocreaterole noreplication connection limit 20 password '${verifier(password)}'`,
+    );
+    for (const setting of SETTINGS) await client.query(`alter role ${name} set ${setting}`);
+    await client.query(`comment on role ${name} is '${MARK}'`);
+    await client.query(`grant lastseen_query to ${name}`);
+    await client.query('commit');
+  } catch (error) {
+    throw toldOf(error);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** What PostgreSQL keeps of a password (RFC 5803): made here, so that it never reaches the server or its log in clear. */
+export function verifier(password: string): string {
+  const salt = randomBytes(16);
+  const salted = pbkdf2Sync(password, salt, SCRAM_ITERATIONS, 32, 'sha256');
+  const sign = (text: string): Buffer => createHmac('sha256', salted).update(text).digest();
+  const stored = createHash('sha256').update(sign('Client Key')).digest('base64');
+  const server = sign('Server Key').toString('base64');
+  return `SCRAM-SHA-256$${String(SCRAM_ITERATIONS)}:${salt.toString('base64')}$${stored}:${server}`;
+}
+
+function toldOf(error: unknown): unknown {
+  if (error instanceof LastseenError) return error;
+  if (!(error instanceof pg.DatabaseError))
+    return new LastseenError('ERR_STORE_UNAVAILABLE', 'the PostgreSQL of DATABASE_URL cannot be reached', {
+      cause: error,
+    });
+  if (error.code === '42501')
+    return new LastseenError(
+      'ERR_FORBIDDEN',
+      `the user of DATABASE_URL may not do this (${error.message}): it needs CREATEROLE`,
+    );
+  if (error.code === '42P01')
+    return new LastseenError('ERR_STORE_UNAVAILABLE', 'the views are missing: run "lastseen migrate"');
+  return new LastseenError('ERR_STORE_UNAVAILABLE', `PostgreSQL refused: ${error.message}`, { cause: error });
+}

@@ -1,0 +1,236 @@
+/**
+ * A query on PostgreSQL: on a connection of its own, in a transaction that can only read, as a role that may read the
+ * contract and nothing else. A restricted token's queries run as a role that may read no table at all, over temporary
+ * views of what the token covers, which end with the transaction. See docs/decisions.md D29.
+ */
+import pg from 'pg';
+import { LastseenError } from '../../errors.ts';
+import { accessCondition, EVENT_COLUMNS, EVENTS, VIEWS, type Access } from '../contract.ts';
+import type { Cell } from '../format.ts';
+import { requirePostgresNames } from './names.ts';
+import type { Question, Sandbox } from '../sandbox.ts';
+import { invalid, requireParameters, requireReading } from '../statement.ts';
+
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** Rows asked for at once: few at first, then as many as have about so many characters. */
+const FIRST_FETCH = 50;
+const MAX_FETCH = 5_000;
+const FETCH_CHARACTERS = 1_000_000;
+
+const { builtins } = pg.types;
+const NUMBERS: readonly number[] = [
+  builtins.INT2,
+  builtins.INT4,
+  builtins.INT8,
+  builtins.OID,
+  builtins.FLOAT4,
+  builtins.FLOAT8,
+  builtins.NUMERIC,
+];
+
+/** Everything as the text that it is; what it means is told by the columns. */
+const asText = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
+
+interface Session {
+  readonly client: pg.Client;
+  readonly processId: number;
+  readonly schema: string;
+  /** Functions that may be called with one argument. */
+  readonly callable: ReadonlySet<string>;
+  /** The definition of each view of the contract, over names of the schema. */
+  readonly views: ReadonlyMap<string, string>;
+}
+
+export function postgresSandbox(url: string): Sandbox {
+  let session: Session | undefined;
+  let isRunning = false;
+
+  async function run(
+    question: Question,
+    onColumns: (columns: readonly string[]) => void,
+    onRow: (cells: readonly Cell[]) => boolean,
+  ): Promise<void> {
+    const { text, tokens } = requireReading(question.sql);
+    requireParameters(tokens, question.params.length);
+    session ??= await open(url, () => (session = undefined));
+    const { client } = session;
+    requirePostgresNames(tokens, session.callable);
+    isRunning = true;
+    try {
+      await client.query('begin');
+      await enter(session, question);
+      await read(client, text, question, onColumns, onRow);
+    } finally {
+      isRunning = false;
+      // A lock of the session would outlive the transaction.
+      await client.query('rollback; reset role; select pg_advisory_unlock_all()').catch(() => {
+        session = undefined;
+        client.end().catch(() => undefined);
+      });
+    }
+  }
+
+  return {
+    async run(...all) {
+      try {
+        await run(...all);
+      } catch (error) {
+        throw toldOf(error);
+      }
+    },
+    async cancel() {
+      if (session === undefined || !isRunning) return;
+      const other = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+      other.on('error', () => undefined);
+      await other.connect();
+      await other.query('select pg_cancel_backend($1)', [session.processId]);
+      await other.end();
+    },
+  };
+}
+
+async function open(url: string, onLost: () => void): Promise<Session> {
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'lastseen-query',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    types: asText,
+  });
+  client.on('error', onLost);
+  await client.connect();
+  try {
+    // The server notices within this time that we are gone, where its system can tell; and fills no disk, where we may say so.
+    for (const setting of [`client_connection_check_interval = '1s'`, `temp_file_limit = '1GB'`])
+      await client.query(`set ${setting}`).catch(() => undefined);
+    const { rows } = await client.query<{ id: string; schema: string }>(
+      `select pg_backend_pid() as id, relnamespace::regnamespace::text as schema
+       from pg_class where oid = to_regclass('${EVENTS}')`,
+    );
+    const [found] = rows;
+    if (found === undefined)
+      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the database has no events: run "lastseen migrate"');
+    const defined = await client.query<{ name: string; body: string }>(
+      `select c.relname as name, pg_get_viewdef(c.oid) as body
+       from pg_class c where c.relkind = 'v' and c.relname = any($1) and c.relnamespace = to_regnamespace($2)`,
+      [[...VIEWS], found.schema],
+    );
+    const functions = await client.query<{ name: string }>(
+      `select distinct proname as name from pg_proc
+       where pronargs >= 1 and pronargs - pronargdefaults <= 1 or provariadic <> 0`,
+    );
+    return {
+      client,
+      callable: new Set(functions.rows.map(({ name }) => name)),
+      processId: Number(found.id),
+      schema: found.schema,
+      views: new Map(defined.rows.map(({ name, body }) => [name, body])),
+    };
+  } catch (error) {
+    client.end().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** From here to the end of the transaction nothing but reading is possible, and only of what the access covers. */
+async function enter(session: Session, { access, timeoutMs }: Question): Promise<void> {
+  const { client, schema } = session;
+  const isRestricted = access !== 'everything';
+  await client.query(
+    `set local search_path = ${schema};
+     set local statement_timeout = ${String(timeoutMs)};
+     set local idle_in_transaction_session_timeout = ${String(timeoutMs)};
+     set local lock_timeout = 2000;
+     set local standard_conforming_strings = on;
+     set local datestyle = 'ISO, YMD';
+     set local intervalstyle = 'iso_8601';
+     set local timezone = 'UTC';
+     set local bytea_output = 'hex';
+     set local cursor_tuple_fraction = 1`,
+  );
+  if (isRestricted) await showPart(session, access);
+  await client.query(
+    `set transaction read only; set local role ${isRestricted ? 'lastseen_restricted' : 'lastseen_query'}`,
+  );
+}
+
+/** Temporary views shadow the contract's names. The barrier keeps the caller's conditions off the rows behind it. */
+async function showPart({ client, schema, views }: Session, access: Exclude<Access, string>): Promise<void> {
+  const condition = accessCondition(access);
+  await client.query(
+    [
+      `create temp view ${EVENTS} with (security_barrier) as
+         select ${EVENT_COLUMNS} from ${schema}.${EVENTS} where ${condition}`,
+      // Temporary names come first, so a definition that reads \`events\` now reads the view.
+      ...[...views].map(([name, body]) => `create temp view ${name} as ${body.replace(/;\s*$/, '')}`),
+      `grant select on ${[EVENTS, ...views.keys()].map((name) => `pg_temp.${name}`).join(', ')} to lastseen_restricted`,
+    ].join(';\n'),
+  );
+}
+
+async function read(
+  client: pg.Client,
+  text: string,
+  question: Question,
+  onColumns: (columns: readonly string[]) => void,
+  onRow: (cells: readonly Cell[]) => boolean,
+): Promise<void> {
+  // With values the extended protocol is used, which takes one statement; a cursor takes only one that reads.
+  const values = question.params.map((value) => (value === null ? null : String(value)));
+  await client.query({
+    text: `declare question no scroll cursor for ${text}`,
+    values,
+    queryMode: 'extended',
+  } as pg.QueryConfig);
+  let fields: readonly pg.FieldDef[] | undefined;
+  for (let count = FIRST_FETCH; ;) {
+    const result = await client.query<(string | null)[]>({
+      text: `fetch ${String(count)} from question`,
+      rowMode: 'array',
+    });
+    if (fields === undefined) {
+      fields = result.fields;
+      onColumns(fields.map((field) => field.name));
+    }
+    let characters = 0;
+    for (const row of result.rows) {
+      for (const cell of row) characters += cell?.length ?? 0;
+      const types = fields;
+      if (!onRow(row.map((cell, at) => cellOf(cell, types[at]?.dataTypeID)))) return;
+    }
+    if (result.rows.length < count) return;
+    const average = Math.max(1, characters / count);
+    count = Math.max(1, Math.min(MAX_FETCH, 4 * count, Math.floor(FETCH_CHARACTERS / average)));
+  }
+}
+
+function cellOf(text: string | null, type: number | undefined): Cell {
+  if (text === null) return null;
+  if (type === builtins.BOOL) return text === 't';
+  return type !== undefined && NUMBERS.includes(type) ? { numeral: text } : text;
+}
+
+function toldOf(error: unknown): unknown {
+  if (error instanceof LastseenError) return error;
+  const { code = '', message = 'the connection was lost' } = error as { code?: string; message?: string };
+  if (!(error instanceof pg.DatabaseError) || /^(08|57P|53300)/.test(code))
+    return new LastseenError('ERR_STORE_UNAVAILABLE', 'the store cannot be reached: try again later', {
+      temporary: true,
+      cause: error,
+    });
+  if (/role .*"lastseen_(query|restricted)"/.test(message))
+    return new LastseenError(
+      'ERR_QUERY_UNAVAILABLE',
+      'queries are not set up here: the roles lastseen_query and lastseen_restricted must exist, and the user of DATABASE_URL must be a member of both (see "lastseen analyst --help")',
+    );
+  if (code === '57014') return new LastseenError('ERR_QUERY_LIMIT', 'the query ran longer than it may');
+  if (/^(53|54000)/.test(code))
+    return new LastseenError('ERR_QUERY_LIMIT', `the query needs more than it may have (${message})`);
+  if (/^(25006|42501|0A000)/.test(code))
+    return new LastseenError(
+      'ERR_QUERY_REFUSED',
+      `a query reads the contract, and nothing else (${message})`,
+    );
+  return invalid(message);
+}

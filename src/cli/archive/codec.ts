@@ -1,0 +1,151 @@
+/**
+ * The lines of an archive ⇄ values. One JSON object a line: first what log it is, then its events, then what retention
+ * has taken from its feeds and the keys of its batches, and last a line that says that it is whole.
+ */
+import { z } from 'zod';
+import type { KeyedBatch, PrunedFeed } from '../../engines/archive.ts';
+import { LastseenError, shown } from '../../errors.ts';
+import { MAX_NAME_CHARACTERS, type Event } from '../../log/event.ts';
+import { compact, memberSpan } from '../../json-text.ts';
+
+export const FORMAT = 1;
+
+export type Line =
+  | { readonly kind: 'log'; readonly epoch: string; readonly head: number }
+  | { readonly kind: 'event'; readonly event: Event }
+  | { readonly kind: 'feed'; readonly feed: PrunedFeed }
+  | { readonly kind: 'batch'; readonly batch: KeyedBatch }
+  | { readonly kind: 'end'; readonly events: number; readonly floor: number; readonly head: number };
+
+const Whole = z.int().min(0);
+const Position = z.int().min(1);
+const Time = z.int();
+const Name = z
+  .string()
+  .min(1)
+  .max(2 * MAX_NAME_CHARACTERS);
+
+const Lines = z.union([
+  z.strictObject({
+    lastseen_export: z.literal(FORMAT),
+    epoch: z.string().regex(/^[0-9a-z]{8}$/),
+    head: Whole,
+  }),
+  z.strictObject({
+    position: Position,
+    access_id: Name,
+    version: Position,
+    created_at: Time,
+    recorded_at: Time,
+    id: Name.optional(),
+    payload: z.unknown(),
+  }),
+  z.strictObject({
+    feed: Name,
+    version: Position,
+    position: Position,
+    pruned_version: Position,
+    pruned_position: Position,
+  }),
+  z.strictObject({
+    batch: z.string(),
+    fingerprint: z.string(),
+    first_position: Position,
+    last_position: Whole,
+  }),
+  z.strictObject({ end: z.literal(true), events: Whole, floor: Position, head: Whole }),
+]);
+
+export function encodeEvent(event: Event): string {
+  const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
+  return (
+    `{"position":${String(event.position)},"access_id":${JSON.stringify(event.accessId)},` +
+    `"version":${String(event.version)},"created_at":${String(event.createdAt)},` +
+    `"recorded_at":${String(event.recordedAt)},${id}"payload":${event.payload}}\n`
+  );
+}
+
+export function encodeFeed(feed: PrunedFeed): string {
+  return line({
+    feed: feed.accessId,
+    version: feed.version,
+    position: feed.position,
+    pruned_version: feed.prunedVersion,
+    pruned_position: feed.prunedPosition,
+  });
+}
+
+export function encodeBatch(batch: KeyedBatch): string {
+  return line({
+    batch: batch.key,
+    fingerprint: batch.fingerprint,
+    first_position: batch.firstPosition,
+    last_position: batch.lastPosition,
+  });
+}
+
+export function line(value: Readonly<Record<string, unknown>>): string {
+  return `${JSON.stringify(value)}\n`;
+}
+
+/** @throws ERR_REQUEST_INVALID naming the line */
+export function decodeLine(text: string, number: number): Line {
+  const parsed = Lines.safeParse(parse(text, number));
+  if (!parsed.success)
+    throw wrong(
+      number,
+      `is none of an archive, as "lastseen export" writes it unless told otherwise: ${shown(text)}`,
+    );
+  const value = parsed.data;
+  if ('lastseen_export' in value) return { kind: 'log', epoch: value.epoch, head: value.head };
+  if ('feed' in value) {
+    return {
+      kind: 'feed',
+      feed: {
+        accessId: value.feed,
+        version: value.version,
+        position: value.position,
+        prunedVersion: value.pruned_version,
+        prunedPosition: value.pruned_position,
+      },
+    };
+  }
+  if ('batch' in value) {
+    return {
+      kind: 'batch',
+      batch: {
+        key: value.batch,
+        fingerprint: value.fingerprint,
+        firstPosition: value.first_position,
+        lastPosition: value.last_position,
+      },
+    };
+  }
+  if ('end' in value) return { kind: 'end', events: value.events, floor: value.floor, head: value.head };
+  const payload = memberSpan(text, text.indexOf('{'), 'payload');
+  if (payload === undefined) throw wrong(number, 'has no payload');
+  return {
+    kind: 'event',
+    event: {
+      position: value.position,
+      accessId: value.access_id,
+      version: value.version,
+      createdAt: value.created_at,
+      recordedAt: value.recorded_at,
+      id: value.id ?? null,
+      payload: compact(text.slice(payload.start, payload.end)),
+    },
+  };
+}
+
+export function wrong(number: number, what: string): LastseenError {
+  return new LastseenError('ERR_REQUEST_INVALID', `line ${String(number)} ${what}: nothing was imported`);
+}
+
+function parse(text: string, number: number): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw wrong(number, 'is not JSON');
+  }
+}

@@ -1,0 +1,40 @@
+/** lastseen keys: the keys that sign tokens. */
+import type { Command } from 'commander';
+import knexFactory from 'knex';
+import { readConfig } from '../../config.ts';
+import type { Database } from '../../engines/engine.ts';
+import { identityStore } from '../../engines/knex/identity.ts';
+import { sqliteKnexConfig } from '../../engines/sqlite/knex.ts';
+import { createKeys } from '../../identity/keys.ts';
+import { databaseOption, type DatabaseOptions } from '../io/database.ts';
+
+export function addKeys(program: Command): void {
+  const keys = program.command('keys').description('the keys that sign access tokens');
+  databaseOption(
+    keys
+      .command('rotate')
+      .description('sign with a new key from now on; tokens of the old ones hold until they end'),
+  )
+    .addHelpText('after', '\nServers may be running: they take the new key within a minute.')
+    .action(async (options: DatabaseOptions) => {
+      const { database, keySecret } = readConfig({
+        ...process.env,
+        ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
+      });
+      process.stdout.write(`${await rotateKeys(database, keySecret)} signs from now on\n`);
+    });
+}
+
+/** Makes a new signing key in the database and returns its name. */
+export async function rotateKeys(database: Database, secret: string | undefined): Promise<string> {
+  const knex = knexFactory(
+    database.kind === 'sqlite'
+      ? sqliteKnexConfig(database.path)
+      : { client: 'pg', connection: database.url, pool: { min: 0, max: 1 } },
+  );
+  try {
+    return await createKeys(identityStore(knex), secret).rotate();
+  } finally {
+    await knex.destroy();
+  }
+}

@@ -1,0 +1,157 @@
+/** lastseen push: a file or standard input, as a JSON array or NDJSON, in batches, safe to repeat. */
+import type { Command } from 'commander';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { createPublisher, type ClientError, type NewEvent } from '../../client/index.ts';
+import { readClientConfig } from '../../config.ts';
+import { LastseenError, shown } from '../../errors.ts';
+import { elementSpans, memberSpan } from '../../json-text.ts';
+import { createProgress } from '../io/progress.ts';
+
+/** A server that takes nothing for so long is given up. */
+const GIVE_UP_MS = 120_000;
+
+interface PushOptions {
+  readonly url?: string;
+  readonly batch: string;
+  readonly source?: string;
+}
+
+export function addPush(program: Command): void {
+  program
+    .command('push')
+    .description('push events from FILE or standard input: a JSON array, or one JSON object a line')
+    .argument('[file]', 'file to read; "-" or none: standard input')
+    .option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]')
+    .option('--batch <events>', 'events a request', '500')
+    .option(
+      '--source <name>',
+      'name of the input, part of the ids made for events without one (default: the file)',
+    )
+    .addHelpText(
+      'after',
+      `
+The token is read from LASTSEEN_TOKEN.
+Repeating a push appends nothing twice: an event without an "id" gets one, made from its text, the text of all
+events before it in the input, and the name of the input.`,
+    )
+    .action(async (file: string | undefined, options: PushOptions) => {
+      await push(file === '-' ? undefined : file, options);
+    });
+}
+
+async function push(file: string | undefined, options: PushOptions): Promise<void> {
+  const client = readClientConfig(process.env, options.url);
+  const size = Number(options.batch);
+  if (!Number.isInteger(size) || size < 1 || size > 10_000) {
+    throw new LastseenError(
+      'ERR_REQUEST_INVALID',
+      `--batch must be an integer from 1 to 10000, got ${options.batch}`,
+    );
+  }
+  const name = nameEvents(options.source ?? file ?? '');
+  const publisher = createPublisher({
+    url: client.url,
+    ...(client.token === undefined ? {} : { token: client.token }),
+    maxBatchEvents: size,
+    giveUpAfterMs: GIVE_UP_MS,
+  });
+  const progress = createProgress('pushed');
+  const failures: { readonly number: number; readonly error: ClientError }[] = [];
+  let read = 0;
+  let taken = 0;
+  let appended = 0;
+  for await (const text of readEvents(file)) {
+    const number = (read += 1);
+    const answer = publisher.push(eventOf(name(text))).then(([result]) => {
+      if (result === undefined) return;
+      if (!result.ok) {
+        failures.push({ number, error: result.error });
+        return;
+      }
+      taken += 1;
+      if (!result.duplicate) appended += 1;
+      progress.show(taken);
+    });
+    if (failures.length > 0) break;
+    // No more is read than two batches ahead of what the server has taken.
+    if (publisher.bufferedEvents >= 2 * size) await answer;
+  }
+  await publisher.close();
+  progress.end();
+  const [failure] = failures;
+  if (failure !== undefined) {
+    const { number, error } = failure;
+    const status = error.status === undefined ? '' : `${String(error.status)} `;
+    const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
+    throw new LastseenError(
+      'ERR_STORE_UNAVAILABLE',
+      `${String(taken)} events are in; event ${String(number)} was not taken: ${status}${error.message}${cause}`,
+    );
+  }
+  process.stdout.write(`${String(taken)} events pushed, ${String(appended)} new\n`);
+}
+
+/** The event of the input as the SDK takes it, its payload letter for letter. */
+function eventOf(text: string): NewEvent {
+  const value = JSON.parse(text) as unknown;
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new LastseenError('ERR_EVENT_INVALID', `an event must be an object, got ${shown(value)}`);
+  const { accessid, access_id: accessId, created_at: createdAt, id } = value as Record<string, unknown>;
+  const payload = memberSpan(text, text.indexOf('{'), 'payload');
+  if (payload === undefined) throw new LastseenError('ERR_EVENT_INVALID', 'an event must have a payload');
+  // What is wrong with the others is said by the server, which knows the rules.
+  return {
+    accessId: (accessid ?? accessId) as string,
+    createdAt: createdAt as number,
+    rawPayload: text.slice(payload.start, payload.end),
+    ...(id === undefined || id === null ? {} : { id: id as string }),
+  };
+}
+
+/** The text of each event, as it stands in the input. */
+async function* readEvents(file: string | undefined): AsyncGenerator<string> {
+  const input = file === undefined ? process.stdin : createReadStream(file);
+  const lines = createInterface({ input, crlfDelay: Infinity });
+  let array: string[] | undefined;
+  let isFirst = true;
+  let number = 0;
+  for await (const line of lines) {
+    number += 1;
+    if (isFirst && line.trim() === '') continue;
+    if (isFirst && line.trimStart().startsWith('[')) array = [];
+    isFirst = false;
+    if (array !== undefined) array.push(line);
+    else if (line.trim() !== '') {
+      checkJson(line, `line ${String(number)}`);
+      yield line.trim();
+    }
+  }
+  if (array === undefined) return;
+  const text = array.join('\n');
+  checkJson(text, 'the input');
+  for (const { start, end } of elementSpans(text)) yield text.slice(start, end);
+}
+
+function checkJson(text: string, what: string): void {
+  try {
+    JSON.parse(text);
+  } catch (error) {
+    throw new LastseenError(
+      'ERR_BODY_MALFORMED',
+      `${what} is not JSON: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+/** Gives an event without an id one that is the same whenever the same input is pushed again. */
+function nameEvents(source: string): (text: string) => string {
+  let chain = createHash('sha256').update(source).digest();
+  return (text) => {
+    chain = createHash('sha256').update(chain).update(text).digest();
+    const hasBody = text.startsWith('{') && text.slice(1).trimStart() !== '}';
+    if (!hasBody || memberSpan(text, 0, 'id') !== undefined) return text;
+    return `{"id":"push-${chain.toString('base64url').slice(0, 27)}",${text.slice(1)}`;
+  };
+}

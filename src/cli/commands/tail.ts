@@ -1,0 +1,99 @@
+/** lastseen tail: a feed as NDJSON on standard output; comes back by itself and goes on where it was. */
+import type { Command } from 'commander';
+import { WebSocket } from 'ws';
+import { ClientError, subscribe, type ClientEvent } from '../../client/index.ts';
+import { fileStore, type FileStore } from '../../client/node.ts';
+import { readClientConfig } from '../../config.ts';
+import { LastseenError } from '../../errors.ts';
+
+interface TailOptions {
+  readonly url?: string;
+  readonly after?: string;
+  readonly state?: string;
+  readonly follow: boolean;
+}
+
+export function addTail(program: Command): void {
+  program
+    .command('tail')
+    .description('print the events of ACCESS_ID, one JSON object a line, and follow it')
+    .argument('<access_id>')
+    .option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]')
+    .option('--after <cursor>', 'a cursor, "start" or "now" (default "now", or what the state file holds)')
+    .option('--state <file>', 'keep the cursor of the last printed event in this file, and go on from it')
+    .option('--no-follow', 'end when everything there is has been printed')
+    .addHelpText(
+      'after',
+      '\nThe token is read from LASTSEEN_TOKEN. A refused cursor ends the command with code 1.',
+    )
+    .action(async (accessId: string, options: TailOptions) => {
+      await tail(accessId, options);
+    });
+}
+
+async function tail(accessId: string, options: TailOptions): Promise<void> {
+  const client = readClientConfig(process.env, options.url);
+  const place = openPlace(options.state);
+  const stop = new AbortController();
+  const events = subscribe({
+    url: client.url,
+    accessId,
+    after: options.after ?? (options.follow ? 'now' : 'start'),
+    ...(client.token === undefined ? {} : { token: client.token }),
+    WebSocket,
+    // An event stream does not say when it has caught up.
+    transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
+    signal: stop.signal,
+    store: {
+      load: (name) => (options.after === undefined ? place?.load(name) : undefined),
+      save: (name, cursor) => place?.save(name, cursor),
+    },
+    onState: (state) => {
+      if (state.name === 'live' && !options.follow) stop.abort();
+      if (state.name === 'waiting') process.stderr.write(`lastseen: ${state.reason}, coming back\n`);
+    },
+  });
+  try {
+    for await (const event of events) {
+      if (!process.stdout.write(`${lineOf(event)}\n`))
+        await new Promise((resolve) => process.stdout.once('drain', resolve));
+    }
+  } catch (error) {
+    throw error instanceof ClientError ? told(error) : error;
+  } finally {
+    place?.flush();
+  }
+}
+
+/** An event as the wire has it, the payload letter for letter. */
+function lineOf(event: ClientEvent): string {
+  const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
+  return (
+    `{"cursor":"${event.cursor}","access_id":${JSON.stringify(event.accessId)},` +
+    `"version":${String(event.version)},"created_at":${String(event.createdAt)},` +
+    `"recorded_at":${String(event.recordedAt)},${id}"payload":${event.rawPayload}}`
+  );
+}
+
+function told(error: ClientError): LastseenError {
+  const hint = error.status === 401 ? ' (set LASTSEEN_TOKEN)' : '';
+  const code = error.serverCode ?? error.code;
+  return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}`);
+}
+
+/** The place in the file, or nothing to keep. Ctrl-C ends us: what was printed is kept first. */
+function openPlace(file: string | undefined): FileStore | undefined {
+  if (file === undefined) return undefined;
+  let place: FileStore;
+  try {
+    place = fileStore(file);
+  } catch (error) {
+    throw new LastseenError('ERR_REQUEST_INVALID', `--state: ${(error as Error).message}`);
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      place.flush();
+      process.kill(process.pid, signal);
+    });
+  return place;
+}

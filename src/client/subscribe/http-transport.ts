@@ -1,0 +1,194 @@
+/** A subscription over plain HTTP, where WebSockets are blocked: an event stream a feed, or long polls. */
+import { ClientError } from '../errors.ts';
+import { eventOf, eventsOf, type ClientEvent } from './event.ts';
+import {
+  ConnectionLost,
+  garbled,
+  refusalOf,
+  type Frame,
+  type Transport,
+  type TransportOptions,
+} from './transport.ts';
+import { createWatch } from './timeout-signal.ts';
+
+/** Seconds that a long poll waits. */
+const WAIT_SECONDS = 25;
+
+type Reader = (
+  options: TransportOptions,
+  accessId: string,
+  after: string,
+) => AsyncGenerator<Frame, void, void>;
+
+export const streamTransport: Transport = (options) => merged(options, readStream);
+export const pollTransport: Transport = (options) => merged(options, poll);
+
+/** One reader a feed; the slowest taker holds all of them back. */
+async function* merged(options: TransportOptions, read: Reader): AsyncGenerator<Frame, void, void> {
+  const watch = createWatch(options.signal);
+  const readers = [...options.starts].map(([accessId, after]) =>
+    read({ ...options, signal: watch.signal }, accessId, after),
+  );
+  const waiting = new Map(readers.map((reader) => [reader, next(reader)]));
+  try {
+    while (waiting.size > 0) {
+      const { reader, result } = await Promise.race(waiting.values());
+      if (result.done === true) {
+        waiting.delete(reader);
+        continue;
+      }
+      yield result.value;
+      waiting.set(reader, next(reader));
+    }
+  } finally {
+    watch.abort();
+    for (const pending of waiting.values()) pending.catch(() => undefined);
+  }
+}
+
+async function next(
+  reader: AsyncGenerator<Frame, void, void>,
+): Promise<{ reader: AsyncGenerator<Frame, void, void>; result: IteratorResult<Frame, void> }> {
+  return { reader, result: await reader.next() };
+}
+
+async function* readStream(
+  options: TransportOptions,
+  accessId: string,
+  after: string,
+): AsyncGenerator<Frame, void, void> {
+  // A stream names no place before its first event: "now" is made one first.
+  let cursor = after;
+  if (cursor === 'now') {
+    cursor = (await page(options, accessId, cursor, 0)).cursor;
+    yield { type: 'start', accessId, cursor };
+  }
+  const watch = createWatch(options.signal, options.silenceMs);
+  try {
+    const response = await ask(options, accessId, cursor, '', 'text/event-stream', watch.signal);
+    watch.hold();
+    if (response.body === null) throw new ConnectionLost('this fetch cannot stream', false);
+    yield { type: 'live', accessId };
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    for (;;) {
+      watch.restart();
+      const read = await reader.read().catch(() => undefined);
+      watch.hold();
+      if (read?.value === undefined) throw new ConnectionLost('the stream ended', true);
+      text += read.value;
+      const records = text.split('\n\n');
+      text = records.pop() ?? '';
+      const events = records.flatMap(eventsOfRecord);
+      if (events.length > 0) yield { type: 'events', events };
+    }
+  } finally {
+    watch.abort();
+  }
+}
+
+/** The event of a record of the stream; a comment has none. */
+function eventsOfRecord(record: string): ClientEvent[] {
+  const data = record.split('\n').find((line) => line.startsWith('data: '));
+  if (data === undefined) return [];
+  try {
+    return [eventOf(data.slice('data: '.length))];
+  } catch {
+    throw garbled();
+  }
+}
+
+async function* poll(
+  options: TransportOptions,
+  accessId: string,
+  after: string,
+): AsyncGenerator<Frame, void, void> {
+  let cursor = after;
+  let isLive = false;
+  for (;;) {
+    const found = await page(options, accessId, cursor, cursor === 'now' ? 0 : WAIT_SECONDS);
+    if (found.events.length > 0) yield { type: 'events', events: found.events };
+    else if (cursor === 'now' || cursor === 'start') yield { type: 'start', accessId, cursor: found.cursor };
+    cursor = found.cursor;
+    if (found.isCaughtUp && !isLive) {
+      isLive = true;
+      yield { type: 'live', accessId };
+    }
+  }
+}
+
+interface Page {
+  readonly events: readonly ClientEvent[];
+  readonly cursor: string;
+  readonly isCaughtUp: boolean;
+}
+
+/** @throws ConnectionLost for what may pass, ClientError for what does not */
+export async function page(
+  options: TransportOptions,
+  accessId: string,
+  after: string,
+  waitSeconds: number,
+  limit = 500,
+): Promise<Page> {
+  const more = `&limit=${String(limit)}&wait=${String(waitSeconds)}`;
+  const watch = createWatch(options.signal, waitSeconds * 1_000 + options.silenceMs);
+  try {
+    const response = await ask(options, accessId, after, more, 'application/json', watch.signal);
+    const text = await response.text().catch(() => {
+      throw new ConnectionLost('the answer was cut off', true);
+    });
+    return pageOf(text);
+  } finally {
+    watch.stop();
+  }
+}
+
+function pageOf(text: string): Page {
+  try {
+    const { cursor, caught_up: isCaughtUp } = JSON.parse(text) as { cursor: unknown; caught_up: unknown };
+    if (typeof cursor === 'string' && typeof isCaughtUp === 'boolean')
+      return { events: eventsOf(text), cursor, isCaughtUp };
+  } catch {
+    // Told below.
+  }
+  throw garbled();
+}
+
+/** @throws ConnectionLost for what may pass, ClientError for what does not */
+async function ask(
+  options: TransportOptions,
+  accessId: string,
+  after: string,
+  more: string,
+  accept: string,
+  signal: AbortSignal,
+): Promise<Response> {
+  const token = await options.token();
+  const query = `access_id=${encodeURIComponent(accessId)}&after=${encodeURIComponent(after)}${more}`;
+  let response: Response;
+  try {
+    response = await options.fetch(`${options.url}/events?${query}`, {
+      headers: { Accept: accept, ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }) },
+      signal,
+    });
+  } catch (error) {
+    throw error instanceof ClientError ? error : new ConnectionLost('the server could not be reached', false);
+  }
+  if (response.ok && response.headers.get('Content-Type')?.startsWith(accept) === true) return response;
+  if (response.ok) throw garbled();
+  const text = await response.text().catch(() => '');
+  const retryAfter = Number(response.headers.get('Retry-After') ?? 0) || 0;
+  const isTemporary = response.status === 408 || response.status === 429 || response.status >= 500;
+  if (isTemporary)
+    throw new ConnectionLost(`the server answered ${String(response.status)}`, false, retryAfter);
+  const refusal = refusalOf(text, `the server answered ${String(response.status)}`, response.status);
+  throw refusal.accessId === undefined
+    ? new ClientError(refusal.code, refusal.message, {
+        status: response.status,
+        accessId,
+        ...(refusal.floor === undefined ? {} : { floor: refusal.floor }),
+        ...(refusal.serverCode === undefined ? {} : { serverCode: refusal.serverCode }),
+      })
+    : refusal;
+}

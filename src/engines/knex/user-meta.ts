@@ -1,0 +1,55 @@
+/** The meta of users, kept by knex: the same on both engines. */
+import type { Knex } from 'knex';
+import type { IdentityStore } from '../../identity/store.ts';
+import { rowChange } from './row-change.ts';
+
+interface MetaRow {
+  user_id: string;
+  property: string;
+  value: string;
+  bytes: number;
+}
+
+/** SQLite takes so many rows in one statement, and more. */
+const ROWS_A_STATEMENT = 100;
+
+class TooLarge extends Error {}
+
+export function userMetaStore(
+  knex: Knex,
+): Pick<IdentityStore, 'userMeta' | 'writeUserMeta' | 'removeUserMeta'> {
+  return {
+    async userMeta(userId, property) {
+      const query = knex<MetaRow>('user_meta').where({ user_id: userId }).orderBy('property');
+      if (property !== undefined) void query.where({ property });
+      return (await query).map(({ property: name, value }) => ({ property: name, value }));
+    },
+    async writeUserMeta({ userId, entries, isWhole, maxBytes }) {
+      try {
+        return await knex.transaction(async (transaction) => {
+          // A write first. On SQLite it takes the lock that a reader could not be raised to; on PostgreSQL writers of
+          // one user take turns, so that what they see of each other adds up.
+          const found = await transaction('users').where({ id: userId }).update({ id: userId });
+          if (found === 0) return 'no-user';
+          if (isWhole) await transaction('user_meta').where({ user_id: userId }).delete();
+          for (let at = 0; at < entries.length; at += ROWS_A_STATEMENT) {
+            const rows = entries.slice(at, at + ROWS_A_STATEMENT).map(({ property, value }) => ({
+              user_id: userId,
+              property,
+              value,
+              bytes: Buffer.byteLength(JSON.stringify(property)) + Buffer.byteLength(value) + 2,
+            }));
+            await transaction('user_meta').insert(rows).onConflict(['user_id', 'property']).merge();
+          }
+          const sums = await transaction('user_meta').where({ user_id: userId }).sum({ bytes: 'bytes' });
+          if (Number(sums[0]?.['bytes'] ?? 0) > maxBytes) throw new TooLarge();
+          return 'written';
+        });
+      } catch (error) {
+        if (error instanceof TooLarge) return 'too-large';
+        throw error;
+      }
+    },
+    removeUserMeta: (userId) => rowChange(knex('user_meta').where({ user_id: userId }).delete()),
+  };
+}

@@ -1,0 +1,79 @@
+/** Connections to PostgreSQL: how they are set up, and what their failures mean. */
+import pg from 'pg';
+import { LastseenError } from '../../errors.ts';
+
+/** A statement that has not answered by then has lost its server. */
+const QUERY_TIMEOUT_MS = 15_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+
+const BIGINT = pg.types.builtins.INT8;
+const JSON_TYPE = pg.types.builtins.JSON;
+
+/** Bigints as numbers, checked; `json` as the text it is. */
+const types = new pg.TypeOverrides();
+types.setTypeParser(BIGINT, safeInteger);
+types.setTypeParser(JSON_TYPE, (text: string) => text);
+
+function safeInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new Error(`${text} is beyond 2^53`);
+  return value;
+}
+
+/** `name` is what the server's list of connections shows. */
+export function connectionConfig(url: string, name = 'lastseen'): pg.ClientConfig {
+  return {
+    connectionString: url,
+    application_name: name,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 5_000,
+    types,
+  };
+}
+
+/** A connection that tells once when it is lost, and never throws by itself. */
+export async function connect(
+  url: string,
+  onLost: (error: Error) => void = () => undefined,
+  name?: string,
+): Promise<pg.Client> {
+  const client = new pg.Client(connectionConfig(url, name));
+  client.on('error', onLost);
+  try {
+    await client.connect();
+  } catch (error) {
+    abandon(client);
+    throw error;
+  }
+  return client;
+}
+
+/** Lets go of a connection without waiting for its server. */
+export function abandon(client: pg.Client): void {
+  const { stream } = (client as unknown as { connection: { stream: { destroy(): void } } }).connection;
+  client.end().catch(() => undefined);
+  stream.destroy();
+}
+
+/** True when the server itself has refused the statement and goes on: what it did is undone. */
+export function isRefusal(error: unknown): boolean {
+  return (
+    error instanceof pg.DatabaseError && error.severity === 'ERROR' && !/^(08|57P)/.test(error.code ?? '')
+  );
+}
+
+/** An expected error for a store that cannot be reached now. Says nothing of the address. */
+export function unavailable(error: unknown): LastseenError {
+  if (error instanceof LastseenError) return error;
+  const reason =
+    error instanceof pg.DatabaseError
+      ? error.message
+      : ((error as { code?: string } | null)?.code ?? 'the connection was lost');
+  return new LastseenError(
+    'ERR_STORE_UNAVAILABLE',
+    `the store failed (${reason}): nothing was appended, try again later`,
+    { temporary: true, cause: error },
+  );
+}

@@ -1,0 +1,177 @@
+/**
+ * Reading the log from the SQLite file: a read-only connection of its own, short statements, no cursor held open
+ * between pages, so that a slow reader never pins the WAL.
+ */
+import Database from 'better-sqlite3';
+import type { Event } from '../../log/event.ts';
+import { eventBytes } from '../../log/event.ts';
+import type { Page, PageLimit } from '../../log/store.ts';
+import { openIndexReader, SEGMENT_EVENTS } from './deferred-index.ts';
+import type { RecentPositions } from './recent-positions.ts';
+
+type Row = [number, string, number, number, number, string | null, string];
+
+/** Rows of one step of a page. */
+const MAX_STEP = 256;
+
+const COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id, payload';
+
+export interface SqliteReader {
+  readLog(position: number, limit: PageLimit): Event[];
+  /** Of these access_ids, after `position` and up to `through`: walks through that part of the log, without the index. */
+  readAmong(accessIds: readonly string[], position: number, through: number, limit: PageLimit): Event[];
+  /** `head` is the highest position the caller may report: what is committed beyond it is left for the next page. */
+  readFeed(accessId: string, position: number, limit: PageLimit, head: number): Page;
+  lastPosition(accessId: string): number;
+  positionBefore(accessId: string, createdAt: number, head: number): Promise<number>;
+  prunedThrough(accessId: string): number;
+  floor(): number;
+  close(): void;
+}
+
+export function openReader(path: string, recent: RecentPositions): SqliteReader {
+  const db = new Database(path, { readonly: true, fileMustExist: true });
+  db.pragma('busy_timeout = 5000');
+  db.pragma('cache_size = -32768');
+  const selectMany = db
+    .prepare<[string], Row>(
+      `select ${COLUMNS} from json_each(?) as wanted cross join events on position = wanted.value`,
+    )
+    .raw();
+  const selectAfter = db
+    .prepare<[number, number], Row>(
+      `select ${COLUMNS} from events where position > ? order by position limit ?`,
+    )
+    .raw();
+  const selectAmong = db
+    .prepare<[number, number, string, number], Row>(
+      `select ${COLUMNS} from events where position > ? and position <= ?
+         and access_id in (select value from json_each(?)) order by position limit ?`,
+    )
+    .raw();
+  const indexedPositions = openIndexReader(db);
+  const selectChunksSince = db
+    .prepare<[number, string, number], string>(
+      `select offsets from event_index where segment = ? and access_id = ? and max_created_at >= ?
+       order by last_offset`,
+    )
+    .pluck();
+  const selectCreatedAt = db
+    .prepare<[number], number>('select created_at from events where position = ?')
+    .pluck();
+  const selectRecentSince = db
+    .prepare<[number, string, number], number>(
+      'select position from events where position > ? and access_id = ? and created_at >= ? order by position limit 1',
+    )
+    .pluck();
+  const selectLast = db.prepare<[string], number>('select position from feeds where access_id = ?').pluck();
+  const selectPruned = db
+    .prepare<[string], number>('select pruned_position from feeds where access_id = ?')
+    .pluck();
+  const selectFloor = db.prepare<[], number>('select floor from log').pluck();
+
+  function positionsAfter(accessId: string, position: number, limit: number): number[] {
+    const indexed = recent.indexedThrough;
+    if (position >= indexed) return recent.after(accessId, position, limit);
+    const positions: number[] = [];
+    if ((selectLast.get(accessId) ?? 0) > position) {
+      const lastSegment = Math.floor(indexed / SEGMENT_EVENTS);
+      let segment = Math.floor((position + 1) / SEGMENT_EVENTS);
+      let offset = position - segment * SEGMENT_EVENTS;
+      while (segment <= lastSegment && positions.length < limit) {
+        for (const at of indexedPositions(segment, accessId, offset, limit - positions.length)) {
+          if (at <= indexed) positions.push(at);
+        }
+        segment += 1;
+        offset = -1;
+      }
+    }
+    if (positions.length < limit)
+      positions.push(...recent.after(accessId, indexed, limit - positions.length));
+    return positions;
+  }
+
+  /**
+   * The events at these positions, in order, as many as fit and at least one. Read in steps sized by what has come
+   * so far, so that large payloads are not loaded to be thrown away.
+   */
+  function eventsAt(positions: readonly number[], maxBytes: number): { events: Event[]; isCut: boolean } {
+    const events: Event[] = [];
+    let bytes = 0;
+    let from = 0;
+    let step = 1;
+    while (from < positions.length) {
+      const rows = selectMany.all(JSON.stringify(positions.slice(from, from + step)));
+      for (const row of rows) {
+        const event = eventOf(row);
+        bytes += eventBytes(event);
+        if (events.length > 0 && bytes > maxBytes) return { events, isCut: true };
+        events.push(event);
+      }
+      from += step;
+      const average = bytes / Math.max(events.length, 1);
+      step = Math.max(1, Math.min(MAX_STEP, Math.ceil((maxBytes - bytes) / Math.max(average, 1))));
+    }
+    return { events, isCut: false };
+  }
+
+  return {
+    readLog: (position, limit) => fitting(selectAfter.iterate(position, limit.maxEvents), limit.maxBytes),
+    readAmong: (accessIds, position, through, limit) =>
+      fitting(
+        selectAmong.iterate(position, through, JSON.stringify(accessIds), limit.maxEvents),
+        limit.maxBytes,
+      ),
+    readFeed(accessId, position, limit, head) {
+      const positions = positionsAfter(accessId, position, limit.maxEvents).slice(0, limit.maxEvents);
+      const { events, isCut } = eventsAt(positions, limit.maxBytes);
+      // Asked after the events: what was forgotten meanwhile is known.
+      const prunedThrough = selectPruned.get(accessId) ?? 0;
+      if (isCut) return { events, through: events.at(-1)?.position ?? position, prunedThrough };
+      if (positions.length === limit.maxEvents)
+        return { events, through: positions.at(-1) ?? position, prunedThrough };
+      return { events, through: Math.max(position, head), prunedThrough };
+    },
+    lastPosition(accessId) {
+      return recent.last(accessId) ?? selectLast.get(accessId) ?? 0;
+    },
+    async positionBefore(accessId, createdAt, head) {
+      const indexed = recent.indexedThrough;
+      for (let segment = 0; segment <= Math.floor(indexed / SEGMENT_EVENTS); segment += 1) {
+        for (const chunk of selectChunksSince.all(segment, accessId, createdAt)) {
+          for (const offset of JSON.parse(chunk) as number[]) {
+            const at = segment * SEGMENT_EVENTS + offset;
+            if (at <= indexed && (selectCreatedAt.get(at) ?? Number.NEGATIVE_INFINITY) >= createdAt)
+              return at - 1;
+          }
+        }
+        if (segment % 64 === 63) await new Promise((resolve) => setImmediate(resolve));
+      }
+      const found = selectRecentSince.get(indexed, accessId, createdAt);
+      return found === undefined || found > head ? head : found - 1;
+    },
+    prunedThrough: (accessId) => selectPruned.get(accessId) ?? 0,
+    floor: () => selectFloor.get() ?? 1,
+    close() {
+      db.close();
+    },
+  };
+}
+
+/** As many as fit, and at least one. */
+function fitting(rows: Iterable<Row>, maxBytes: number): Event[] {
+  const events: Event[] = [];
+  let bytes = 0;
+  for (const row of rows) {
+    const event = eventOf(row);
+    bytes += eventBytes(event);
+    if (events.length > 0 && bytes > maxBytes) break;
+    events.push(event);
+  }
+  return events;
+}
+
+function eventOf(row: Row): Event {
+  const [position, accessId, version, createdAt, recordedAt, id, payload] = row;
+  return { position, accessId, version, createdAt, recordedAt, id, payload };
+}

@@ -1,0 +1,107 @@
+/**
+ * The writer thread of the SQLite engine: the only connection that writes (WAL, `synchronous=FULL`: G1). It takes one
+ * group of requests at a time, and between them keeps the deferred index and forgets what retention gives up.
+ */
+import Database from 'better-sqlite3';
+import { parentPort, workerData } from 'node:worker_threads';
+import { messageOf, openAppender } from './append.ts';
+import { openIndex } from './deferred-index.ts';
+import { openPruner } from './prune.ts';
+import type { WriterMessage, WriterReply } from './thread-protocol.ts';
+
+const port = parentPort;
+if (port === null) throw new Error('the writer runs as a worker thread only');
+
+const db = new Database((workerData as { path: string }).path);
+db.pragma('journal_mode = WAL');
+db.pragma('synchronous = FULL');
+// A checkpoint inside a commit would make that push wait: the checkpointer thread does it.
+db.pragma('wal_autocheckpoint = 0');
+db.pragma('journal_size_limit = 67108864');
+db.pragma('cache_size = -65536');
+db.pragma('temp_store = memory');
+db.pragma('busy_timeout = 5000');
+
+const index = openIndex(db);
+const appender = openAppender(db, index, (through) => {
+  send({ type: 'indexed', through });
+});
+const pruner = openPruner(db, flushAll);
+const writeSlice = db.transaction(() => {
+  index.writeSlice();
+});
+
+function flushAll(): void {
+  for (;;) {
+    if (!index.isFlushing) {
+      if (index.startFlush(true) === undefined) return;
+      send({ type: 'frozen' });
+    }
+    flushSlice();
+  }
+}
+
+function flushSlice(): void {
+  writeSlice.immediate();
+  const through = index.committed();
+  if (through !== undefined) send({ type: 'indexed', through });
+}
+
+let idleFlush: NodeJS.Immediate | undefined;
+
+/** Goes on with a flush while no push is waiting; pushes carry slices with them otherwise. */
+function flushWhenIdle(): void {
+  if (idleFlush !== undefined || !index.isFlushing) return;
+  idleFlush = setImmediate(() => {
+    idleFlush = undefined;
+    try {
+      flushSlice();
+    } catch {
+      return; // The next push tries again.
+    }
+    flushWhenIdle();
+  });
+}
+
+function send(reply: WriterReply): void {
+  port?.postMessage(reply);
+}
+
+port.on('message', (message: WriterMessage) => {
+  switch (message.type) {
+    case 'append': {
+      const recordedAt = Date.now();
+      const receipts = appender.append(message.columns, recordedAt);
+      send({ type: 'appended', recordedAt, receipts, head: appender.head });
+      if (index.startFlush() !== undefined) send({ type: 'frozen' });
+      flushWhenIdle();
+      break;
+    }
+    case 'prune':
+      pruner.prune(message.rule).then(
+        (forgotten) => {
+          send({ type: 'pruned', forgotten });
+        },
+        (error: unknown) => {
+          send({ type: 'pruned', forgotten: 0, failed: messageOf(error) });
+        },
+      );
+      break;
+    case 'restart-wal':
+      // Most pages are in the file already; this moves the rest and lets the WAL begin anew.
+      try {
+        db.pragma('wal_checkpoint(RESTART)');
+      } catch {
+        // A full disk: the WAL keeps everything, and is asked for again.
+      }
+      break;
+    case 'close':
+      db.pragma('wal_checkpoint(TRUNCATE)');
+      db.close();
+      send({ type: 'closed' });
+      port.close();
+      break;
+  }
+});
+
+send({ type: 'ready', head: appender.head });

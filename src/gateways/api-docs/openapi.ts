@@ -1,0 +1,147 @@
+/** Descriptions → an OpenAPI 3.1 document. Pure. */
+import { z } from 'zod';
+import type { Answer, Content, Description, RouteDescription } from '../../http/description.ts';
+import { ERROR_CODES, statusOfCode } from '../../http/problem.ts';
+import type { ErrorCode } from '../../errors.ts';
+import { createSchemaCollector, type Json, type SchemaCollector } from './json-schema.ts';
+
+const Problem = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.enum(ERROR_CODES),
+    errors: z
+      .array(z.object({ pointer: z.string(), detail: z.string() }))
+      .optional()
+      .meta({ description: 'where the input was wrong, by JSON Pointer' }),
+    floor: z.string().optional().meta({ description: 'of a refused cursor: the lowest that would work' }),
+  })
+  .meta({ id: 'Problem', description: 'RFC 9457' });
+
+const PROBLEM: Content = { 'application/problem+json': Problem };
+
+export function openApiOf(descriptions: readonly Description[], version: string): Json {
+  const schemas = createSchemaCollector('draft-2020-12');
+  const paths: Record<string, Record<string, Json>> = {};
+  const add = (tag: string, name: string, route: RouteDescription): void => {
+    const [method = '', path = ''] = name.split(' ', 2);
+    (paths[path] ??= {})[method.toLowerCase()] = { tags: [tag], ...operationOf(name, route, schemas) };
+  };
+  for (const { name, routes, channels = {} } of descriptions) {
+    for (const [route, description] of Object.entries(routes)) add(name, route, description);
+    for (const channel of Object.values(channels))
+      if (channel.kind === 'websocket') add(name, `GET ${channel.address}`, upgradeOf(channel.summary));
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Lastseen',
+      version,
+      description: 'A durable, ordered event log that clients resume from any cursor.',
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [{ url: '/' }],
+    tags: descriptions.map(({ name, text }) => ({ name, description: text })),
+    paths,
+    components: {
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', description: 'the admin token, or a JWT' },
+        client: { type: 'http', scheme: 'basic', description: 'client_id and client_secret' },
+      },
+      schemas: schemas.collected,
+    },
+  };
+}
+
+function upgradeOf(summary: string): RouteDescription {
+  return {
+    summary: `${summary} (a WebSocket: see /asyncapi.json)`,
+    access: 'any',
+    answers: { 101: { text: 'the WebSocket is open' }, 426: { text: 'asked for without an upgrade' } },
+    errors: ['ERR_ORIGIN', 'ERR_TOO_MANY_CONNECTIONS', 'ERR_DRAINING'],
+  };
+}
+
+function operationOf(name: string, route: RouteDescription, schemas: SchemaCollector): Json {
+  const parameters = parametersOf(route, schemas);
+  return {
+    operationId: operationIdOf(name),
+    summary: route.summary,
+    security: securityOf(route.access),
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(route.body === undefined
+      ? {}
+      : { requestBody: { required: true, content: contentOf(route.body, schemas) } }),
+    responses: {
+      ...Object.fromEntries(
+        Object.entries(route.answers).map(([status, answer]) => [status, answerOf(answer, schemas)]),
+      ),
+      ...errorsOf(route, schemas),
+    },
+  };
+}
+
+/** `DELETE /tokens/{jti}` → `deleteTokensByJti`. */
+function operationIdOf(name: string): string {
+  const words = name.replaceAll(/\{(\w+)\}/g, 'by $1').split(/[^A-Za-z0-9]+/);
+  return words
+    .filter((word) => word !== '')
+    .map((word, at) => (at === 0 ? word.toLowerCase() : word.charAt(0).toUpperCase() + word.slice(1)))
+    .join('');
+}
+
+function securityOf(access: RouteDescription['access']): Json[] {
+  if (access === 'open') return [];
+  if (access === 'client') return [{ client: [] }, {}];
+  return [{ bearer: access === 'any' ? [] : [access] }];
+}
+
+function parametersOf(route: RouteDescription, schemas: SchemaCollector): Json[] {
+  const text = { type: 'string' };
+  const query = Object.entries(route.query?.shape ?? {}).map(([name, schema]) => ({
+    name,
+    in: 'query',
+    required: !(schema as z.ZodType).safeParse(undefined).success,
+    schema: schemas.schemaOf(schema as z.ZodType),
+  }));
+  const path = Object.entries(route.path ?? {}).map(([name, description]) => ({
+    ...{ name, in: 'path', required: true },
+    ...{ description, schema: text },
+  }));
+  const headers = Object.entries(route.headers ?? {}).map(([name, description]) => ({
+    ...{ name, in: 'header', required: false },
+    ...{ description, schema: text },
+  }));
+  return [...path, ...query, ...headers];
+}
+
+function answerOf({ text, content }: Answer, schemas: SchemaCollector): Json {
+  return { description: text, ...(content === undefined ? {} : { content: contentOf(content, schemas) }) };
+}
+
+function contentOf(content: Content, schemas: SchemaCollector): Json {
+  return Object.fromEntries(
+    Object.entries(content).map(([type, schema]) => [type, { schema: schemas.schemaOf(schema) }]),
+  );
+}
+
+/** One answer a status, naming the codes that come with it. */
+function errorsOf(route: RouteDescription, schemas: SchemaCollector): Json {
+  const usual: ErrorCode[] = ['ERR_INTERNAL'];
+  if (route.access !== 'open' && route.access !== 'client') usual.push('ERR_UNAUTHENTICATED');
+  if (route.access !== 'open' && route.access !== 'client' && route.access !== 'any')
+    usual.push('ERR_FORBIDDEN');
+  const codes = new Map<number, ErrorCode[]>();
+  for (const code of [...(route.errors ?? []), ...usual]) {
+    const status = statusOfCode(code);
+    codes.set(status, [...(codes.get(status) ?? []), code]);
+  }
+  return Object.fromEntries(
+    [...codes].map(([status, list]) => [
+      status,
+      { description: list.join(', '), content: contentOf(route.errorContent ?? PROBLEM, schemas) },
+    ]),
+  );
+}

@@ -1,0 +1,281 @@
+/**
+ * External Term Format bytes → terms (erlang.org, ERTS User's Guide, "External Term Format"). Bytes come from
+ * strangers: nothing is allocated by a claimed length, and size, depth and number of terms are bounded (G7, G8). Where
+ * Erlang's `binary_to_term` with `safe` says no, this does too.
+ */
+import { isUtf8 } from 'node:buffer';
+import { inflateSync } from 'node:zlib';
+import {
+  createKeyCount,
+  EtfError,
+  floatTerm,
+  integerTerm,
+  MAX_INTEGER_BYTES,
+  requireDepth,
+  type EtfReason,
+  type Term,
+} from './term.ts';
+import { encode } from './encode.ts';
+
+export interface DecodeLimits {
+  /** Of the bytes, and of what they inflate to. Default 1 MiB, a payload's own bound. */
+  readonly maxBytes?: number;
+  /** Terms in all, inner ones and the elements of charlists included. Default 250,000. */
+  readonly maxTerms?: number;
+}
+
+export type Decoded =
+  | { readonly ok: true; readonly term: Term }
+  | { readonly ok: false; readonly reason: EtfReason; readonly detail: string };
+
+const DEFAULT_MAX_BYTES = 1_048_576;
+
+/** At worst, as small maps, 75 MB and most of a second. */
+const DEFAULT_MAX_TERMS = 250_000;
+
+const VERSION = 131;
+const COMPRESSED = 80;
+
+/** Bytes after the term are ignored, as Erlang ignores them. `detail` quotes nothing of the content. */
+export function decode(bytes: Uint8Array, limits: DecodeLimits = {}): Decoded {
+  const { maxBytes = DEFAULT_MAX_BYTES, maxTerms = DEFAULT_MAX_TERMS } = limits;
+  try {
+    if (bytes.length > maxBytes) throw new EtfError('too_large', `longer than ${maxBytes} bytes`);
+    const source = createSource(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), maxTerms);
+    if (source.uint8() !== VERSION) throw new EtfError('malformed', 'does not begin with byte 131');
+    if (source.peek() !== COMPRESSED) return { ok: true, term: readTerm(source, 0) };
+    source.uint8();
+    return { ok: true, term: readTerm(createSource(inflated(source, maxBytes), maxTerms), 0) };
+  } catch (error) {
+    if (!(error instanceof EtfError)) throw error;
+    return { ok: false, reason: error.reason, detail: error.message };
+  }
+}
+
+/** Bytes being read. Everything throws `malformed` where they end too early. */
+interface Source {
+  readonly at: number;
+  /** The next byte, still to be read. */
+  peek(): number | undefined;
+  uint8(): number;
+  uint16(): number;
+  uint32(): number;
+  int32(): number;
+  float64(): number;
+  /** A view, not a copy. */
+  take(length: number): Buffer;
+  rest(): Buffer;
+  /** Counts terms, and refuses a count that what is left cannot hold: a term is a byte at least. */
+  expect(terms: number): void;
+  countKey(key: Term): void;
+  /** While a key is read: no map may stand in it. */
+  isInKey: boolean;
+}
+
+function createSource(bytes: Buffer, maxTerms: number): Source {
+  let at = 0;
+  let terms = 1;
+  const skip = (length: number): number => {
+    if (length > bytes.length - at) throw new EtfError('malformed', `cut short at byte ${at}`);
+    at += length;
+    return at - length;
+  };
+  return {
+    get at() {
+      return at;
+    },
+    peek: () => bytes[at],
+    uint8: () => bytes.readUInt8(skip(1)),
+    uint16: () => bytes.readUInt16BE(skip(2)),
+    uint32: () => bytes.readUInt32BE(skip(4)),
+    int32: () => bytes.readInt32BE(skip(4)),
+    float64: () => bytes.readDoubleBE(skip(8)),
+    take: (length) => bytes.subarray(skip(length), at),
+    rest: () => bytes.subarray(at),
+    expect(more) {
+      if (more > bytes.length - at) throw new EtfError('malformed', `cut short at byte ${at}`);
+      terms += more;
+      if (terms > maxTerms) throw new EtfError('too_large', `more than ${maxTerms} terms`);
+    },
+    countKey: createKeyCount(),
+    isInKey: false,
+  };
+}
+
+function inflated(source: Source, maxBytes: number): Buffer {
+  const length = source.uint32();
+  if (length > maxBytes) throw new EtfError('too_large', `inflates to more than ${maxBytes} bytes`);
+  const wrong = new EtfError('malformed', 'is not compressed as it says');
+  if (length === 0) throw wrong;
+  let bytes: Buffer;
+  try {
+    bytes = inflateSync(source.rest(), { maxOutputLength: length });
+  } catch {
+    throw wrong;
+  }
+  if (bytes.length !== length) throw wrong;
+  return bytes;
+}
+
+/** `depth`: how many containers the term stands in. */
+function readTerm(source: Source, depth: number): Term {
+  const start = source.at;
+  const tag = source.uint8();
+  switch (tag) {
+    case 97:
+      return source.uint8();
+    case 98:
+      return source.int32();
+    case 110:
+      return readInteger(source, source.uint8());
+    case 111:
+      return readInteger(source, source.uint32());
+    case 70:
+      return finite(source.float64(), start);
+    case 99:
+      return readFloatText(source);
+    case 100:
+    case 118:
+      return readAtom(source, source.uint16());
+    case 115:
+    case 119:
+      return readAtom(source, source.uint8());
+    case 104:
+      return readTuple(source, source.uint8(), depth);
+    case 105:
+      return readTuple(source, source.uint32(), depth);
+    case 106:
+      return [];
+    case 107:
+      requireDepth(depth + 1);
+      return readBytes(source);
+    case 108:
+      return readList(source, depth);
+    case 109:
+      return binary(source.take(source.uint32()));
+    case 77:
+      return readBits(source);
+    case 116:
+      return readMap(source, depth);
+    default:
+      throw notData(tag, start);
+  }
+}
+
+/** Ports, processes, references, functions, and atoms by their place in a table. */
+const NODE_ONLY = new Set([73, 75, 82, 88, 89, 90, 101, 102, 103, 112, 113, 114, 117, 120, 121]);
+
+function notData(tag: number, at: number): EtfError {
+  return NODE_ONLY.has(tag)
+    ? new EtfError('unsafe', `tag ${tag} at byte ${at} means something inside one node only`)
+    : new EtfError('malformed', `unknown tag ${tag} at byte ${at}`);
+}
+
+function readInteger(source: Source, length: number): number | bigint {
+  const isNegative = source.uint8() !== 0;
+  const littleEndian = source.take(length);
+  if (length > MAX_INTEGER_BYTES)
+    throw new EtfError('too_large', `an integer of more than ${MAX_INTEGER_BYTES} bytes`);
+  const magnitude = BigInt(`0x0${Buffer.from(littleEndian).reverse().toString('hex')}`);
+  return integerTerm(isNegative ? -magnitude : magnitude);
+}
+
+const FLOAT_TEXT_BYTES = 31;
+
+/** What nodes of before 2012 send: text as `%.20e` prints it, filled up with zero bytes. */
+function readFloatText(source: Source): Term {
+  const start = source.at;
+  const text = source.take(FLOAT_TEXT_BYTES).toString('latin1').replace(/\0.*$/s, '');
+  if (!/^ *[-+]?\d+\.\d+e[-+]\d+$/.test(text))
+    throw new EtfError('malformed', `the text at byte ${start} is no float`);
+  return finite(Number(text), start);
+}
+
+function finite(value: number, at: number): Term {
+  if (!Number.isFinite(value)) throw new EtfError('malformed', `the float at byte ${at} is not finite`);
+  return floatTerm(value);
+}
+
+function readAtom(source: Source, length: number): null | boolean {
+  const start = source.at;
+  const name = source.take(length).toString('latin1');
+  if (name === 'nil') return null;
+  if (name === 'true' || name === 'false') return name === 'true';
+  throw new EtfError('unsafe', `the atom at byte ${start} is none of true, false and nil`);
+}
+
+function readTuple(source: Source, arity: number, depth: number): Term {
+  const items: Term[] = [];
+  readItems(source, arity, depth, items);
+  return { kind: 'tuple', items };
+}
+
+function readItems(source: Source, count: number, depth: number, into: Term[]): void {
+  requireDepth(depth + 1);
+  source.expect(count);
+  for (let left = count; left > 0; left -= 1) into.push(readTerm(source, depth + 1));
+}
+
+/** A tail that is a list goes on with it, as in Erlang; an improper list has no value here. */
+function readList(source: Source, depth: number): Term[] {
+  const items: Term[] = [];
+  for (;;) {
+    readItems(source, source.uint32(), depth, items);
+    const tail = source.uint8();
+    if (tail === 106) return items;
+    if (tail === 107) {
+      for (const byte of readBytes(source)) items.push(byte);
+      return items;
+    }
+    if (tail !== 108)
+      throw new EtfError('unsupported', `the list that ends at byte ${source.at - 1} is improper`);
+  }
+}
+
+/** A list of integers from 0 to 255, in the form made for them. */
+function readBytes(source: Source): number[] {
+  const length = source.uint16();
+  source.expect(length);
+  return [...source.take(length)];
+}
+
+function binary(bytes: Buffer): string | Uint8Array {
+  return isUtf8(bytes) ? bytes.toString('utf8') : new Uint8Array(bytes);
+}
+
+/** A binary whose last byte may have fewer than eight bits: only whole ones have a value here. */
+function readBits(source: Source): Term {
+  const start = source.at;
+  const length = source.uint32();
+  const lastBits = source.uint8();
+  if (lastBits > 8 || (lastBits === 0) !== (length === 0))
+    throw new EtfError('malformed', `the bits at byte ${start} cannot be counted so`);
+  const bytes = source.take(length);
+  if (lastBits !== 0 && lastBits !== 8)
+    throw new EtfError('unsupported', `the bits at byte ${start} are not whole bytes`);
+  return binary(bytes);
+}
+
+/** Keys are compared by their bytes where they are objects here. With maps in keys that would have no bound. */
+function readMap(source: Source, depth: number): Map<Term, Term> {
+  requireDepth(depth + 1);
+  if (source.isInKey)
+    throw new EtfError('unsupported', `the map before byte ${source.at} stands in a key of another`);
+  const size = source.uint32();
+  source.expect(2 * size);
+  const map = new Map<Term, Term>();
+  let objects: Set<string> | undefined;
+  for (let left = size; left > 0; left -= 1) {
+    const start = source.at;
+    source.isInKey = true;
+    const key = readTerm(source, depth + 1);
+    source.isInKey = false;
+    source.countKey(key);
+    const bytes = typeof key === 'object' && key !== null ? encode(key).toString('latin1') : undefined;
+    if (bytes === undefined ? map.has(key) : objects?.has(bytes))
+      throw new EtfError('malformed', `the key at byte ${start} stands twice in its map`);
+    if (bytes !== undefined) (objects ??= new Set()).add(bytes);
+    map.set(key, readTerm(source, depth + 1));
+  }
+  return map;
+}
