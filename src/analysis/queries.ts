@@ -178,7 +178,6 @@ export function createQueries(
         throw new LastseenError(
           'ERR_QUEUE_FULL',
           `${String(limits.queryConcurrency)} queries are running, and no more may: try again in a moment`,
-          { temporary: true },
         );
       running += 1;
       try {
@@ -225,7 +224,6 @@ function errorOf(reply: JobReply & { type: 'failed' }): ToldByProcess {
   return new ToldByProcess(
     new LastseenError(reply.code as ErrorCode, reply.message, {
       faults: reply.faults,
-      temporary: reply.isTemporary,
     }),
   );
 }
@@ -288,7 +286,5 @@ function limit(message: string): LastseenError {
 }
 
 function draining(): LastseenError {
-  return new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', {
-    temporary: true,
-  });
+  return new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
 }

@@ -76,7 +76,6 @@ process.on('message', (job: Job) => {
       code: known?.code ?? 'ERR_INTERNAL',
       message: known?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)),
       faults: known?.faults ?? [],
-      isTemporary: known?.temporary ?? false,
     });
   });
 });

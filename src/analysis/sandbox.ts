@@ -53,5 +53,4 @@ export type JobReply =
       readonly code: string;
       readonly message: string;
       readonly faults: readonly InputFault[];
-      readonly isTemporary: boolean;
     };

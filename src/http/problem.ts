@@ -1,70 +1,47 @@
-/** The edge's one table: what each error code becomes as an HTTP status and as a WebSocket close code. */
+/** Errors on their way to a user: as a problem document (RFC 9457), and as the close code of a WebSocket. */
 import type { ErrorRequestHandler } from 'express';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CloseReason } from '../delivery/connection.ts';
-import { LastseenError, type ErrorCode } from '../errors.ts';
+import { LastseenError, meaningOf, type ErrorCode } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 
-interface Mapping {
-  readonly status: number;
-  readonly title: string;
-  /** For errors that end a WebSocket. */
-  readonly close?: CloseReason;
-  readonly retryAfterSeconds?: number;
-}
-
-const TABLE: Readonly<Record<ErrorCode, Mapping>> = {
-  ERR_BODY_MALFORMED: { status: 400, title: 'The body cannot be read' },
-  ERR_CHANGED_MEANWHILE: { status: 409, title: 'Changed meanwhile' },
-  ERR_CLIENT_INVALID: { status: 401, title: 'The client is not known' },
-  ERR_CURSOR_AHEAD: { status: 409, title: 'The cursor is ahead of the log', close: 'cursor-refused' },
-  ERR_CURSOR_EPOCH: { status: 409, title: 'The cursor is of another epoch', close: 'cursor-refused' },
-  ERR_CURSOR_MALFORMED: { status: 400, title: 'The cursor is malformed', close: 'cursor-refused' },
-  ERR_CURSOR_TOO_OLD: { status: 410, title: 'The cursor is older than the log', close: 'cursor-refused' },
-  ERR_DRAINING: { status: 503, title: 'Shutting down', close: 'restarting', retryAfterSeconds: 2 },
-  ERR_EVENT_INVALID: { status: 400, title: 'An event is not valid' },
-  ERR_FORBIDDEN: { status: 403, title: 'Not allowed', close: 'not-allowed' },
-  ERR_GRANT_INVALID: { status: 400, title: 'The grant is not valid' },
-  ERR_ID_CONFLICT: { status: 409, title: 'Repeated with other content' },
-  ERR_INTERNAL: { status: 500, title: 'Our fault', close: 'fault' },
-  ERR_MEDIA_TYPE: { status: 415, title: 'Wrong type of content' },
-  ERR_METHOD: { status: 405, title: 'Wrong method' },
-  ERR_NOT_ACCEPTABLE: { status: 406, title: 'No such representation' },
-  ERR_NOT_FOUND: { status: 404, title: 'No such resource' },
-  ERR_ORIGIN: { status: 403, title: 'Origin not allowed' },
-  ERR_OUTCOME_UNKNOWN: { status: 504, title: 'The outcome is not known', retryAfterSeconds: 5 },
-  ERR_QUERY_INVALID: { status: 400, title: 'The query is not valid' },
-  ERR_QUERY_LIMIT: { status: 422, title: 'The query asks for too much' },
-  ERR_QUERY_REFUSED: { status: 403, title: 'The query is not allowed' },
-  ERR_QUERY_UNAVAILABLE: { status: 501, title: 'Queries are not set up' },
-  ERR_QUEUE_FULL: { status: 503, title: 'The queue is full', retryAfterSeconds: 1 },
-  ERR_RATE_LIMITED: { status: 429, title: 'Too many requests', close: 'too-many', retryAfterSeconds: 1 },
-  ERR_REQUEST_INVALID: { status: 400, title: 'The request is not valid' },
-  ERR_STORE_LOCKED: { status: 503, title: 'The store is in use', retryAfterSeconds: 5 },
-  ERR_STORE_UNAVAILABLE: {
-    status: 503,
-    title: 'The store is not available',
-    close: 'fault',
-    retryAfterSeconds: 2,
-  },
-  ERR_TIMEOUT: { status: 408, title: 'Too slow', close: 'bad-first-message' },
-  ERR_TOO_LARGE: { status: 413, title: 'Too large' },
-  ERR_TOO_MANY_CONNECTIONS: {
-    status: 503,
-    title: 'Too many connections',
-    close: 'too-many',
-    retryAfterSeconds: 5,
-  },
-  ERR_TOO_MANY_SUBSCRIPTIONS: { status: 400, title: 'Too many subscriptions' },
-  ERR_UNAUTHENTICATED: { status: 401, title: 'A valid token is needed', close: 'not-allowed' },
+/** The errors that end a WebSocket, and how; `undefined`: the socket goes on. */
+const CLOSE_REASONS: Readonly<Record<ErrorCode, CloseReason | undefined>> = {
+  ERR_BODY_MALFORMED: undefined,
+  ERR_CHANGED_MEANWHILE: undefined,
+  ERR_CLIENT_INVALID: undefined,
+  ERR_CURSOR_AHEAD: 'cursor-refused',
+  ERR_CURSOR_EPOCH: 'cursor-refused',
+  ERR_CURSOR_MALFORMED: 'cursor-refused',
+  ERR_CURSOR_TOO_OLD: 'cursor-refused',
+  ERR_DRAINING: 'restarting',
+  ERR_EVENT_INVALID: undefined,
+  ERR_FORBIDDEN: 'not-allowed',
+  ERR_GRANT_INVALID: undefined,
+  ERR_ID_CONFLICT: undefined,
+  ERR_INTERNAL: 'fault',
+  ERR_MEDIA_TYPE: undefined,
+  ERR_METHOD: undefined,
+  ERR_NOT_ACCEPTABLE: undefined,
+  ERR_NOT_FOUND: undefined,
+  ERR_ORIGIN: undefined,
+  ERR_OUTCOME_UNKNOWN: undefined,
+  ERR_QUERY_INVALID: undefined,
+  ERR_QUERY_LIMIT: undefined,
+  ERR_QUERY_REFUSED: undefined,
+  ERR_QUERY_UNAVAILABLE: undefined,
+  ERR_QUEUE_FULL: undefined,
+  ERR_RATE_LIMITED: 'too-many',
+  ERR_REQUEST_INVALID: undefined,
+  ERR_STORE_LOCKED: undefined,
+  ERR_STORE_UNAVAILABLE: 'fault',
+  ERR_TIMEOUT: 'bad-first-message',
+  ERR_TOO_LARGE: undefined,
+  ERR_TOO_MANY_CONNECTIONS: 'too-many',
+  ERR_TOO_MANY_SUBSCRIPTIONS: undefined,
+  ERR_UNAUTHENTICATED: 'not-allowed',
 };
-
-export const ERROR_CODES = Object.keys(TABLE) as ErrorCode[];
-
-export function statusOfCode(code: ErrorCode): number {
-  return TABLE[code].status;
-}
 
 /** WebSocket close codes: below 4500 the client may come back as it is. */
 export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, text: string]>> = {
@@ -84,7 +61,7 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, t
 
 /** Why an error ends a WebSocket; `undefined` when the socket may go on. */
 export function closeReasonOf(error: LastseenError): CloseReason | undefined {
-  return TABLE[error.code].close;
+  return CLOSE_REASONS[error.code];
 }
 
 /** An error as `application/problem+json` (RFC 9457), with its status and headers. */
@@ -100,15 +77,15 @@ export function statusOf(error: LastseenError): {
   readonly title: string;
   readonly headers: Readonly<Record<string, string>>;
 } {
-  const { title } = TABLE[error.code];
+  const { title } = meaningOf(error.code);
   const { status, headers } = problemOf(error);
   return { status, title, headers };
 }
 
 /** `extra` stands in the body beside what RFC 9457 names. */
 export function problemOf(error: LastseenError, extra: Readonly<Record<string, string>> = {}): Problem {
-  const { status, title, retryAfterSeconds: usual } = TABLE[error.code];
-  const retryAfterSeconds = error.retryAfterSeconds ?? usual;
+  const { status, title } = meaningOf(error.code);
+  const { retryAfterSeconds } = error;
   const body = {
     type: `urn:lastseen:problem:${error.code.slice(4).toLowerCase().replaceAll('_', '-')}`,
     title,

@@ -87,7 +87,6 @@ function createBuckets(
 function limited(reason: string, waitMs: number): LastseenError {
   const seconds = Math.max(1, Math.ceil(waitMs / 1_000));
   return new LastseenError('ERR_RATE_LIMITED', `${reason}: try again in ${String(seconds)} s`, {
-    temporary: true,
     retryAfterSeconds: seconds,
   });
 }

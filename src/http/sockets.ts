@@ -84,14 +84,10 @@ export function createSockets(options: SocketOptions): Sockets {
   async function admit(request: IncomingMessage, room: Room | undefined): Promise<void> {
     if (room === undefined) throw new LastseenError('ERR_NOT_FOUND', 'no socket is served here');
     if (options.isDraining())
-      throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', {
-        temporary: true,
-      });
+      throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
     const admitted = await room.admit(request);
     if (options.hub.isFull || wss.clients.size >= options.maxConnections) {
-      throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', {
-        temporary: true,
-      });
+      throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later');
     }
     admissions.set(request, admitted);
   }

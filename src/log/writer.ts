@@ -153,9 +153,7 @@ export function createWriter(
     append(request) {
       if (isDraining)
         return Promise.reject(
-          new LastseenError('ERR_DRAINING', 'the server is shutting down: push again later', {
-            temporary: true,
-          }),
+          new LastseenError('ERR_DRAINING', 'the server is shutting down: push again later'),
         );
       let characters = 0;
       for (const event of request.events) characters += event.payload.length;
@@ -165,7 +163,7 @@ export function createWriter(
           queuedCharacters + characters > limits.maxQueuedCharacters);
       if (isFull) {
         const message = `the queue is full (${String(queuedEvents)} events waiting): nothing was appended, push again later`;
-        return Promise.reject(new LastseenError('ERR_QUEUE_FULL', message, { temporary: true }));
+        return Promise.reject(new LastseenError('ERR_QUEUE_FULL', message));
       }
       return new Promise((resolve, reject) => {
         queue.push({ request, characters, resolve, reject });
@@ -216,7 +214,6 @@ function unavailable(error: unknown): Error {
     'ERR_STORE_UNAVAILABLE',
     'the store could not take the events: nothing was appended, push again later',
     {
-      temporary: true,
       cause: error,
     },
   );

@@ -216,7 +216,6 @@ function toldOf(error: unknown): unknown {
   const { code = '', message = 'the connection was lost' } = error as { code?: string; message?: string };
   if (!(error instanceof pg.DatabaseError) || /^(08|57P|53300)/.test(code))
     return new LastseenError('ERR_STORE_UNAVAILABLE', 'the store cannot be reached: try again later', {
-      temporary: true,
       cause: error,
     });
   if (/role .*"lastseen_(query|restricted)"/.test(message))

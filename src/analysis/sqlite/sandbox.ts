@@ -138,8 +138,6 @@ function toldOf(error: unknown, name: string): unknown {
   if (/^SQLITE_(NOMEM|TOOBIG|FULL)/.test(code))
     return new LastseenError('ERR_QUERY_LIMIT', `the query needs more memory than it may have (${message})`);
   if (/^SQLITE_(BUSY|IOERR|CANTOPEN|CORRUPT|NOTADB)/.test(code))
-    return new LastseenError('ERR_STORE_UNAVAILABLE', `the store failed (${message}): try again later`, {
-      temporary: true,
-    });
+    return new LastseenError('ERR_STORE_UNAVAILABLE', `the store failed (${message}): try again later`);
   return invalid(message);
 }

@@ -61,8 +61,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
   const hint = options.notify === false ? '' : 'notify lastseen;';
 
   async function connected(): Promise<WriterConnection> {
-    if (isClosed)
-      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store is closed', { temporary: true });
+    if (isClosed) throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store is closed');
     if (current !== undefined) return current;
     const fresh = await connect(options.url, () => {
       drop(fresh);

@@ -74,6 +74,6 @@ export function unavailable(error: unknown): LastseenError {
   return new LastseenError(
     'ERR_STORE_UNAVAILABLE',
     `the store failed (${reason}): nothing was appended, try again later`,
-    { temporary: true, cause: error },
+    { cause: error },
   );
 }

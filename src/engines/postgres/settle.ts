@@ -58,7 +58,7 @@ export async function settle(
   }
   const message =
     'the store was lost while it committed, and has not come back to say whether it did: push again with the same ids or Idempotency-Key';
-  throw new LastseenError('ERR_OUTCOME_UNKNOWN', message, { temporary: true, cause: attempt });
+  throw new LastseenError('ERR_OUTCOME_UNKNOWN', message, { cause: attempt });
 }
 
 /** The group's result if it is on disk; `undefined` while the server cannot be asked. */

@@ -272,7 +272,6 @@ function unavailable(reason: string): LastseenError {
   return new LastseenError(
     'ERR_STORE_UNAVAILABLE',
     `the store failed (${reason}): nothing was appended, try again later`,
-    { temporary: true },
   );
 }
 

@@ -1,7 +1,7 @@
 /** Descriptions → an OpenAPI 3.1 document. Pure. */
 import { z } from 'zod';
 import type { Answer, Content, Description, RouteDescription } from '../../http/description.ts';
-import { ERROR_CODES, statusOfCode } from '../../http/problem.ts';
+import { ERROR_CODES, meaningOf } from '../../errors.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { createSchemaCollector, type Json, type SchemaCollector } from './json-schema.ts';
 
@@ -135,7 +135,7 @@ function errorsOf(route: RouteDescription, schemas: SchemaCollector): Json {
     usual.push('ERR_FORBIDDEN');
   const codes = new Map<number, ErrorCode[]>();
   for (const code of [...(route.errors ?? []), ...usual]) {
-    const status = statusOfCode(code);
+    const status = meaningOf(code).status;
     codes.set(status, [...(codes.get(status) ?? []), code]);
   }
   return Object.fromEntries(

@@ -119,17 +119,13 @@ async function stream(
   const { log, hub, logger } = options;
   const { accessId } = query;
   if (options.draining.aborted)
-    throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', {
-      temporary: true,
-    });
+    throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
   if (
     hub.isFull ||
     hub.isFullFor(accessId) ||
     hub.countOf(principal.subject) >= options.maxConnectionsPerPrincipal
   ) {
-    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', {
-      temporary: true,
-    });
+    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later');
   }
   const position = await log.resolve(accessId, query.start);
   if (response.destroyed) return;

@@ -47,7 +47,7 @@ export function createGate<H extends Holder>(room: DeviceRoom<H>, options: GateO
     const isFull = accessIds.includes(deviceId) && hub.isFullFor(deviceId);
     if (!isFull && hub.countOf(subject) < options.maxConnectionsPerPrincipal) return;
     const message = 'this device has too many connections: come back later';
-    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', message, { temporary: true });
+    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', message);
   }
 
   /** With a token, credentials beside it are not looked at. */

@@ -32,13 +32,11 @@ export function mountHealth(app: Express, log: Log, isDraining: () => boolean): 
     response.json({ status: 'ok' });
   });
   app.get('/ready', async (_request, response) => {
-    if (isDraining())
-      throw new LastseenError('ERR_DRAINING', 'the server is shutting down', { temporary: true });
+    if (isDraining()) throw new LastseenError('ERR_DRAINING', 'the server is shutting down');
     try {
       await log.bounds();
     } catch (error) {
       throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store does not answer', {
-        temporary: true,
         cause: error,
       });
     }

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { Cursor, Name, WireEvent, type Description } from '../../http/description.ts';
-import { ERROR_CODES } from '../../http/problem.ts';
+import { ERROR_CODES } from '../../errors.ts';
 import { accessIdFault } from '../../log/event.ts';
 import { CloudEvent } from './push-codec.ts';
 

@@ -150,16 +150,12 @@ function serve(
       throw new LastseenError(
         'ERR_TOO_MANY_CONNECTIONS',
         'too many connections read this access_id: come back later',
-        { temporary: true },
       );
     }
     if (session === undefined && hub.countOf(holder.subject) >= options.maxConnectionsPerPrincipal) {
       throw new LastseenError(
         'ERR_TOO_MANY_CONNECTIONS',
         'this token has too many connections: come back later',
-        {
-          temporary: true,
-        },
       );
     }
     return holder;

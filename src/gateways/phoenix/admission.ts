@@ -39,9 +39,7 @@ export async function admit(request: IncomingMessage, options: AdmissionOptions)
     throw new LastseenError('ERR_REQUEST_INVALID', `vsn must be 1.0.0 or 2.0.0, got ${shown(vsn)}`);
   const principal = await holderOf(request, query.get('userToken'), options);
   if (options.hub.countOf(principal.subject) >= options.maxConnectionsPerPrincipal)
-    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', {
-      temporary: true,
-    });
+    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later');
   return { principal, serializer };
 }
 

@@ -184,7 +184,6 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
       throw new LastseenError(
         'ERR_TOO_MANY_CONNECTIONS',
         'too many connections read this access_id: come back later',
-        { temporary: true },
       );
     const position = await log.resolve(does.accessId, { after });
     const head = Math.max(await log.lastPosition(does.accessId), position);
@@ -263,9 +262,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
 }
 
 function tooOften(what: string): LastseenError {
-  return new LastseenError('ERR_RATE_LIMITED', `too many ${what}: try again in a second`, {
-    temporary: true,
-  });
+  return new LastseenError('ERR_RATE_LIMITED', `too many ${what}: try again in a second`);
 }
 
 function metaOf(channel: Channel, meta: Meta): Meta {

@@ -48,9 +48,7 @@ async function answer(
   response: Response,
 ): Promise<void> {
   if (draining.aborted)
-    throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later', {
-      temporary: true,
-    });
+    throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
   const accepted = request.accepts([...MEDIA_TYPES]);
   const mediaType = MEDIA_TYPES.find((type) => type === accepted);
   if (mediaType === undefined)
@@ -58,9 +56,7 @@ async function answer(
   requireMediaType(request, ['application/json']);
   const { sql, params } = decodeQuery(await readJsonObject(request, MAX_BODY_BYTES));
   if (unsent.bytes > MAX_UNSENT_ANSWERS * queryMaxBytes)
-    throw new LastseenError('ERR_QUEUE_FULL', 'too many answers wait to be read: try again in a moment', {
-      temporary: true,
-    });
+    throw new LastseenError('ERR_QUEUE_FULL', 'too many answers wait to be read: try again in a moment');
   const gone = new AbortController();
   const onClose = (): void => {
     gone.abort();

@@ -74,9 +74,7 @@ async function admit(
   const { principal, user } = admitted;
   const isFull = room.hub.countOf(principal.subject) >= room.maxConnectionsPerPrincipal;
   if (isFull || (user !== undefined && room.hub.isFullFor(user.id))) {
-    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later', {
-      temporary: true,
-    });
+    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later');
   }
   return admitted;
 }
