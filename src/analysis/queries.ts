@@ -7,6 +7,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { setPriority } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { LastseenError, type ErrorCode } from '../errors.ts';
 import type { Format } from './format.ts';
 import type { Job, JobReply, Question, Source } from './sandbox.ts';
@@ -18,7 +19,7 @@ export interface QueryLimits {
   readonly queryMaxRows: number;
   /** Of the answer. */
   readonly queryMaxBytes: number;
-  /** Of the process that runs a query, where the system knows such limits (Linux). */
+  /** What a query may take beyond what its process has at its start, where the system knows such limits (Linux). */
   readonly queryMemoryBytes: number;
 }
 
@@ -58,6 +59,9 @@ const NICENESS = 10;
 /** Time for a process to start; a query's own time begins after it. */
 const START_MS = 30_000;
 
+/** Of what a process that dies at its start writes to standard error, for the log. */
+const MAX_COMPLAINT_BYTES = 4_096;
+
 const CODES: readonly string[] = [
   'ERR_QUERY_INVALID',
   'ERR_QUERY_REFUSED',
@@ -77,18 +81,45 @@ export function createQueries(
   const starting = new WeakSet<ChildProcess>();
   let running = 0;
   let isClosed = false;
+  let measured: Promise<number> | undefined;
 
-  function takeProcess(): ChildProcess {
+  function start(maxDataBytes?: number): ChildProcess {
+    const child = startProcess(source.kind, maxDataBytes);
+    alive.add(child);
+    starting.add(child);
+    child.once('close', () => alive.delete(child));
+    return child;
+  }
+
+  /**
+   * Measures the memory of a process that has started, in one that has no limit and runs no query. The system counts
+   * address space that is only reserved, which differs between Node lines by half a gigabyte a thread.
+   */
+  async function measure(): Promise<number> {
+    const child = start();
+    try {
+      return await startedProcess(child);
+    } finally {
+      await endProcess(child);
+    }
+  }
+
+  async function takeProcess(): Promise<ChildProcess> {
     for (let waiting = idle.pop(); waiting !== undefined; waiting = idle.pop()) {
       clearTimeout(waiting.timer);
       // It may have been ended from outside meanwhile.
       if (waiting.child.connected) return waiting.child;
     }
-    const child = startProcess(limits.queryMemoryBytes);
-    alive.add(child);
-    starting.add(child);
-    child.once('close', () => alive.delete(child));
-    return child;
+    if (process.platform !== 'linux') return start();
+    try {
+      measured ??= measure();
+      const reservedBytes = await measured;
+      if (isClosed) throw draining();
+      return start(reservedBytes + limits.queryMemoryBytes);
+    } catch (error) {
+      measured = undefined;
+      throw isClosed ? draining() : error;
+    }
   }
 
   function giveBack(child: ChildProcess): void {
@@ -117,6 +148,7 @@ export function createQueries(
       const answer = await new Promise<Answer>((resolve, reject) => {
         end = reject;
         ends.add(end);
+        if (isClosed) end(draining());
         onAbort = () => {
           reject(limit('nobody waits for the query any more'));
         };
@@ -126,31 +158,29 @@ export function createQueries(
           timer = setTimeout(() => {
             reject(limit(`the query ran longer than ${String(limits.queryTimeoutMs)} ms`));
           }, limits.queryTimeoutMs);
+          child.on('message', (reply: JobReply) => {
+            if (reply.type === 'piece') body.push(reply.bytes);
+            else if (reply.type === 'done')
+              resolve({ body, rows: reply.rows, isTruncated: reply.isTruncated });
+            else if (reply.type === 'failed') reject(errorOf(reply));
+          });
+          child.once('error', reject);
+          onClose = () => {
+            // A process has no other reason to end: what it runs is checked, and what it throws is told.
+            reject(limit('the query needs more memory than it may have'));
+          };
+          child.once('close', onClose);
           child.send(job, (error) => {
             if (error !== null) reject(error);
           });
         };
         watch = watchWal(job.source, maxWalBytes, reject);
-        child.on('message', (reply: JobReply) => {
-          if (reply.type === 'ready') {
-            clearTimeout(timer);
+        if (starting.has(child))
+          startedProcess(child).then(() => {
             starting.delete(child);
             lowerPriority(child.pid);
             begin();
-          } else if (reply.type === 'piece') body.push(reply.bytes);
-          else if (reply.type === 'done') resolve({ body, rows: reply.rows, isTruncated: reply.isTruncated });
-          else reject(errorOf(reply));
-        });
-        child.once('error', reject);
-        onClose = () => {
-          // A process has no other reason to end: what it runs is checked, and what it throws is told.
-          reject(limit('the query needs more memory than it may have'));
-        };
-        child.once('close', onClose);
-        if (starting.has(child))
-          timer = setTimeout(() => {
-            reject(new Error('the process for queries did not start'));
-          }, START_MS);
+          }, reject);
         else begin();
       });
       return answer;
@@ -182,7 +212,7 @@ export function createQueries(
       running += 1;
       try {
         return await run(
-          takeProcess(),
+          await takeProcess(),
           {
             source,
             question: { ...question, timeoutMs: limits.queryTimeoutMs },
@@ -228,25 +258,56 @@ function errorOf(reply: JobReply & { type: 'failed' }): ToldByProcess {
   );
 }
 
-/** From source, the process must first be taught TypeScript; from `dist` there is nothing to teach. */
-function startProcess(memoryBytes: number): ChildProcess {
-  const isSource = import.meta.url.endsWith('.ts');
-  const program = new URL(isSource ? './runner.ts' : './runner.js', import.meta.url).pathname;
-  const command = [process.execPath, ...(isSource ? ['--import', import.meta.resolve('tsx')] : []), program];
+/** `maxDataBytes`: of its data segment, as the system counts it; without it there is no limit. */
+function startProcess(kind: Source['kind'], maxDataBytes?: number): ChildProcess {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const program = fileURLToPath(new URL(`./runner.${extension}`, import.meta.url));
   const options = {
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'] as ['ignore', 'ignore', 'ignore', 'ipc'],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'] as ['ignore', 'ignore', 'pipe', 'ipc'],
     serialization: 'advanced' as const,
   };
+  if (maxDataBytes === undefined) return spawn(process.execPath, [program, kind], options);
   // Memory is bounded by the system: SQLite's own limit is not compiled in, and Node's is for JavaScript only.
-  const child =
-    process.platform === 'linux'
-      ? spawn(
-          '/bin/sh',
-          ['-c', `ulimit -d ${String(Math.ceil(memoryBytes / 1024))}; exec "$0" "$@"`, ...command],
-          options,
-        )
-      : spawn(command[0] ?? '', command.slice(1), options);
-  return child;
+  const bounded = `ulimit -d ${String(Math.ceil(maxDataBytes / 1024))}; exec "$0" "$@"`;
+  return spawn('/bin/sh', ['-c', bounded, process.execPath, program, kind], options);
+}
+
+/**
+ * Waits until a process that was just started can take a job; resolves with the memory that it has then.
+ * @throws an unexpected error with what the process wrote when it ended before
+ */
+async function startedProcess(child: ChildProcess): Promise<number> {
+  let complaint = '';
+  const onComplaint = (data: Buffer): void => {
+    complaint = (complaint + data.toString()).slice(0, MAX_COMPLAINT_BYTES);
+  };
+  child.stderr?.on('data', onComplaint);
+  let late: NodeJS.Timeout | undefined;
+  let onClose: () => void = () => undefined;
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      late = setTimeout(() => {
+        reject(
+          new Error(`the process for queries did not start within ${String(START_MS)} ms: ${complaint}`),
+        );
+      }, START_MS);
+      onClose = () => {
+        const end = String(child.signalCode ?? child.exitCode);
+        reject(new Error(`the process for queries died at its start (${end}): ${complaint}`));
+      };
+      child.once('close', onClose);
+      child.once('error', reject);
+      child.once('message', (reply: JobReply) => {
+        if (reply.type === 'ready') resolve(reply.reservedBytes);
+      });
+    });
+  } finally {
+    clearTimeout(late);
+    child.off('close', onClose).removeAllListeners('message').removeAllListeners('error');
+    child.on('error', () => undefined);
+    // Read on, so that the process never waits for it.
+    child.stderr?.off('data', onComplaint).resume();
+  }
 }
 
 function lowerPriority(pid: number | undefined): void {

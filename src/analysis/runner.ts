@@ -2,12 +2,14 @@
  * The process that runs queries, one at a time: started by `queries.ts`, and ended by it when a query takes too long or
  * nobody waits for it any more. A process and not a thread, since a thread inside SQLite cannot be stopped.
  */
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { LastseenError } from '../errors.ts';
 import { createEncoder } from './format.ts';
 import { postgresSandbox } from './postgres/sandbox.ts';
 import type { Job, JobReply, Sandbox, Source } from './sandbox.ts';
-import { sqliteSandbox } from './sqlite/sandbox.ts';
+import { loadSqlite, sqliteSandbox } from './sqlite/sandbox.ts';
 
 const PIECE_BYTES = 256 * 1024;
 
@@ -19,19 +21,21 @@ function say(reply: JobReply): void {
   process.send?.(reply);
 }
 
-/** A process serves one store only. */
-function begin(source: Source): Sandbox {
-  if (source.kind === 'sqlite') {
+/** A process serves one kind of store only. All that it ever loads is there before it says that it is ready. */
+async function prepare(kind: string | undefined): Promise<void> {
+  if (kind === 'sqlite') {
     // Without a listener SIGTERM ends a process that is deep inside SQLite; with one it would have to wait.
-    watchParent();
-    return sqliteSandbox(source.path);
-  }
-  process.on('SIGTERM', leave);
-  return postgresSandbox(source.url);
+    loadSqlite();
+    await watchParent();
+  } else process.on('SIGTERM', leave);
+}
+
+function open(source: Source): Sandbox {
+  return source.kind === 'sqlite' ? sqliteSandbox(source.path) : postgresSandbox(source.url);
 }
 
 async function answer({ source, question, format, maxRows, maxBytes }: Job): Promise<void> {
-  sandbox ??= begin(source);
+  sandbox ??= open(source);
   let encoder = createEncoder(format, []);
   let pending = '';
   let bytes = 0;
@@ -80,12 +84,23 @@ process.on('message', (job: Job) => {
   });
 });
 process.on('disconnect', leave);
-say({ type: 'ready' });
+await prepare(process.argv[2]);
+say({ type: 'ready', reservedBytes: dataBytes() });
+
+/** What RLIMIT_DATA counts: all memory that can be written, reserved address space included. */
+function dataBytes(): number {
+  if (process.platform !== 'linux') return 0;
+  const kib = /^VmData:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  if (kib === undefined) throw new Error('/proc/self/status has no VmData');
+  return Number(kib) * 1024;
+}
 
 /** A thread beside SQLite: when the server is gone, nobody ends a statement that has no end. */
-function watchParent(): void {
+async function watchParent(): Promise<void> {
   const program = `setInterval(() => { if (process.ppid !== ${String(process.ppid)}) process.kill(process.pid, 'SIGKILL'); }, ${String(WATCH_MS)});`;
-  new Worker(program, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 8 } }).unref();
+  const watcher = new Worker(program, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 8 } });
+  await once(watcher, 'online');
+  watcher.unref();
 }
 
 function leave(): void {

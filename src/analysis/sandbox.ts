@@ -43,9 +43,12 @@ export interface Job {
   readonly maxBytes: number;
 }
 
-/** What it says: that it has started; then, to each job, pieces of the body and one of the last two. */
+/**
+ * What it says: that it has started, and the bytes of data that it has then as the system counts them (Linux; else 0);
+ * then, to each job, pieces of the body and one of the last two.
+ */
 export type JobReply =
-  | { readonly type: 'ready' }
+  | { readonly type: 'ready'; readonly reservedBytes: number }
   | { readonly type: 'piece'; readonly bytes: Uint8Array }
   | { readonly type: 'done'; readonly rows: number; readonly isTruncated: boolean }
   | {
