@@ -1,8 +1,8 @@
 /** The only reader of the environment: validated once, frozen, units in the names. */
 import { z } from 'zod';
 import type { Database } from './engines/engine.ts';
-import type { OutsideProvider } from './identity/authenticator.ts';
 import { LastseenError, shown } from './errors.ts';
+import type { OutsideProvider } from './identity/authenticator.ts';
 
 const Port = z.coerce.number().int().min(0).max(65_535);
 const Count = z.coerce.number().int().min(1);
@@ -226,24 +226,31 @@ function outsideOf(settings: z.infer<typeof Settings>): OutsideProvider | undefi
     LASTSEEN_JWT_ISSUER: issuer,
     LASTSEEN_JWT_AUDIENCE: audience,
   } = settings;
-  if (jwksUrl === undefined && issuer === undefined && audience === undefined) return undefined;
+  if (jwksUrl === undefined && issuer === undefined && audience === undefined) {
+    return undefined;
+  }
   if (jwksUrl === undefined || issuer === undefined || audience === undefined) {
     const missing = jwksUrl === undefined ? 'JWKS_URL' : issuer === undefined ? 'JWT_ISSUER' : 'JWT_AUDIENCE';
     throw invalid(`LASTSEEN_${missing}: must be set beside the other settings of the identity provider`);
   }
-  if (issuer === 'lastseen') throw invalid('LASTSEEN_JWT_ISSUER: "lastseen" is our own name');
+  if (issuer === 'lastseen') {
+    throw invalid('LASTSEEN_JWT_ISSUER: "lastseen" is our own name');
+  }
   return { jwksUrl, issuer, audience };
 }
 
 function databaseOf(url: string, listenUrl: string | undefined): Database {
-  if (url.startsWith('sqlite:'))
+  if (url.startsWith('sqlite:')) {
     return { kind: 'sqlite', path: url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '') };
+  }
   return { kind: 'postgres', url, listenUrl: listenUrl === 'off' ? undefined : (listenUrl ?? url) };
 }
 
 /** A database URL as a log may show it: without user and password. */
 function databaseShown(database: Database): string {
-  if (database.kind === 'sqlite') return `sqlite:${database.path}`;
+  if (database.kind === 'sqlite') {
+    return `sqlite:${database.path}`;
+  }
   try {
     const { host, pathname } = new URL(database.url);
     return `postgres://${host}${pathname}`;
@@ -259,7 +266,9 @@ export function isLoopback(host: string): boolean {
 
 /** `https://app.example` stands for itself; what begins with `^` is a pattern for the whole origin. */
 function originPattern(text: string): string | RegExp {
-  if (!text.startsWith('^')) return text.replace(/\/$/, '').toLowerCase();
+  if (!text.startsWith('^')) {
+    return text.replace(/\/$/, '').toLowerCase();
+  }
   try {
     return new RegExp(`^(?:${text.slice(1).replace(/\$$/, '')})$`);
   } catch (error) {
@@ -325,8 +334,9 @@ const DEFAULT_URL = 'http://127.0.0.1:8080';
 /** @throws ERR_REQUEST_INVALID when the URL is none */
 export function readClientConfig(environment: Environment, url?: string): ClientConfig {
   const given = url ?? environment['LASTSEEN_URL'] ?? DEFAULT_URL;
-  if (!URL.canParse(given) || !/^https?:/.test(given))
+  if (!URL.canParse(given) || !/^https?:/.test(given)) {
     throw invalid(`--url: must be an http or https URL, got ${shown(given)}`);
+  }
   const token = environment['LASTSEEN_TOKEN'] ?? environment['LASTSEEN_ADMIN_TOKEN'];
   return { url: given.replace(/\/+$/, ''), token: token === '' ? undefined : token };
 }

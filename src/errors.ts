@@ -102,10 +102,16 @@ export class LastseenError extends Error {
 
 /** A value as an error message shows it: a scalar as JSON, at most 60 characters; of an array or object its kind. */
 export function shown(value: unknown): string {
-  if (value === undefined) return 'nothing';
-  if (typeof value === 'number') return String(value);
+  if (value === undefined) {
+    return 'nothing';
+  }
+  if (typeof value === 'number') {
+    return String(value);
+  }
   // Not its text: it may be large, and nested deeper than the stack can follow.
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
+  if (typeof value === 'object' && value !== null) {
+    return Array.isArray(value) ? 'an array' : 'an object';
+  }
   const text = JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

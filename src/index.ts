@@ -1,9 +1,18 @@
 /** The server as a library: start it inside another process. */
-export { readConfig, type Config, type Environment } from './config.ts';
+export { type Config, type Environment, readConfig } from './config.ts';
 export { createLogger, type Logger } from './logger.ts';
-export { startServer, type RunningServer, type ServerOptions } from './server.ts';
+export { type RunningServer, type ServerOptions, startServer } from './server.ts';
 
 /** Handlers for Fedecks devices, and the terms that devices speak in. */
+export {
+  charlist,
+  type Float,
+  float,
+  isCharlist,
+  type Term,
+  type Tuple,
+  tuple,
+} from './gateways/fedecks/etf/term.ts';
 export type {
   Device,
   DeviceAnswer,
@@ -12,12 +21,3 @@ export type {
   DevicePush,
 } from './gateways/fedecks/handler.ts';
 export type { DeviceErrorType } from './gateways/fedecks/refusal.ts';
-export {
-  charlist,
-  float,
-  isCharlist,
-  tuple,
-  type Float,
-  type Term,
-  type Tuple,
-} from './gateways/fedecks/etf/term.ts';

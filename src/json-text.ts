@@ -20,15 +20,21 @@ const COMMA = 44;
 /** The elements of the array that `text` is, or the text itself when it is no array. */
 export function elementSpans(text: string): Span[] {
   let at = skipSpace(text, 0);
-  if (text[at] !== '[') return [{ start: at, end: skipValue(text, at) }];
+  if (text[at] !== '[') {
+    return [{ start: at, end: skipValue(text, at) }];
+  }
   const spans: Span[] = [];
   at = skipSpace(text, at + 1);
   while (at < text.length && text[at] !== ']') {
     const end = skipValue(text, at);
-    if (end === at) break;
+    if (end === at) {
+      break;
+    }
     spans.push({ start: at, end });
     at = skipSpace(text, end);
-    if (text.charCodeAt(at) === COMMA) at = skipSpace(text, at + 1);
+    if (text.charCodeAt(at) === COMMA) {
+      at = skipSpace(text, at + 1);
+    }
   }
   return spans;
 }
@@ -42,9 +48,13 @@ export function memberSpan(text: string, start: number, name: string): Span | un
     const isWanted = keyIs(text, at, keyEnd, name);
     at = skipSpace(text, skipSpace(text, keyEnd) + 1);
     const end = skipValue(text, at);
-    if (isWanted) found = { start: at, end };
+    if (isWanted) {
+      found = { start: at, end };
+    }
     at = skipSpace(text, end);
-    if (text.charCodeAt(at) !== COMMA) break;
+    if (text.charCodeAt(at) !== COMMA) {
+      break;
+    }
     at = skipSpace(text, at + 1);
   }
   return found;
@@ -61,7 +71,9 @@ export function memberSpans(text: string, start: number): { readonly name: strin
     const end = skipValue(text, at);
     members.push({ name, value: { start: at, end } });
     at = skipSpace(text, end);
-    if (text.charCodeAt(at) !== COMMA) break;
+    if (text.charCodeAt(at) !== COMMA) {
+      break;
+    }
     at = skipSpace(text, at + 1);
   }
   return members;
@@ -69,7 +81,9 @@ export function memberSpans(text: string, start: number): { readonly name: strin
 
 /** The text of a value without the white space between its tokens. */
 export function compact(text: string): string {
-  if (!/[\t\n\r ]/.test(text)) return text;
+  if (!/[\t\n\r ]/.test(text)) {
+    return text;
+  }
   let out = '';
   let from = 0;
   let at = 0;
@@ -94,9 +108,13 @@ export function depthOf(text: string): number {
   let deepest = 0;
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at);
-    if (code === QUOTE) at = skipString(text, at) - 1;
-    else if (code === 91 || code === 123) deepest = Math.max(deepest, (depth += 1));
-    else if (code === 93 || code === 125) depth -= 1;
+    if (code === QUOTE) {
+      at = skipString(text, at) - 1;
+    } else if (code === 91 || code === 123) {
+      deepest = Math.max(deepest, (depth += 1));
+    } else if (code === 93 || code === 125) {
+      depth -= 1;
+    }
   }
   return deepest;
 }
@@ -109,8 +127,12 @@ function keyIs(text: string, start: number, end: number, name: string): boolean 
 /** The end of the value that begins at `at`. */
 function skipValue(text: string, at: number): number {
   const first = text.charCodeAt(at);
-  if (first === QUOTE) return skipString(text, at);
-  if (first !== 91 && first !== 123) return skipScalar(text, at);
+  if (first === QUOTE) {
+    return skipString(text, at);
+  }
+  if (first !== 91 && first !== 123) {
+    return skipScalar(text, at);
+  }
   let depth = 0;
   for (let i = at; i < text.length; i += 1) {
     const code = text.charCodeAt(i);
@@ -120,7 +142,9 @@ function skipValue(text: string, at: number): number {
       depth += 1;
     } else if (code === 93 || code === 125) {
       depth -= 1;
-      if (depth === 0) return i + 1;
+      if (depth === 0) {
+        return i + 1;
+      }
     }
   }
   return text.length;
@@ -130,7 +154,9 @@ function skipScalar(text: string, at: number): number {
   let i = at;
   while (i < text.length) {
     const code = text.charCodeAt(i);
-    if (code === COMMA || code === 93 || code === 125 || isSpace(code)) break;
+    if (code === COMMA || code === 93 || code === 125 || isSpace(code)) {
+      break;
+    }
     i += 1;
   }
   return i;
@@ -141,8 +167,12 @@ function skipString(text: string, at: number): number {
   let close = text.indexOf('"', at + 1);
   while (close !== -1) {
     let before = close - 1;
-    while (text.charCodeAt(before) === BACKSLASH) before -= 1;
-    if ((close - before) % 2 === 1) return close + 1;
+    while (text.charCodeAt(before) === BACKSLASH) {
+      before -= 1;
+    }
+    if ((close - before) % 2 === 1) {
+      return close + 1;
+    }
     close = text.indexOf('"', close + 1);
   }
   return text.length;
@@ -150,7 +180,9 @@ function skipString(text: string, at: number): number {
 
 function skipSpace(text: string, at: number): number {
   let i = at;
-  while (i < text.length && isSpace(text.charCodeAt(i))) i += 1;
+  while (i < text.length && isSpace(text.charCodeAt(i))) {
+    i += 1;
+  }
   return i;
 }
 

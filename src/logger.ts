@@ -1,5 +1,5 @@
 /** The operator's log: JSON lines, or readable when standard output is a terminal. Secrets are cut out (G12). */
-import { pino, type Logger } from 'pino';
+import { type Logger, pino } from 'pino';
 
 export type { Logger };
 

@@ -9,14 +9,17 @@ import type { Config } from './config.ts';
 import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
 import { openEngine } from './engines/engine.ts';
-import { consoleDescription, mountConsole } from './gateways/console/index.ts';
+import { LastseenError } from './errors.ts';
 import { mountDescription } from './gateways/api-docs/index.ts';
+import { consoleDescription, mountConsole } from './gateways/console/index.ts';
 import { eventsDescription } from './gateways/events/description.ts';
 import { mountEvents } from './gateways/events/index.ts';
 import { fedecksDescription } from './gateways/fedecks/description.ts';
-import { mountFedecks, type DeviceMount } from './gateways/fedecks/index.ts';
+import { type DeviceMount, mountFedecks } from './gateways/fedecks/index.ts';
+import { healthDescription, mountHealth } from './gateways/health/index.ts';
 import { jsonApiDescription } from './gateways/jsonapi/description.ts';
 import { mountJsonApi } from './gateways/jsonapi/index.ts';
+import { createMetrics, metricsDescription } from './gateways/metrics/index.ts';
 import { notifierDescription } from './gateways/notifier/description.ts';
 import { mountNotifier } from './gateways/notifier/index.ts';
 import { oauthDescription } from './gateways/oauth/description.ts';
@@ -29,9 +32,7 @@ import { usersSocketDescription } from './gateways/users-socket/description.ts';
 import { mountUsersSocket } from './gateways/users-socket/index.ts';
 import { createHttpApp, routesOf } from './http/app.ts';
 import { createGuards } from './http/guards.ts';
-import { healthDescription, mountHealth } from './gateways/health/index.ts';
 import { createLimits } from './http/rate-limits.ts';
-import { createMetrics, metricsDescription } from './gateways/metrics/index.ts';
 import { createSockets } from './http/sockets.ts';
 import { createAuthenticator } from './identity/authenticator.ts';
 import { createClients } from './identity/clients.ts';
@@ -41,10 +42,9 @@ import { createRevocations } from './identity/revocations.ts';
 import { createTickets } from './identity/tickets.ts';
 import { createTokens } from './identity/tokens.ts';
 import { createUsers } from './identity/users.ts';
-import { LastseenError } from './errors.ts';
 import { createLog } from './log/log.ts';
-import type { Logger } from './logger.ts';
 import { startRetention } from './log/retention.ts';
+import type { Logger } from './logger.ts';
 import { packageVersion } from './version.ts';
 
 export interface ServerOptions {
@@ -179,14 +179,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     mountFedecks({ ...room, devices: options.devices ?? [] });
     finish();
-    for (const { server: each, port } of listening) await listen(each, port, config.host);
+    for (const { server: each, port } of listening) {
+      await listen(each, port, config.host);
+    }
   } catch (error) {
-    for (const { server: each } of listening) each.close();
+    for (const { server: each } of listening) {
+      each.close();
+    }
     await release();
     throw error;
   }
   const url = urlOf(config.host, (server.address() as AddressInfo).port);
-  if (adminToken !== undefined) options.onAdminToken?.(adminToken, url);
+  if (adminToken !== undefined) {
+    options.onAdminToken?.(adminToken, url);
+  }
 
   async function stop(): Promise<void> {
     draining.abort();
@@ -195,10 +201,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     sockets.closeAll('restarting');
     // Connections that fall idle once they are answered are closed as they do.
     const idle = setInterval(() => {
-      for (const { server: each } of listening) each.closeIdleConnections();
+      for (const { server: each } of listening) {
+        each.closeIdleConnections();
+      }
     }, 20);
     const cut = setTimeout(() => {
-      for (const { server: each } of listening) each.closeAllConnections();
+      for (const { server: each } of listening) {
+        each.closeAllConnections();
+      }
     }, DRAIN_MS);
     await closed;
     clearInterval(idle);
@@ -211,7 +221,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await queries.close();
     hub.stop();
     stopControl();
-    for (const stopRoom of stops) stopRoom();
+    for (const stopRoom of stops) {
+      stopRoom();
+    }
     await stopRetention();
     await log.close();
   }
@@ -223,14 +235,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 async function listen(server: Server, port: number, host: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EADDRINUSE') reject(error);
-      else
+      if (error.code !== 'EADDRINUSE') {
+        reject(error);
+      } else {
         reject(
           new LastseenError(
             'ERR_REQUEST_INVALID',
             `PORT: ${host}:${String(port)} is in use by another process`,
           ),
         );
+      }
     });
     server.listen(port, host, resolve);
   });

@@ -1,7 +1,7 @@
 /** The real clock, timers and random numbers, for Node and for browsers. The only file that touches them. */
 import {
-  MAX_TIMER_MS,
   type Cancel,
+  MAX_TIMER_MS,
   type Random,
   type Runtime,
   type TimerOptions,
@@ -25,14 +25,19 @@ const timers: Timers = {
   },
   soon(run) {
     // Browsers have no `setImmediate`.
-    if (typeof setImmediate === 'function') setImmediate(run);
-    else setTimeout(run, 0);
+    if (typeof setImmediate === 'function') {
+      setImmediate(run);
+    } else {
+      setTimeout(run, 0);
+    }
   },
 };
 
 function detach(timer: NodeJS.Timeout, options: TimerOptions | undefined): void {
   // In browsers a timer is a number: nothing keeps a page open.
-  if (options?.isBackground === true && typeof timer === 'object') timer.unref();
+  if (options?.isBackground === true && typeof timer === 'object') {
+    timer.unref();
+  }
 }
 
 const random: Random = {

@@ -1,7 +1,7 @@
 /** Imports point at `log`, and `log` points at nothing. The table is the rule. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join, relative, resolve, dirname } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { it } from 'node:test';
 
 const SOURCE = join(import.meta.dirname, '../src');
@@ -46,18 +46,26 @@ function roomOf(path: string): string {
 it('every import is one that its room may make', () => {
   const faults: string[] = [];
   for (const name of readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })) {
-    if (!/\.tsx?$/.test(name)) continue;
+    if (!/\.tsx?$/.test(name)) {
+      continue;
+    }
     const room = roomOf(name);
-    if (ROOTS.includes(room)) continue;
+    if (ROOTS.includes(room)) {
+      continue;
+    }
     const allowed = ALLOWED[room.split('/')[0] ?? ''];
     assert.ok(allowed, `src/${name}: the room ${room} is not in the table`);
     readFileSync(join(SOURCE, name), 'utf8')
       .split('\n')
       .forEach((line, at) => {
         const target = /(?:from|import)\s*\(?\s*'(\.[^']+)'/.exec(line)?.[1];
-        if (target === undefined) return;
+        if (target === undefined) {
+          return;
+        }
         const to = roomOf(relative(SOURCE, resolve(SOURCE, dirname(name), target)));
-        if (to !== room && !allowed.includes(to)) faults.push(`src/${name}:${String(at + 1)} imports ${to}`);
+        if (to !== room && !allowed.includes(to)) {
+          faults.push(`src/${name}:${String(at + 1)} imports ${to}`);
+        }
       });
   }
   assert.deepEqual(faults, []);
@@ -66,7 +74,9 @@ it('every import is one that its room may make', () => {
 it('SQL stands in engines, analysis and migrations only, the environment is read in config and cli only', () => {
   const faults: string[] = [];
   for (const name of readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })) {
-    if (!/\.tsx?$/.test(name)) continue;
+    if (!/\.tsx?$/.test(name)) {
+      continue;
+    }
     const text = readFileSync(join(SOURCE, name), 'utf8');
     if (
       !name.startsWith('engines/') &&
@@ -74,10 +84,12 @@ it('SQL stands in engines, analysis and migrations only, the environment is read
       // What the console offers to an analyst to begin with.
       name !== 'console/example-queries.ts' &&
       /\b(select .+ from|insert into|delete from) \w+/.test(text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, ''))
-    )
+    ) {
       faults.push(`src/${name}: SQL`);
-    if (!name.startsWith('cli/') && text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, '').includes('process.env'))
+    }
+    if (!name.startsWith('cli/') && text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, '').includes('process.env')) {
       faults.push(`src/${name}: process.env`);
+    }
   }
   assert.deepEqual(faults, []);
 });

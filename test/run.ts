@@ -23,7 +23,9 @@ if (files.length === 0) {
 buildIfOlder();
 process.env['NODE_OPTIONS'] = '--import tsx';
 const ownPostgres = (process.env['TEST_POSTGRES_URL'] ?? '') === '' ? await startPostgresServer() : undefined;
-if (ownPostgres !== undefined) process.env['TEST_POSTGRES_URL'] = ownPostgres.url;
+if (ownPostgres !== undefined) {
+  process.env['TEST_POSTGRES_URL'] = ownPostgres.url;
+}
 const isAbsent = (command: string, ask: string): boolean => spawnSync(command, [ask]).status !== 0;
 const absent = [
   ...(isAbsent('pgbouncer', '--version') ? ['pgbouncer'] : []),
@@ -40,7 +42,8 @@ run({ files, concurrency: availableParallelism() + 1, timeout: FILE_TIMEOUT_MS }
   })
   .pipe(new spec())
   .on('end', () => {
-    for (const name of absent)
+    for (const name of absent) {
       process.stdout.write(`${name} is not installed: the tests that need it were not run\n`);
+    }
   })
   .pipe(process.stdout, { end: false });

@@ -37,7 +37,9 @@ export function accessCondition(patterns: readonly string[]): string {
 }
 
 function prefixCondition(prefix: string): string {
-  if (prefix === '') return `substr(access_id, 1, 1) <> '$'`;
+  if (prefix === '') {
+    return `substr(access_id, 1, 1) <> '$'`;
+  }
   // Characters are code points here as there. The first condition lets an index be used.
   return `(access_id >= ${literal(prefix)} and substr(access_id, 1, ${String([...prefix].length)}) = ${literal(prefix)})`;
 }
@@ -45,7 +47,9 @@ function prefixCondition(prefix: string): string {
 /** Halved again and again: a chain of a thousand would be too deep for the parser. */
 function anyOf(conditions: readonly string[]): string {
   const [first = '1 = 0'] = conditions;
-  if (conditions.length < 2) return first;
+  if (conditions.length < 2) {
+    return first;
+  }
   const half = conditions.length >> 1;
   return `(${anyOf(conditions.slice(0, half))} or ${anyOf(conditions.slice(half))})`;
 }

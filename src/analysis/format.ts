@@ -19,7 +19,9 @@ export interface Encoder {
 
 /** JSON: one object. NDJSON: an object a row. CSV: RFC 4180, a line of names first. */
 export function createEncoder(format: Format, columns: readonly string[]): Encoder {
-  if (format === 'json') return jsonEncoder(columns);
+  if (format === 'json') {
+    return jsonEncoder(columns);
+  }
   return format === 'ndjson' ? ndjsonEncoder(columns) : csvEncoder(columns);
 }
 
@@ -58,7 +60,9 @@ function distinct(columns: readonly string[]): string[] {
   const taken = new Set<string>();
   return columns.map((name) => {
     let key = name;
-    for (let nth = 2; taken.has(key); nth += 1) key = `${name}_${String(nth)}`;
+    for (let nth = 2; taken.has(key); nth += 1) {
+      key = `${name}_${String(nth)}`;
+    }
     taken.add(key);
     return key;
   });
@@ -66,7 +70,9 @@ function distinct(columns: readonly string[]): string[] {
 
 /** Integers beyond 2^53 as text, since readers in JavaScript would round them. */
 function jsonOf(cell: Cell): string {
-  if (cell === null) return 'null';
+  if (cell === null) {
+    return 'null';
+  }
   switch (typeof cell) {
     case 'string':
       return JSON.stringify(cell);
@@ -89,9 +95,15 @@ function numeralJson(text: string): string {
 
 /** Null is nothing, an empty text is `""`. */
 function csvOf(cell: Cell): string {
-  if (cell === null) return '';
-  if (typeof cell === 'string') return cell === '' ? '""' : csvText(cell);
-  if (typeof cell !== 'object') return String(cell);
+  if (cell === null) {
+    return '';
+  }
+  if (typeof cell === 'string') {
+    return cell === '' ? '""' : csvText(cell);
+  }
+  if (typeof cell !== 'object') {
+    return String(cell);
+  }
   return cell instanceof Uint8Array ? hex(cell) : cell.numeral;
 }
 

@@ -3,12 +3,12 @@
  * has so much memory and no more. Bounded in all: how many at once, how long, how many rows and bytes, and how far the
  * write-ahead log of an SQLite file may grow meanwhile.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { LastseenError, type ErrorCode } from '../errors.ts';
+import { type ErrorCode, LastseenError } from '../errors.ts';
 import type { Format } from './format.ts';
 import type { Job, JobReply, Question, Source } from './sandbox.ts';
 
@@ -108,13 +108,19 @@ export function createQueries(
     for (let waiting = idle.pop(); waiting !== undefined; waiting = idle.pop()) {
       clearTimeout(waiting.timer);
       // It may have been ended from outside meanwhile.
-      if (waiting.child.connected) return waiting.child;
+      if (waiting.child.connected) {
+        return waiting.child;
+      }
     }
-    if (process.platform !== 'linux') return start();
+    if (process.platform !== 'linux') {
+      return start();
+    }
     try {
       measured ??= measure();
       const reservedBytes = await measured;
-      if (isClosed) throw draining();
+      if (isClosed) {
+        throw draining();
+      }
       return start(reservedBytes + limits.queryMemoryBytes);
     } catch (error) {
       measured = undefined;
@@ -148,21 +154,28 @@ export function createQueries(
       const answer = await new Promise<Answer>((resolve, reject) => {
         end = reject;
         ends.add(end);
-        if (isClosed) end(draining());
+        if (isClosed) {
+          end(draining());
+        }
         onAbort = () => {
           reject(limit('nobody waits for the query any more'));
         };
         signal.addEventListener('abort', onAbort);
-        if (signal.aborted) onAbort();
+        if (signal.aborted) {
+          onAbort();
+        }
         const begin = (): void => {
           timer = setTimeout(() => {
             reject(limit(`the query ran longer than ${String(limits.queryTimeoutMs)} ms`));
           }, limits.queryTimeoutMs);
           child.on('message', (reply: JobReply) => {
-            if (reply.type === 'piece') body.push(reply.bytes);
-            else if (reply.type === 'done')
+            if (reply.type === 'piece') {
+              body.push(reply.bytes);
+            } else if (reply.type === 'done') {
               resolve({ body, rows: reply.rows, isTruncated: reply.isTruncated });
-            else if (reply.type === 'failed') reject(errorOf(reply));
+            } else if (reply.type === 'failed') {
+              reject(errorOf(reply));
+            }
           });
           child.once('error', reject);
           onClose = () => {
@@ -171,21 +184,27 @@ export function createQueries(
           };
           child.once('close', onClose);
           child.send(job, (error) => {
-            if (error !== null) reject(error);
+            if (error !== null) {
+              reject(error);
+            }
           });
         };
         watch = watchWal(job.source, maxWalBytes, reject);
-        if (starting.has(child))
+        if (starting.has(child)) {
           startedProcess(child).then(() => {
             starting.delete(child);
             lowerPriority(child.pid);
             begin();
           }, reject);
-        else begin();
+        } else {
+          begin();
+        }
       });
       return answer;
     } catch (error) {
-      if (!(error instanceof ToldByProcess)) await endProcess(child);
+      if (!(error instanceof ToldByProcess)) {
+        await endProcess(child);
+      }
       throw error instanceof ToldByProcess ? error.told : error;
     } finally {
       ends.delete(end);
@@ -203,12 +222,15 @@ export function createQueries(
 
   return {
     async ask(question, format, signal) {
-      if (isClosed) throw draining();
-      if (running >= limits.queryConcurrency)
+      if (isClosed) {
+        throw draining();
+      }
+      if (running >= limits.queryConcurrency) {
         throw new LastseenError(
           'ERR_QUEUE_FULL',
           `${String(limits.queryConcurrency)} queries are running, and no more may: try again in a moment`,
         );
+      }
       running += 1;
       try {
         return await run(
@@ -231,8 +253,12 @@ export function createQueries(
     },
     async close() {
       isClosed = true;
-      for (const end of ends) end(draining());
-      for (const { timer } of idle.splice(0)) clearTimeout(timer);
+      for (const end of ends) {
+        end(draining());
+      }
+      for (const { timer } of idle.splice(0)) {
+        clearTimeout(timer);
+      }
       await Promise.all([...alive].map(endProcess));
     },
   };
@@ -250,7 +276,9 @@ class ToldByProcess extends Error {
 
 function errorOf(reply: JobReply & { type: 'failed' }): ToldByProcess {
   // An unexpected failure is logged at the edge, and the user sees its id.
-  if (!CODES.includes(reply.code)) return new ToldByProcess(new Error(reply.message));
+  if (!CODES.includes(reply.code)) {
+    return new ToldByProcess(new Error(reply.message));
+  }
   return new ToldByProcess(
     new LastseenError(reply.code as ErrorCode, reply.message, {
       faults: reply.faults,
@@ -266,7 +294,9 @@ function startProcess(kind: Source['kind'], maxDataBytes?: number): ChildProcess
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'] as ['ignore', 'ignore', 'pipe', 'ipc'],
     serialization: 'advanced' as const,
   };
-  if (maxDataBytes === undefined) return spawn(process.execPath, [program, kind], options);
+  if (maxDataBytes === undefined) {
+    return spawn(process.execPath, [program, kind], options);
+  }
   // Memory is bounded by the system: SQLite's own limit is not compiled in, and Node's is for JavaScript only.
   const bounded = `ulimit -d ${String(Math.ceil(maxDataBytes / 1024))}; exec "$0" "$@"`;
   return spawn('/bin/sh', ['-c', bounded, process.execPath, program, kind], options);
@@ -298,7 +328,9 @@ async function startedProcess(child: ChildProcess): Promise<number> {
       child.once('close', onClose);
       child.once('error', reject);
       child.once('message', (reply: JobReply) => {
-        if (reply.type === 'ready') resolve(reply.reservedBytes);
+        if (reply.type === 'ready') {
+          resolve(reply.reservedBytes);
+        }
       });
     });
   } finally {
@@ -311,7 +343,9 @@ async function startedProcess(child: ChildProcess): Promise<number> {
 }
 
 function lowerPriority(pid: number | undefined): void {
-  if (pid === undefined) return;
+  if (pid === undefined) {
+    return;
+  }
   try {
     setPriority(pid, NICENESS);
   } catch {
@@ -320,7 +354,9 @@ function lowerPriority(pid: number | undefined): void {
 }
 
 async function endProcess(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) {
+    return;
+  }
   const closed = once(child, 'close');
   child.kill('SIGTERM');
   const late = setTimeout(() => child.kill('SIGKILL'), KILL_MS);
@@ -334,10 +370,14 @@ function watchWal(
   maxBytes: number,
   reject: (error: LastseenError) => void,
 ): NodeJS.Timeout | undefined {
-  if (source.kind !== 'sqlite') return undefined;
+  if (source.kind !== 'sqlite') {
+    return undefined;
+  }
   return setInterval(() => {
     const bytes = statSync(`${source.path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
-    if (bytes <= maxBytes) return;
+    if (bytes <= maxBytes) {
+      return;
+    }
     reject(limit('the write-ahead log grew too far while the query was reading: ask for less at once'));
   }, WATCH_WAL_MS);
 }

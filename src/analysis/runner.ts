@@ -27,7 +27,9 @@ async function prepare(kind: string | undefined): Promise<void> {
     // Without a listener SIGTERM ends a process that is deep inside SQLite; with one it would have to wait.
     loadSqlite();
     await watchParent();
-  } else process.on('SIGTERM', leave);
+  } else {
+    process.on('SIGTERM', leave);
+  }
 }
 
 function open(source: Source): Sandbox {
@@ -43,7 +45,9 @@ async function answer({ source, question, format, maxRows, maxBytes }: Job): Pro
   let isTruncated = false;
 
   const flush = (): void => {
-    if (pending !== '') say({ type: 'piece', bytes: Buffer.from(pending) });
+    if (pending !== '') {
+      say({ type: 'piece', bytes: Buffer.from(pending) });
+    }
     pending = '';
   };
 
@@ -54,16 +58,26 @@ async function answer({ source, question, format, maxRows, maxBytes }: Job): Pro
       pending = encoder.head;
     },
     (cells) => {
-      if (rows >= maxRows) isTruncated = true;
-      if (isTruncated) return false;
+      if (rows >= maxRows) {
+        isTruncated = true;
+      }
+      if (isTruncated) {
+        return false;
+      }
       const text = encoder.row(cells);
       const size = Buffer.byteLength(text);
-      if (bytes + size > maxBytes) isTruncated = true;
-      if (isTruncated) return false;
+      if (bytes + size > maxBytes) {
+        isTruncated = true;
+      }
+      if (isTruncated) {
+        return false;
+      }
       bytes += size;
       rows += 1;
       pending += text;
-      if (pending.length >= PIECE_BYTES) flush();
+      if (pending.length >= PIECE_BYTES) {
+        flush();
+      }
       return true;
     },
   );
@@ -89,9 +103,13 @@ say({ type: 'ready', reservedBytes: dataBytes() });
 
 /** What RLIMIT_DATA counts: all memory that can be written, reserved address space included. */
 function dataBytes(): number {
-  if (process.platform !== 'linux') return 0;
+  if (process.platform !== 'linux') {
+    return 0;
+  }
   const kib = /^VmData:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
-  if (kib === undefined) throw new Error('/proc/self/status has no VmData');
+  if (kib === undefined) {
+    throw new Error('/proc/self/status has no VmData');
+  }
   return Number(kib) * 1024;
 }
 

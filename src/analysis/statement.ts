@@ -35,36 +35,47 @@ const SYMBOL = /[-+*/%<>=!~|&^#:;,.()[\]@]/y;
 
 /** @throws ERR_QUERY_INVALID where the text cannot be read, ERR_QUERY_REFUSED where it could be read in two ways */
 export function tokensOf(sql: string): Token[] {
-  if (sql.length > MAX_SQL_CHARACTERS)
+  if (sql.length > MAX_SQL_CHARACTERS) {
     throw invalid(
       `\`sql\` may have at most ${String(MAX_SQL_CHARACTERS)} characters, got ${String(sql.length)}`,
     );
-  if (sql.includes('\u0000')) throw invalid('`sql` must not contain U+0000');
+  }
+  if (sql.includes('\u0000')) {
+    throw invalid('`sql` must not contain U+0000');
+  }
   const tokens: Token[] = [];
   let at = 0;
   const take = (pattern: RegExp): string | undefined => {
     pattern.lastIndex = at;
     const found = pattern.exec(sql)?.[0];
-    if (found !== undefined) at += found.length;
+    if (found !== undefined) {
+      at += found.length;
+    }
     return found;
   };
   while (at < sql.length) {
-    if (take(SPACE) !== undefined) continue;
+    if (take(SPACE) !== undefined) {
+      continue;
+    }
     const comment = take(LINE_COMMENT) ?? take(BLOCK_COMMENT);
     if (comment !== undefined) {
       // One database ends a line there and nests comments, the other does neither.
-      if (comment.startsWith('--') ? /\r(?!$)/.test(comment) : comment.slice(2).includes('/*'))
+      if (comment.startsWith('--') ? /\r(?!$)/.test(comment) : comment.slice(2).includes('/*')) {
         throw refused('a comment inside a comment, or a carriage return in one, can be read in two ways');
+      }
       continue;
     }
     const token = sql.startsWith('/*', at) ? undefined : tokenAt(take);
-    if (token === undefined)
+    if (token === undefined) {
       throw invalid(`cannot read the statement from ${JSON.stringify(sql.slice(at, at + 20))}`);
+    }
     // U&'…', E'…' and the like have escapes of their own.
-    if (token.kind === 'word' && /^(['"]|&['"])/.test(sql.slice(at, at + 2)) && /^(u|e)$/.test(token.text))
+    if (token.kind === 'word' && /^(['"]|&['"])/.test(sql.slice(at, at + 2)) && /^(u|e)$/.test(token.text)) {
       throw refused("strings and names with escapes (E'…', U&'…', U&\"…\") are not available to queries");
-    if (token.kind === 'number' && !WHOLE_NUMBER.test(token.text))
+    }
+    if (token.kind === 'number' && !WHOLE_NUMBER.test(token.text)) {
       throw refused(`a space is missing in ${token.text.slice(0, 30)}`);
+    }
     tokens.push({ ...token, end: at });
   }
   return tokens;
@@ -72,15 +83,25 @@ export function tokensOf(sql: string): Token[] {
 
 function tokenAt(take: (pattern: RegExp) => string | undefined): Omit<Token, 'end'> | undefined {
   const parameter = take(PARAMETER);
-  if (parameter !== undefined) return { kind: 'parameter', text: parameter };
+  if (parameter !== undefined) {
+    return { kind: 'parameter', text: parameter };
+  }
   const word = take(WORD);
-  if (word !== undefined) return { kind: 'word', text: word.toLowerCase() };
+  if (word !== undefined) {
+    return { kind: 'word', text: word.toLowerCase() };
+  }
   const quoted = take(QUOTED);
-  if (quoted !== undefined) return { kind: 'quoted', text: quoted.slice(1, -1).replaceAll('""', '"') };
+  if (quoted !== undefined) {
+    return { kind: 'quoted', text: quoted.slice(1, -1).replaceAll('""', '"') };
+  }
   const string = take(STRING);
-  if (string !== undefined) return { kind: 'string', text: string };
+  if (string !== undefined) {
+    return { kind: 'string', text: string };
+  }
   const number = take(NUMBER);
-  if (number !== undefined) return { kind: 'number', text: number };
+  if (number !== undefined) {
+    return { kind: 'number', text: number };
+  }
   const symbol = take(SYMBOL);
   return symbol === undefined ? undefined : { kind: 'symbol', text: symbol };
 }
@@ -93,15 +114,21 @@ const READING = ['select', 'with', 'values'];
  */
 export function requireReading(sql: string): Statement {
   const tokens = tokensOf(sql);
-  while (tokens.at(-1)?.text === ';') tokens.pop();
+  while (tokens.at(-1)?.text === ';') {
+    tokens.pop();
+  }
   const [first] = tokens;
-  if (first === undefined) throw invalid('`sql` is empty');
-  if (tokens.some((token) => token.kind === 'symbol' && token.text === ';'))
+  if (first === undefined) {
+    throw invalid('`sql` is empty');
+  }
+  if (tokens.some((token) => token.kind === 'symbol' && token.text === ';')) {
     throw refused('one statement at a time: there is a semicolon in the middle');
-  if (first.kind !== 'word' || !READING.includes(first.text))
+  }
+  if (first.kind !== 'word' || !READING.includes(first.text)) {
     throw refused(
       `a query begins with SELECT, WITH or VALUES, not with ${first.text.slice(0, 30).toUpperCase()}`,
     );
+  }
   return { tokens, text: sql.slice(0, tokens.at(-1)?.end) };
 }
 
@@ -112,15 +139,20 @@ export function requireReading(sql: string): Statement {
 export function requireParameters(tokens: readonly Token[], given: number): void {
   const named = tokens.filter((token) => token.kind === 'parameter').map((token) => token.text);
   const other = named.find((text) => !/^\$[1-9]\d{0,3}$/.test(text));
-  if (other !== undefined) throw invalid(`a parameter is written $1, $2, …, got ${other}`);
+  if (other !== undefined) {
+    throw invalid(`a parameter is written $1, $2, …, got ${other}`);
+  }
   const wanted = Math.max(0, ...named.map((text) => Number(text.slice(1))));
-  for (let at = 1; at <= wanted; at += 1)
-    if (!named.includes(`$${String(at)}`))
+  for (let at = 1; at <= wanted; at += 1) {
+    if (!named.includes(`$${String(at)}`)) {
       throw invalid(`the statement uses $${String(wanted)} but not $${String(at)}`);
-  if (wanted !== given)
+    }
+  }
+  if (wanted !== given) {
     throw invalid(
       `the statement has ${String(wanted)} parameters, and \`params\` has ${String(given)} values`,
     );
+  }
 }
 
 export function invalid(message: string): LastseenError {

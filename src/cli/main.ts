@@ -25,7 +25,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
 
 // Who reads us may stop reading: that is an end, not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
+  if (error.code === 'EPIPE') {
+    process.exit(0);
+  }
   process.stderr.write(`lastseen: standard output: ${error.message}\n`);
   process.exit(1);
 });
@@ -36,9 +38,12 @@ const program = new Command('lastseen')
   .showHelpAfterError('(add --help for the options)')
   .exitOverride();
 const asked = COMMANDS[process.argv[2] ?? ''];
-for (const load of asked === undefined ? Object.values(COMMANDS) : [asked]) (await load())(program);
-for (const command of program.commands)
+for (const load of asked === undefined ? Object.values(COMMANDS) : [asked]) {
+  (await load())(program);
+}
+for (const command of program.commands) {
   command.exitOverride().showHelpAfterError('(add --help for the options)');
+}
 
 try {
   await program.parseAsync();

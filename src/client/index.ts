@@ -1,17 +1,5 @@
 /** The SDK, package entry `lastseen/client`: no dependency, for Node and browsers. */
-export { cursorFrom, localStorageStore, type CursorStore } from './subscribe/cursor-store.ts';
 export { ClientError, type ClientErrorCode, type ClientErrorDetails } from './errors.ts';
-export {
-  lastseenIssuer,
-  lineAssertion,
-  lineIssuer,
-  lineStatelessIssuer,
-  type LastseenIssuerOptions,
-  type LineAssertionOptions,
-  type LineCredentials,
-  type LineOptions,
-  type PrivateJwk,
-} from './tokens/issuers.ts';
 export {
   createPublisher,
   type NewEvent,
@@ -19,6 +7,7 @@ export {
   type PublisherOptions,
   type PushResult,
 } from './publish/publisher.ts';
+export { cursorFrom, type CursorStore, localStorageStore } from './subscribe/cursor-store.ts';
 export type { ClientEvent } from './subscribe/event.ts';
 export {
   subscribe,
@@ -28,10 +17,21 @@ export {
 } from './subscribe/subscribe.ts';
 export type { Fetch, Socket, SocketConstructor } from './subscribe/transport.ts';
 export {
+  lastseenIssuer,
+  type LastseenIssuerOptions,
+  lineAssertion,
+  type LineAssertionOptions,
+  type LineCredentials,
+  lineIssuer,
+  type LineOptions,
+  lineStatelessIssuer,
+  type PrivateJwk,
+} from './tokens/issuers.ts';
+export {
   createTokenCache,
-  tokenCache,
   type IssuedToken,
   type TokenCache,
+  tokenCache,
   type TokenCacheOptions,
 } from './tokens/token-cache.ts';
 export type { TokenSource } from './tokens/token-source.ts';

@@ -26,7 +26,9 @@ export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {
   function flush(): void {
     clearTimeout(timer);
     timer = undefined;
-    if (isWritten) return;
+    if (isWritten) {
+      return;
+    }
     const next = `${path}.next`;
     const file = openSync(next, 'w');
     try {
@@ -46,8 +48,11 @@ export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {
       cursors.set(accessId, cursor);
       isWritten = false;
       const left = writtenAt + maxLagMs - Date.now();
-      if (left <= 0) flush();
-      else timer ??= setTimeout(flush, left);
+      if (left <= 0) {
+        flush();
+      } else {
+        timer ??= setTimeout(flush, left);
+      }
     },
     flush,
   };
@@ -58,7 +63,9 @@ function read(path: string): Map<string, string> {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      return new Map();
+    }
     throw error;
   }
   const damaged = new Error(`${path} does not hold cursors: expected a JSON object of cursors by access_id`);
@@ -68,8 +75,12 @@ function read(path: string): Map<string, string> {
   } catch {
     throw damaged;
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw damaged;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw damaged;
+  }
   const entries = Object.entries(value);
-  if (entries.some(([, cursor]) => typeof cursor !== 'string')) throw damaged;
+  if (entries.some(([, cursor]) => typeof cursor !== 'string')) {
+    throw damaged;
+  }
   return new Map(entries as [string, string][]);
 }

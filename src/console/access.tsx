@@ -5,7 +5,7 @@ import { listOf, objectOf } from './answer.ts';
 import { useApi } from './context.ts';
 import { Confirm, Secrets } from './dialog.tsx';
 import { time } from './format.ts';
-import { GrantForm, type Grant } from './grant-form.tsx';
+import { type Grant, GrantForm } from './grant-form.tsx';
 import { Empty, ErrorNotice, Loading } from './notice.tsx';
 import { useTask } from './task.ts';
 

@@ -27,7 +27,9 @@ export function errorOf(status: number, text: string): ApiError {
   let problem: ProblemText = {};
   try {
     const value = JSON.parse(text) as unknown;
-    if (typeof value === 'object' && value !== null) problem = value;
+    if (typeof value === 'object' && value !== null) {
+      problem = value;
+    }
   } catch {
     // Something in between has answered: its status says what there is to say.
   }
@@ -48,8 +50,9 @@ function textOf(value: unknown): string | undefined {
 
 /** The members of an answer that should be a list of objects. @throws ApiError when it is none */
 export function listOf(value: unknown): readonly Readonly<Record<string, unknown>>[] {
-  if (Array.isArray(value) && value.every((item) => typeof item === 'object' && item !== null))
+  if (Array.isArray(value) && value.every((item) => typeof item === 'object' && item !== null)) {
     return value as readonly Readonly<Record<string, unknown>>[];
+  }
   throw new ApiError(0, 'the answer is not what this console expects: is the server of the same version?');
 }
 

@@ -1,5 +1,5 @@
 /** The server's HTTP API as the console asks it. The token lives in this closure and nowhere else. */
-import { errorOf, ApiError } from './answer.ts';
+import { ApiError, errorOf } from './answer.ts';
 
 export interface Api {
   /** Base URL of the server. */
@@ -43,11 +43,15 @@ export function createApi(url: string, token: string | undefined): Api {
         cache: 'no-store',
       });
     } catch (error) {
-      if (signal?.aborted === true) throw error;
+      if (signal?.aborted === true) {
+        throw error;
+      }
       throw new ApiError(0, 'the server cannot be reached');
     }
     const answer = await response.text();
-    if (!response.ok) throw errorOf(response.status, answer);
+    if (!response.ok) {
+      throw errorOf(response.status, answer);
+    }
     return answer;
   }
 

@@ -1,17 +1,17 @@
 /** The console: the door, and behind it a view for each thing an operator does. Views stay as they are left. */
-import { render, type ComponentType, type VNode } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
 import 'uplot/dist/uPlot.min.css';
+import './style.css';
+import { type ComponentType, render, type VNode } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
 import { AccessView } from './access.tsx';
 import type { Api } from './api.ts';
 import { ClientsView } from './clients.tsx';
 import { SharedContext } from './context.ts';
-import { count } from './format.ts';
 import { FlowView } from './flow.tsx';
-import { useSamples, type SamplesState } from './samples.ts';
+import { count } from './format.ts';
 import { QueryView } from './query.tsx';
+import { type SamplesState, useSamples } from './samples.ts';
 import { Mark, SignIn } from './sign-in.tsx';
-import './style.css';
 import { TailView } from './tail.tsx';
 import { useTheme } from './theme.ts';
 import { UsersView } from './users.tsx';
@@ -48,7 +48,9 @@ function viewOfHash(): string {
 function App(): VNode {
   const [api, setApi] = useState<Api | undefined>();
   const [theme, toggleTheme] = useTheme();
-  if (api === undefined) return <SignIn onSignedIn={setApi} />;
+  if (api === undefined) {
+    return <SignIn onSignedIn={setApi} />;
+  }
   return (
     <SharedContext.Provider value={{ api, theme }}>
       <Shell
@@ -132,4 +134,6 @@ function Status({ samples }: { readonly samples: SamplesState }): VNode {
 }
 
 const root = document.getElementById('app');
-if (root !== null) render(<App />, root);
+if (root !== null) {
+  render(<App />, root);
+}

@@ -1,7 +1,7 @@
 /** What every view may use. */
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
-import { createApi, type Api } from './api.ts';
+import { type Api, createApi } from './api.ts';
 
 export type Theme = 'light' | 'dark';
 

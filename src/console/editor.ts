@@ -3,10 +3,10 @@
  * element. Tab leaves it, so that the keyboard is not caught.
  */
 import {
+  autocompletion,
   closeBrackets,
   closeBracketsKeymap,
   completionKeymap,
-  autocompletion,
 } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { sql } from '@codemirror/lang-sql';
@@ -29,13 +29,17 @@ export interface Editor {
 function replaceSelection(event: InputEvent, view: EditorView): boolean {
   const { from, to, empty } = view.state.selection.main;
   const text = event.data;
-  if (event.inputType !== 'insertText' || empty || text === null) return false;
+  if (event.inputType !== 'insertText' || empty || text === null) {
+    return false;
+  }
   const insert = (): Transaction =>
     view.state.update(view.state.replaceSelection(text), { userEvent: 'input.type', scrollIntoView: true });
   const isHandled = view.state
     .facet(EditorView.inputHandler)
     .some((handle) => handle(view, from, to, text, insert));
-  if (!isHandled) view.dispatch(insert());
+  if (!isHandled) {
+    view.dispatch(insert());
+  }
   event.preventDefault();
   return true;
 }

@@ -4,7 +4,7 @@ import type { ViewProps } from './app.tsx';
 import { bytes, compact, count, duration } from './format.ts';
 import { ErrorNotice, Loading } from './notice.tsx';
 import { Plot } from './plot.tsx';
-import { quantile, rate, total, type Sample } from './prometheus.ts';
+import { quantile, rate, type Sample, total } from './prometheus.ts';
 
 const APPENDED = 'lastseen_events_appended_total';
 const DELIVERED = 'lastseen_delivered_events_total';

@@ -26,20 +26,34 @@ export function bytes(value: number): string {
 }
 
 export function duration(ms: number): string {
-  if (!Number.isFinite(ms)) return '–';
-  if (ms < 1) return `${(ms * 1_000).toFixed(0)} µs`;
-  if (ms < 1_000) return `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
+  if (!Number.isFinite(ms)) {
+    return '–';
+  }
+  if (ms < 1) {
+    return `${(ms * 1_000).toFixed(0)} µs`;
+  }
+  if (ms < 1_000) {
+    return `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
+  }
   const seconds = ms / 1_000;
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
+  if (seconds < 60) {
+    return `${seconds.toFixed(1)} s`;
+  }
+  if (seconds < 3_600) {
+    return `${Math.floor(seconds / 60)} min`;
+  }
+  if (seconds < 86_400) {
+    return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
+  }
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
 /** Local date and time of milliseconds since 1970; the number itself where it is no time. */
 export function time(ms: number): string {
   const date = new Date(ms);
-  if (Number.isNaN(date.getTime())) return String(ms);
+  if (Number.isNaN(date.getTime())) {
+    return String(ms);
+  }
   const two = (value: number): string => String(value).padStart(2, '0');
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
@@ -47,6 +61,8 @@ export function time(ms: number): string {
 
 /** A value of a table's cell. */
 export function cell(value: unknown): string {
-  if (value === null || value === undefined) return '';
+  if (value === null || value === undefined) {
+    return '';
+  }
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

@@ -104,8 +104,11 @@ export function GrantForm(props: {
               checked={scopes.has(scope)}
               onChange={(event) => {
                 const next = new Set(scopes);
-                if (event.currentTarget.checked) next.add(scope);
-                else next.delete(scope);
+                if (event.currentTarget.checked) {
+                  next.add(scope);
+                } else {
+                  next.delete(scope);
+                }
                 setScopes(next);
               }}
             />

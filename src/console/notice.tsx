@@ -3,7 +3,9 @@ import type { ComponentChildren, VNode } from 'preact';
 import { ApiError } from './answer.ts';
 
 export function ErrorNotice({ error }: { readonly error: Error | undefined }): VNode | null {
-  if (error === undefined) return null;
+  if (error === undefined) {
+    return null;
+  }
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
   const hint =
     error instanceof ApiError && error.status === 403

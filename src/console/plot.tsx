@@ -30,11 +30,15 @@ export function Plot(props: PlotProps): VNode {
 
   useEffect(() => {
     const element = host.current;
-    if (element === null) return;
+    if (element === null) {
+      return;
+    }
     const made = new uPlot(optionsOf(props, element), dataOf(props), element);
     plot.current = made;
     const observer = new ResizeObserver(() => {
-      if (element.clientWidth > 0) made.setSize({ width: element.clientWidth, height: props.height ?? 200 });
+      if (element.clientWidth > 0) {
+        made.setSize({ width: element.clientWidth, height: props.height ?? 200 });
+      }
     });
     observer.observe(element);
     return () => {

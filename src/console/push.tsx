@@ -30,8 +30,12 @@ export function PushForm({ accessId: followed }: { readonly accessId: string }):
       });
       const [result] = await publisher.push({ accessId, createdAt: Date.now(), rawPayload: payload });
       void publisher.close();
-      if (result?.ok === false) throw result.error;
-      if (result !== undefined) setDone(`On disk as version ${count(result.version)}.`);
+      if (result?.ok === false) {
+        throw result.error;
+      }
+      if (result !== undefined) {
+        setDone(`On disk as version ${count(result.version)}.`);
+      }
     });
   }
 

@@ -12,8 +12,9 @@ export interface QueryResult {
 /** @throws ApiError when it is no such answer */
 export function resultOf(value: unknown): QueryResult {
   const { columns, rows, truncated } = objectOf(value);
-  if (!Array.isArray(columns) || !Array.isArray(rows) || !rows.every((row) => Array.isArray(row)))
+  if (!Array.isArray(columns) || !Array.isArray(rows) || !rows.every((row) => Array.isArray(row))) {
     throw new ApiError(0, 'the answer is not a table: is the server of the same version?');
+  }
   return { columns: columns.map(String), rows: rows as unknown[][], isTruncated: truncated === true };
 }
 
@@ -58,7 +59,9 @@ export function plotDataOf({ columns, rows }: QueryResult, maxSeries: number): P
     .filter(({ at }) => shown.length > 0 && shown.every((row) => row[at] === null || isNumber(row[at])));
   const first = numeric.find(({ at }) => at === 0);
   const values = numeric.filter(({ at }) => at !== 0 || columns.length === 1).slice(0, maxSeries);
-  if (values.length === 0) return undefined;
+  if (values.length === 0) {
+    return undefined;
+  }
   const times = first === undefined ? shown.map((row) => timeOf(row[0])) : [];
   const isDated = times.length > 0 && times.every((time) => !Number.isNaN(time));
   const xs =

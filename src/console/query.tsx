@@ -7,7 +7,7 @@ import { createEditor, type Editor } from './editor.ts';
 import { EXAMPLES } from './example-queries.ts';
 import { count, duration } from './format.ts';
 import { Empty, ErrorNotice } from './notice.tsx';
-import { resultOf, type QueryResult } from './query-result.ts';
+import { type QueryResult, resultOf } from './query-result.ts';
 import { Result } from './result.tsx';
 import { useTask } from './task.ts';
 
@@ -31,7 +31,9 @@ export function QueryView({ isShown }: ViewProps): VNode {
   const task = useTask();
 
   useEffect(() => {
-    if (host.current === null) return;
+    if (host.current === null) {
+      return;
+    }
     const made = createEditor(host.current, EXAMPLES[0]?.[1] ?? '', () => {
       run.current();
     });
@@ -168,10 +170,14 @@ function Recall(props: {
 
 /** @throws Error in the reader's words */
 function paramsOf(text: string): readonly unknown[] {
-  if (text.trim() === '') return [];
+  if (text.trim() === '') {
+    return [];
+  }
   try {
     const value = JSON.parse(text) as unknown;
-    if (Array.isArray(value)) return value;
+    if (Array.isArray(value)) {
+      return value;
+    }
   } catch {
     // Said below.
   }

@@ -52,7 +52,9 @@ export function Result({
 }
 
 function TableOf({ result: { columns, rows } }: { readonly result: QueryResult }): VNode {
-  if (rows.length === 0) return <Empty title="No rows">The statement found nothing.</Empty>;
+  if (rows.length === 0) {
+    return <Empty title="No rows">The statement found nothing.</Empty>;
+  }
   const isNumeric = columns.map((_, at) =>
     rows.every((row) => row[at] === null || typeof row[at] === 'number'),
   );
@@ -93,12 +95,13 @@ function TableOf({ result: { columns, rows } }: { readonly result: QueryResult }
 
 function PlotOf({ result }: { readonly result: QueryResult }): VNode {
   const data = useMemo(() => plotDataOf(result, MAX_SERIES), [result]);
-  if (data === undefined)
+  if (data === undefined) {
     return (
       <Empty title="Nothing to plot">
         A plot needs a column of numbers; the first column is what it is drawn against.
       </Empty>
     );
+  }
   const names = data.series.map(({ label }) => label).join(', ');
   return (
     <div class="card">

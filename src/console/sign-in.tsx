@@ -2,7 +2,7 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ApiError } from './answer.ts';
-import { createApi, type Api } from './api.ts';
+import { type Api, createApi } from './api.ts';
 import { ErrorNotice } from './notice.tsx';
 import { useTask } from './task.ts';
 
@@ -17,7 +17,9 @@ export function SignIn({ onSignedIn }: { readonly onSignedIn: (api: Api) => void
         await api.text('GET', '/metrics');
       } catch (error) {
         // A token without the scope `admin` is a good one: each view says what it lacks.
-        if (!(error instanceof ApiError) || error.status !== 403) throw error;
+        if (!(error instanceof ApiError) || error.status !== 403) {
+          throw error;
+        }
       }
       onSignedIn(api);
     });

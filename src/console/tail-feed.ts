@@ -1,5 +1,5 @@
 /** A feed that is followed: the SDK's loop, and what there is to say of it, changed at most every few milliseconds. */
-import { ClientError, subscribe, type ClientEvent, type SubscriptionState } from '../client/index.ts';
+import { ClientError, type ClientEvent, subscribe, type SubscriptionState } from '../client/index.ts';
 import type { Api } from './api.ts';
 
 export interface TailState {
@@ -56,7 +56,9 @@ export function follow(
     state = { ...state, ...part };
     telling ??= setTimeout(() => {
       telling = undefined;
-      if (!stop.signal.aborted) onChange(state);
+      if (!stop.signal.aborted) {
+        onChange(state);
+      }
     }, TELL_EVERY_MS);
   }
 
@@ -67,7 +69,9 @@ export function follow(
       change({ connection: next.name, waiting: { reason: next.reason, pauseMs: next.pauseMs } });
       return;
     }
-    if (next.name === 'closed') return;
+    if (next.name === 'closed') {
+      return;
+    }
     const isBack = next.name === 'live' && lostAt !== undefined;
     if (isBack && lostAt !== undefined) {
       const afterMs = performance.now() - lostAt;

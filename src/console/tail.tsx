@@ -180,14 +180,17 @@ function Place({ state }: { readonly state: TailState }): VNode {
 }
 
 function Resume({ state: { waiting, resumed } }: { readonly state: TailState }): VNode {
-  if (waiting !== undefined)
+  if (waiting !== undefined) {
     return (
       <>
         Connection lost ({waiting.reason}). Trying again within {duration(Math.max(waiting.pauseMs, 1))}, from
         the cursor above.
       </>
     );
-  if (resumed === undefined) return <>Not interrupted so far.</>;
+  }
+  if (resumed === undefined) {
+    return <>Not interrupted so far.</>;
+  }
   return (
     <>
       <span class="tick" aria-hidden="true">
@@ -200,12 +203,13 @@ function Resume({ state: { waiting, resumed } }: { readonly state: TailState }):
 }
 
 function Events({ state }: { readonly state: TailState }): VNode {
-  if (state.events.length === 0)
+  if (state.events.length === 0) {
     return (
       <Empty title={state.connection === 'live' ? 'Nothing yet' : 'Waiting for events'}>
         Events of {state.accessId} appear here as they are appended.
       </Empty>
     );
+  }
   return (
     <>
       <ol class="events" aria-label={`Events of ${state.accessId}, newest first`}>

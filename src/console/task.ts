@@ -24,15 +24,18 @@ export function useTask(): Task {
     isRunning,
     error,
     run(work) {
-      if (running.current !== undefined) return;
+      if (running.current !== undefined) {
+        return;
+      }
       const controller = new AbortController();
       running.current = controller;
       setRunning(true);
       setError(undefined);
       work(controller.signal)
         .catch((thrown: unknown) => {
-          if (!controller.signal.aborted)
+          if (!controller.signal.aborted) {
             setError(thrown instanceof Error ? thrown : new Error(String(thrown)));
+          }
         })
         .finally(() => {
           running.current = undefined;
@@ -53,12 +56,16 @@ export function usePolling(work: () => Promise<void>, everyMs: number, isOn: boo
   const latest = useRef(work);
   latest.current = work;
   useEffect(() => {
-    if (!isOn) return;
+    if (!isOn) {
+      return;
+    }
     const stop = { isStopped: false };
     let timer: ReturnType<typeof setTimeout> | undefined;
     const turn = (): void => {
       void latest.current().finally(() => {
-        if (!stop.isStopped) timer = setTimeout(turn, everyMs);
+        if (!stop.isStopped) {
+          timer = setTimeout(turn, everyMs);
+        }
       });
     };
     turn();

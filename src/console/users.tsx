@@ -189,7 +189,9 @@ export function UsersView(): VNode {
           disabled={list.isRunning}
           onClick={() => {
             const { next, users } = page;
-            if (next !== undefined) list.run(() => load(next, users));
+            if (next !== undefined) {
+              list.run(() => load(next, users));
+            }
           }}
         >
           More

@@ -92,21 +92,39 @@ export function channelsOf(document: unknown): ChannelText[] {
 export function schemaText(schema: unknown, schemas: Json, depth = 0): string {
   const value = objectAt(schema);
   const deeper = (inner: unknown): string => schemaText(inner, schemas, depth + 1);
-  if (depth > MAX_DEPTH) return '…';
+  if (depth > MAX_DEPTH) {
+    return '…';
+  }
   const reference = textAt(value, '$ref');
-  if (reference !== '') return deeper(schemas[reference.split('/').at(-1) ?? '']);
-  if ('const' in value) return JSON.stringify(value['const']);
+  if (reference !== '') {
+    return deeper(schemas[reference.split('/').at(-1) ?? '']);
+  }
+  if ('const' in value) {
+    return JSON.stringify(value['const']);
+  }
   const choices = listAt(value, 'enum');
-  if (choices.length > 0) return choices.map((choice) => JSON.stringify(choice)).join(' | ');
+  if (choices.length > 0) {
+    return choices.map((choice) => JSON.stringify(choice)).join(' | ');
+  }
   const either = [...listAt(value, 'anyOf'), ...listAt(value, 'oneOf')];
-  if (either.length > 0) return [...new Set(either.map(deeper))].join(' | ');
+  if (either.length > 0) {
+    return [...new Set(either.map(deeper))].join(' | ');
+  }
   const all = listAt(value, 'allOf');
-  if (all.length > 0) return all.map(deeper).join(' & ');
+  if (all.length > 0) {
+    return all.map(deeper).join(' & ');
+  }
   const tuple = [...listAt(value, 'prefixItems'), ...listAt(value, 'items')];
-  if (tuple.length > 0) return `[${tuple.map(deeper).join(', ')}]`;
+  if (tuple.length > 0) {
+    return `[${tuple.map(deeper).join(', ')}]`;
+  }
   const type = textAt(value, 'type');
-  if (type === 'array') return `[${deeper(value['items'])}, …]`;
-  if (type === 'object' || 'properties' in value) return objectText(value, deeper);
+  if (type === 'array') {
+    return `[${deeper(value['items'])}, …]`;
+  }
+  if (type === 'object' || 'properties' in value) {
+    return objectText(value, deeper);
+  }
   return type === '' ? 'any JSON' : type;
 }
 
@@ -121,15 +139,21 @@ function objectText(schema: Json, deeper: (inner: unknown) => string): string {
 
 function needsOf(security: readonly unknown[]): string {
   const [first] = listOf(security);
-  if (first === undefined) return 'no token';
+  if (first === undefined) {
+    return 'no token';
+  }
   const scopes = listAt(first, 'bearer');
-  if ('client' in first) return 'client credentials';
+  if ('client' in first) {
+    return 'client credentials';
+  }
   return scopes.length === 0 ? 'a token' : `scope ${scopes.join(' ')}`;
 }
 
 function objectAt(value: unknown, ...keys: readonly string[]): Json {
   let inner = value;
-  for (const key of keys) inner = objectAt(inner)[key];
+  for (const key of keys) {
+    inner = objectAt(inner)[key];
+  }
   return typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? (inner as Json) : {};
 }
 

@@ -5,7 +5,7 @@ import type { ViewProps } from './app.tsx';
 import { useApi } from './context.ts';
 import { Empty, ErrorNotice, Loading } from './notice.tsx';
 import { useTask } from './task.ts';
-import { channelsOf, routesOf, type ChannelText, type RouteText } from './wire-description.ts';
+import { channelsOf, type ChannelText, routesOf, type RouteText } from './wire-description.ts';
 
 interface Described {
   readonly routes: readonly RouteText[];
@@ -18,7 +18,9 @@ export function WiresView({ isShown }: ViewProps): VNode {
   const [filter, setFilter] = useState('');
   const load = useTask();
   useEffect(() => {
-    if (!isShown || described !== undefined) return;
+    if (!isShown || described !== undefined) {
+      return;
+    }
     load.run(async () => {
       const [openapi, asyncapi] = await Promise.all([
         api.json('GET', '/openapi.json'),

@@ -2,12 +2,12 @@
  * Control travels through the log: what the service does to users and tokens is an event of the reserved feeds `$users`
  * and `$control`, and every process follows them like any subscriber, so that it acts everywhere (G10).
  */
-import type { Log } from '../log/log.ts';
-import type { Event } from '../log/event.ts';
 import type { Revoked } from '../identity/revocations.ts';
 import { CONTROL } from '../identity/tokens.ts';
 import { USERS } from '../identity/users.ts';
+import type { Event } from '../log/event.ts';
 import { followFeed } from '../log/follow.ts';
+import type { Log } from '../log/log.ts';
 import type { Hub } from './hub.ts';
 
 export interface ControlOptions {
@@ -34,16 +34,26 @@ export function followControl(options: ControlOptions): () => void {
 
   function obeyUsers(event: Event): void {
     const { type, access_id: accessId, id } = orderOf(event);
-    if (type === 'dropped' && typeof accessId === 'string') hub.drop(accessId, event.position);
-    if (type === 'removed' && typeof id === 'string') revoke({ subject: id });
+    if (type === 'dropped' && typeof accessId === 'string') {
+      hub.drop(accessId, event.position);
+    }
+    if (type === 'removed' && typeof id === 'string') {
+      revoke({ subject: id });
+    }
   }
 
   function obeyControl(event: Event): void {
     const { type, jti, family, client_id: clientId, subject } = orderOf(event);
     if (type === 'token_revoked') {
-      if (typeof jti === 'string') revoke({ jti });
-      if (typeof family === 'string') revoke({ family });
-      if (typeof subject === 'string') revoke({ subject });
+      if (typeof jti === 'string') {
+        revoke({ jti });
+      }
+      if (typeof family === 'string') {
+        revoke({ family });
+      }
+      if (typeof subject === 'string') {
+        revoke({ subject });
+      }
     } else if (type === 'client_removed' && typeof clientId === 'string') {
       revoke({ client_id: clientId });
     }
@@ -55,7 +65,9 @@ export function followControl(options: ControlOptions): () => void {
   }
 
   return () => {
-    for (const stop of stops) stop();
+    for (const stop of stops) {
+      stop();
+    }
   };
 }
 

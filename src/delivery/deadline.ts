@@ -18,8 +18,11 @@ export function createDeadline(onExpiring: (seconds: number) => void, onExpired:
     const left = until - Date.now();
     timer = setTimeout(
       () => {
-        if (until > Date.now()) wait(until, then);
-        else then();
+        if (until > Date.now()) {
+          wait(until, then);
+        } else {
+          then();
+        }
       },
       Math.min(Math.max(left, 0), MAX_TIMER_MS),
     );
@@ -28,7 +31,9 @@ export function createDeadline(onExpiring: (seconds: number) => void, onExpired:
   return {
     set(expiresAt) {
       clearTimeout(timer);
-      if (expiresAt === null) return;
+      if (expiresAt === null) {
+        return;
+      }
       const left = Math.max(0, expiresAt - Date.now());
       wait(expiresAt - Math.min(WARN_MS, left / 2), () => {
         onExpiring(Math.max(0, Math.round((expiresAt - Date.now()) / 1_000)));

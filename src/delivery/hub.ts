@@ -51,10 +51,16 @@ export function createHub(limits: HubLimits): Hub {
   function count(session: Session, by: 1 | -1): void {
     const subject = subjectOf.get(session) ?? session.principal.subject;
     const now = (subjects.get(subject) ?? 0) + by;
-    if (now > 0) subjects.set(subject, now);
-    else subjects.delete(subject);
-    if (by > 0) subjectOf.set(session, subject);
-    else subjectOf.delete(session);
+    if (now > 0) {
+      subjects.set(subject, now);
+    } else {
+      subjects.delete(subject);
+    }
+    if (by > 0) {
+      subjectOf.set(session, subject);
+    } else {
+      subjectOf.delete(session);
+    }
   }
 
   function addTo(totals: Map<string, Delivered>, gateway: string, more: Readonly<Delivered>): void {
@@ -68,7 +74,9 @@ export function createHub(limits: HubLimits): Hub {
   const timer = setInterval(() => {
     tick = (tick + 1) % BEAT_SECONDS;
     const now = Date.now();
-    for (const session of slots[tick] ?? []) session.beat(now);
+    for (const session of slots[tick] ?? []) {
+      session.beat(now);
+    }
   }, 1_000);
 
   return {
@@ -77,9 +85,15 @@ export function createHub(limits: HubLimits): Hub {
       return sessions.size >= limits.maxConnections;
     },
     isFullFor(accessId) {
-      if (sessions.size < limits.maxConnectionsPerAccessId) return false;
+      if (sessions.size < limits.maxConnectionsPerAccessId) {
+        return false;
+      }
       let count = 0;
-      for (const session of sessions) if (reads(session, accessId)) count += 1;
+      for (const session of sessions) {
+        if (reads(session, accessId)) {
+          count += 1;
+        }
+      }
       return count >= limits.maxConnectionsPerAccessId;
     },
     add(session) {
@@ -89,7 +103,9 @@ export function createHub(limits: HubLimits): Hub {
       sessions.add(session);
       count(session, 1);
       // What was revoked while the session was being set up.
-      if (limits.isRevoked?.(session.principal) === true) session.close('token-revoked');
+      if (limits.isRevoked?.(session.principal) === true) {
+        session.close('token-revoked');
+      }
     },
     remove(session) {
       slotOf.get(session)?.delete(session);
@@ -102,7 +118,9 @@ export function createHub(limits: HubLimits): Hub {
     },
     delivered() {
       const totals = new Map([...ended].map(([gateway, total]) => [gateway, { ...total }]));
-      for (const session of sessions) addTo(totals, session.connection.gateway, session.delivered);
+      for (const session of sessions) {
+        addTo(totals, session.connection.gateway, session.delivered);
+      }
       return totals;
     },
     countDelivered(gateway, events, bytes) {
@@ -110,19 +128,25 @@ export function createHub(limits: HubLimits): Hub {
     },
     drop(accessId, position) {
       for (const session of [...sessions]) {
-        if (session.sinceHead < position && reads(session, accessId)) session.close('dropped');
+        if (session.sinceHead < position && reads(session, accessId)) {
+          session.close('dropped');
+        }
       }
     },
     revoke(what) {
       for (const session of [...sessions]) {
-        if (concerns(what, session.principal)) session.close('token-revoked');
+        if (concerns(what, session.principal)) {
+          session.close('token-revoked');
+        }
       }
     },
     countOf(subject) {
       return subjects.get(subject) ?? 0;
     },
     closeAll(reason) {
-      for (const session of [...sessions]) session.close(reason);
+      for (const session of [...sessions]) {
+        session.close(reason);
+      }
     },
     stop() {
       clearInterval(timer);

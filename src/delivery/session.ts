@@ -4,10 +4,10 @@
  * (G8). Heartbeats, missed pongs and stalls are judged at the hub's beat.
  */
 import { LastseenError, shown } from '../errors.ts';
+import { type Principal, requireAccess, requireScope } from '../identity/principal.ts';
 import type { Event } from '../log/event.ts';
 import type { Log } from '../log/log.ts';
 import type { Subscription } from '../log/subscription.ts';
-import { requireAccess, requireScope, type Principal } from '../identity/principal.ts';
 import type { CloseReason, Connection } from './connection.ts';
 import { createDeadline } from './deadline.ts';
 
@@ -119,7 +119,9 @@ export function createSession(options: SessionOptions): Session {
   const since = Date.now();
 
   connection.onDrain(() => {
-    for (const feed of feeds.values()) pump(feed);
+    for (const feed of feeds.values()) {
+      pump(feed);
+    }
   });
 
   function pump(feed: Feed): void {
@@ -130,8 +132,11 @@ export function createSession(options: SessionOptions): Session {
           sayLive(feed);
           return;
         }
-        if (next instanceof Promise) wait(feed, next);
-        else deliver(feed, next);
+        if (next instanceof Promise) {
+          wait(feed, next);
+        } else {
+          deliver(feed, next);
+        }
       }
     } catch (error) {
       fail(error, feed);
@@ -143,8 +148,12 @@ export function createSession(options: SessionOptions): Session {
     next.then(
       (events) => {
         feed.isReading = false;
-        if (!isOpen(feed)) return;
-        if (events !== undefined) deliver(feed, events);
+        if (!isOpen(feed)) {
+          return;
+        }
+        if (events !== undefined) {
+          deliver(feed, events);
+        }
         // Also when there was nothing: more may have come since that was found.
         pump(feed);
       },
@@ -157,23 +166,34 @@ export function createSession(options: SessionOptions): Session {
 
   function deliver(feed: Feed, events: readonly Event[]): void {
     const frame = feed.encoder.events(feed.subscription.accessId, events);
-    if (frame === undefined) return;
+    if (frame === undefined) {
+      return;
+    }
     connection.write(frame);
-    if (feed.saidLive) delivered.liveEvents += events.length;
-    else delivered.caughtUpEvents += events.length;
+    if (feed.saidLive) {
+      delivered.liveEvents += events.length;
+    } else {
+      delivered.caughtUpEvents += events.length;
+    }
     delivered.bytes += frame.length;
   }
 
   function sayLive(feed: Feed): void {
-    if (feed.saidLive) return;
+    if (feed.saidLive) {
+      return;
+    }
     feed.saidLive = true;
     const frame = feed.encoder.live(feed.subscription.accessId, feed.subscription.position);
-    if (frame !== undefined) connection.write(frame);
+    if (frame !== undefined) {
+      connection.write(frame);
+    }
   }
 
   /** Where the cursor stands is unknown after a failure, so the client is sent back to resume from its own. */
   function fail(error: unknown, feed: Feed): void {
-    if (isEnded) return;
+    if (isEnded) {
+      return;
+    }
     if (error instanceof LastseenError && error.code === 'ERR_CURSOR_TOO_OLD') {
       options.onOvertaken?.(error, feed.subscription.accessId);
       connection.close('cursor-refused');
@@ -207,7 +227,9 @@ export function createSession(options: SessionOptions): Session {
     },
     renew(fresh) {
       requireScope(fresh, 'subscribe');
-      for (const { subscription } of feeds.values()) requireAccess(fresh, subscription.accessId);
+      for (const { subscription } of feeds.values()) {
+        requireAccess(fresh, subscription.accessId);
+      }
       principal = fresh;
       deadline.set(fresh.expiresAt);
     },
@@ -239,8 +261,9 @@ export function createSession(options: SessionOptions): Session {
     },
     unsubscribe(name) {
       const feed = feeds.get(name);
-      if (feed === undefined)
+      if (feed === undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', `${shown(name)} is not subscribed on this connection`);
+      }
       feeds.delete(name);
       feed.subscription.close();
     },
@@ -255,7 +278,9 @@ export function createSession(options: SessionOptions): Session {
       }
       if (connection.bufferedBytes > 0) {
         // A ping behind unread data says nothing about the peer: what counts is whether it takes bytes.
-        if (now - progressAt >= options.stallTimeoutMs) connection.close('stalled');
+        if (now - progressAt >= options.stallTimeoutMs) {
+          connection.close('stalled');
+        }
         return;
       }
       if (connection.canPong && missedPongs >= MAX_MISSED_PONGS) {
@@ -266,17 +291,23 @@ export function createSession(options: SessionOptions): Session {
       const frame = options.heartbeat(
         new Map([...feeds].map(([name, feed]) => [name, feed.subscription.position])),
       );
-      if (frame !== undefined) connection.write(frame);
+      if (frame !== undefined) {
+        connection.write(frame);
+      }
       connection.ping();
     },
     close(reason) {
       connection.close(reason);
     },
     ended() {
-      if (isEnded) return;
+      if (isEnded) {
+        return;
+      }
       isEnded = true;
       deadline.set(null);
-      for (const feed of feeds.values()) feed.subscription.close();
+      for (const feed of feeds.values()) {
+        feed.subscription.close();
+      }
       feeds.clear();
     },
   };

@@ -1,7 +1,7 @@
 /** What an engine gives the rest of the house, and which engine a DATABASE_URL names. */
 import type { IdentityStore } from '../identity/store.ts';
-import type { Peers } from '../peers.ts';
 import type { EventStore } from '../log/store.ts';
+import type { Peers } from '../peers.ts';
 import { migratePostgres, openPostgres } from './postgres/engine.ts';
 import { migrateSqlite, openSqlite } from './sqlite/engine.ts';
 

@@ -1,7 +1,7 @@
 /** The HTTP server and its express application. Gateways mount on it; nobody else runs express. */
+import { createServer, IncomingMessage, type Server, ServerResponse } from 'node:http';
 import express, { type Express, type Request, type Response } from 'express';
 import helmet from 'helmet';
-import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http';
 import { LastseenError, shown } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { answerError, problemHandler } from './problem.ts';
@@ -74,10 +74,14 @@ const ALL_METHODS = 10;
 export function routesOf(app: Express): string[] {
   return app.router.stack.flatMap(({ route }) => {
     // express-ws keeps its sockets at paths of its own making.
-    if (route === undefined || route.path.endsWith('/.websocket')) return [];
+    if (route === undefined || route.path.endsWith('/.websocket')) {
+      return [];
+    }
     const { methods } = route as unknown as { readonly methods: Readonly<Record<string, boolean>> };
     const names = Object.keys(methods);
-    if (names.length > ALL_METHODS) return [];
+    if (names.length > ALL_METHODS) {
+      return [];
+    }
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
     return names.map((method) => `${method.toUpperCase()} ${path}`);
   });

@@ -55,8 +55,11 @@ export function readText(request: IncomingMessage, maxBytes: number): Promise<st
     });
     request.on('end', () => {
       const body = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
-      if (isUtf8(body)) resolve(body.toString('utf8'));
-      else reject(new LastseenError('ERR_BODY_MALFORMED', 'the body is not UTF-8'));
+      if (isUtf8(body)) {
+        resolve(body.toString('utf8'));
+      } else {
+        reject(new LastseenError('ERR_BODY_MALFORMED', 'the body is not UTF-8'));
+      }
     });
     const cut = (): void => {
       reject(new LastseenError('ERR_BODY_MALFORMED', 'the body was cut off'));

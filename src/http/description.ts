@@ -4,8 +4,8 @@
  * that a test holds against the codec.
  */
 import { z } from 'zod';
-import type { Scope } from '../identity/principal.ts';
 import type { ErrorCode } from '../errors.ts';
+import type { Scope } from '../identity/principal.ts';
 import { nameFault } from '../log/event.ts';
 
 /** By media type. */

@@ -9,6 +9,8 @@ const asked = createRequire(require.resolve('express-ws')).resolve('ws');
 const ours = require.resolve('ws');
 
 require(ours);
-if (asked !== ours) require.cache[asked] = require.cache[ours];
+if (asked !== ours) {
+  require.cache[asked] = require.cache[ours];
+}
 
 export const expressWs = require('express-ws') as typeof import('express-ws');

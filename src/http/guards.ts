@@ -1,9 +1,9 @@
 /** Who is asking: the only place that takes tokens and origins out of requests. */
 import type { IncomingMessage } from 'node:http';
-import type { Authenticator } from '../identity/authenticator.ts';
-import { requireScope, type Principal, type Scope } from '../identity/principal.ts';
-import type { Tickets } from '../identity/tickets.ts';
 import { LastseenError, shown } from '../errors.ts';
+import type { Authenticator } from '../identity/authenticator.ts';
+import { type Principal, requireScope, type Scope } from '../identity/principal.ts';
+import type { Tickets } from '../identity/tickets.ts';
 
 export interface Guards {
   /** The principal of an HTTP request. @throws ERR_UNAUTHENTICATED, ERR_FORBIDDEN, ERR_ORIGIN */
@@ -41,7 +41,9 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
   /** Without tokens, a name that a page's owner points at this machine must not open the door to that page. */
   function checkHost(request: IncomingMessage): void {
     const host = request.headers.host ?? '';
-    if (!authenticator.isOpen || /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i.test(host)) return;
+    if (!authenticator.isOpen || /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i.test(host)) {
+      return;
+    }
     throw new LastseenError(
       'ERR_ORIGIN',
       `with LASTSEEN_AUTH=open only loopback names are served, got Host ${shown(host)}`,
@@ -51,7 +53,9 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
   function checkOrigin(request: IncomingMessage): void {
     checkHost(request);
     const origin = request.headers.origin;
-    if (origin === undefined || isAllowed(origin.toLowerCase(), request, origins)) return;
+    if (origin === undefined || isAllowed(origin.toLowerCase(), request, origins)) {
+      return;
+    }
     throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
   }
 
@@ -65,7 +69,9 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     authorize(request, scope) {
       checkHost(request);
       const principal = authenticator.authenticate(bearerOf(request));
-      if (principal instanceof Promise) return principal.then((found) => admitted(found, scope));
+      if (principal instanceof Promise) {
+        return principal.then((found) => admitted(found, scope));
+      }
       return admitted(principal, scope);
     },
     async authenticate(request) {
@@ -75,15 +81,21 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     async fromUpgrade(request) {
       checkOrigin(request);
       const holder = await holderOf(request);
-      if (holder !== undefined) return holder;
-      if (request.headers.origin !== undefined) return undefined;
+      if (holder !== undefined) {
+        return holder;
+      }
+      if (request.headers.origin !== undefined) {
+        return undefined;
+      }
       const message =
         'a socket without Origin needs a token when it opens: send "Authorization: Bearer TOKEN", or the subprotocols "lastseen, lastseen.bearer.TOKEN"';
       throw new LastseenError('ERR_UNAUTHENTICATED', message);
     },
     holderOf,
     async fromMessage({ token, ticket }) {
-      if (ticket === undefined || token !== undefined) return authenticator.authenticate(token);
+      if (ticket === undefined || token !== undefined) {
+        return authenticator.authenticate(token);
+      }
       return tickets.redeem(ticket);
     },
     checkOrigin,
@@ -105,9 +117,13 @@ function isAllowed(origin: string, request: IncomingMessage, origins: GuardOptio
 
 function bearerOf(request: IncomingMessage): string | undefined {
   const header = request.headers.authorization;
-  if (header === undefined) return undefined;
+  if (header === undefined) {
+    return undefined;
+  }
   const token = /^Bearer +([\x21-\x7e]+) *$/i.exec(header)?.[1];
-  if (token !== undefined) return token;
+  if (token !== undefined) {
+    return token;
+  }
   throw new LastseenError('ERR_UNAUTHENTICATED', 'the Authorization header must be "Bearer TOKEN"');
 }
 

@@ -1,9 +1,9 @@
 /** Errors on their way to a user: as a problem document (RFC 9457), and as the close code of a WebSocket. */
-import type { ErrorRequestHandler } from 'express';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ErrorRequestHandler } from 'express';
 import type { CloseReason } from '../delivery/connection.ts';
-import { LastseenError, meaningOf, type ErrorCode } from '../errors.ts';
+import { type ErrorCode, LastseenError, meaningOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 
 /** The errors that end a WebSocket, and how; `undefined`: the socket goes on. */
@@ -124,11 +124,12 @@ export function userError(error: unknown, logger: Logger): LastseenError {
 
 function knownError(error: unknown, logger: Logger): LastseenError {
   if (error instanceof LastseenError) {
-    if (error.cause !== undefined)
+    if (error.cause !== undefined) {
       logger.warn(
         { code: error.code, cause: error.cause instanceof Error ? error.cause.message : 'unknown' },
         error.message,
       );
+    }
     return error;
   }
   const id = randomUUID();
@@ -154,7 +155,9 @@ export function answerError(
   }
   const { status, headers, body } = problemOf(known, extra);
   // The rest of a refused body is not read: the connection cannot be used again.
-  if (!request.complete) response.setHeader('Connection', 'close');
+  if (!request.complete) {
+    response.setHeader('Connection', 'close');
+  }
   response.writeHead(status, headers).end(body);
 }
 
@@ -170,6 +173,8 @@ export function problemHandler(logger: Logger): ErrorRequestHandler {
 /** Express's own refusals (a malformed percent-encoding in the path) carry a status of 4xx. */
 function fromExpress(error: unknown): unknown {
   const status = error instanceof Error && 'status' in error ? error.status : undefined;
-  if (typeof status !== 'number' || status < 400 || status > 499) return error;
+  if (typeof status !== 'number' || status < 400 || status > 499) {
+    return error;
+  }
   return new LastseenError('ERR_REQUEST_INVALID', 'the request line cannot be read');
 }

@@ -1,7 +1,7 @@
 /** Who asks too much, too often: by principal on what it does, by address and client on what it tries. */
 import { RateLimiterMemory } from 'rate-limiter-flexible';
-import type { Principal } from '../identity/principal.ts';
 import { LastseenError } from '../errors.ts';
+import type { Principal } from '../identity/principal.ts';
 
 export interface Limits {
   /** @throws ERR_RATE_LIMITED */
@@ -48,12 +48,15 @@ export function createLimits(options: LimitOptions): Limits {
     async checkAttempts(names) {
       for (const name of names) {
         const state = await failures.get(name);
-        if (state !== null && state.consumedPoints >= MAX_FAILURES)
+        if (state !== null && state.consumedPoints >= MAX_FAILURES) {
           throw limited('too many wrong secrets', state.msBeforeNext);
+        }
       }
     },
     async failed(names) {
-      for (const name of names) await failures.penalty(name);
+      for (const name of names) {
+        await failures.penalty(name);
+      }
     },
   };
 }
@@ -66,13 +69,17 @@ function createBuckets(
   const buckets = new Map<string, Bucket>();
   const size = perSecond * seconds;
   return (name, count, what) => {
-    if (perSecond === 0) return;
+    if (perSecond === 0) {
+      return;
+    }
     const now = performance.now();
     const bucket = buckets.get(name) ?? { tokens: size, at: now };
     bucket.tokens = Math.min(size, bucket.tokens + ((now - bucket.at) / 1_000) * perSecond);
     bucket.at = now;
     if (!buckets.has(name)) {
-      if (buckets.size >= MAX_BUCKETS) buckets.clear();
+      if (buckets.size >= MAX_BUCKETS) {
+        buckets.clear();
+      }
       buckets.set(name, bucket);
     }
     // What is larger than the bucket goes when it is full, and is paid for afterwards.

@@ -3,18 +3,18 @@
  * refusals happen in `verifyClient` with a real status, handlers are attached synchronously, and whatever one throws
  * ends its own socket only (G8). Compression is off: it costs some 200 KB a connection.
  */
-import type { Express } from 'express';
 import { isUtf8 } from 'node:buffer';
-import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
+import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Express } from 'express';
 import type { WebSocket } from 'ws';
 import type { CloseReason, Connection } from '../delivery/connection.ts';
 import type { Hub } from '../delivery/hub.ts';
 import { LastseenError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { expressWs } from './express-ws.ts';
-import { CLOSE_CODES, problemOf, userError, type Problem } from './problem.ts';
+import { CLOSE_CODES, type Problem, problemOf, userError } from './problem.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
 /** Bytes of a message from a client, unless its room takes more. */
@@ -82,9 +82,12 @@ export function createSockets(options: SocketOptions): Sockets {
   const problem = (error: unknown): Problem => problemOf(userError(error, logger));
 
   async function admit(request: IncomingMessage, room: Room | undefined): Promise<void> {
-    if (room === undefined) throw new LastseenError('ERR_NOT_FOUND', 'no socket is served here');
-    if (options.isDraining())
+    if (room === undefined) {
+      throw new LastseenError('ERR_NOT_FOUND', 'no socket is served here');
+    }
+    if (options.isDraining()) {
       throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
+    }
     const admitted = await room.admit(request);
     if (options.hub.isFull || wss.clients.size >= options.maxConnections) {
       throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later');
@@ -124,7 +127,9 @@ export function createSockets(options: SocketOptions): Sockets {
 
   return {
     closeAll(reason) {
-      for (const socket of wss.clients) closeSocket(socket, CLOSE_CODES[reason]);
+      for (const socket of wss.clients) {
+        closeSocket(socket, CLOSE_CODES[reason]);
+      }
     },
     forward(server, path) {
       server.on('upgrade', (request: IncomingMessage, socket, head) => {
@@ -141,8 +146,9 @@ export function createSockets(options: SocketOptions): Sockets {
     },
     route<T>(room: SocketRoom<T>) {
       const { path, gateway } = room;
-      if (rooms.has(path))
+      if (rooms.has(path)) {
         throw new LastseenError('ERR_REQUEST_INVALID', `two rooms serve sockets at ${path}`);
+      }
       rooms.set(path, {
         maxMessageBytes: room.maxMessageBytes ?? MAX_MESSAGE_BYTES,
         admit: room.admit,
@@ -214,7 +220,9 @@ function socketConnection(
     canPong: true,
     // Frames come ready-made and are written once, beside those of `ws`, which queues nothing without compression.
     write(frame) {
-      if (socket.readyState === socket.OPEN) wire.write(frame);
+      if (socket.readyState === socket.OPEN) {
+        wire.write(frame);
+      }
     },
     get bufferedBytes() {
       return wire.writableLength;
@@ -226,7 +234,9 @@ function socketConnection(
       wire.on('drain', listener);
     },
     ping() {
-      if (socket.readyState === socket.OPEN) socket.ping();
+      if (socket.readyState === socket.OPEN) {
+        socket.ping();
+      }
     },
     close(reason) {
       closeSocket(socket, closeCodes[reason]);
@@ -235,7 +245,9 @@ function socketConnection(
 }
 
 function closeSocket(socket: WebSocket, [code, text]: readonly [code: number, text: string]): void {
-  if (socket.readyState !== socket.OPEN) return;
+  if (socket.readyState !== socket.OPEN) {
+    return;
+  }
   socket.close(code, text);
   const timer = setTimeout(() => {
     socket.terminate();

@@ -16,7 +16,9 @@ export function ignoreOtherUpgrades(server: Server): void {
   server.removeAllListeners('upgrade');
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     if (request.headers.upgrade?.trim().toLowerCase() === 'websocket') {
-      for (const listener of listeners) listener.call(server, request, socket, head);
+      for (const listener of listeners) {
+        listener.call(server, request, socket, head);
+      }
       return;
     }
     socket.unshift(Buffer.concat([headWithoutOffer(request), head]));
@@ -28,7 +30,9 @@ function headWithoutOffer(request: IncomingMessage): Buffer {
   const lines = [`${request.method ?? 'GET'} ${request.url ?? '/'} HTTP/${request.httpVersion}`];
   for (let at = 0; at + 1 < request.rawHeaders.length; at += 2) {
     const name = request.rawHeaders[at] ?? '';
-    if (!OFFER_HEADERS.has(name.toLowerCase())) lines.push(`${name}: ${request.rawHeaders[at + 1] ?? ''}`);
+    if (!OFFER_HEADERS.has(name.toLowerCase())) {
+      lines.push(`${name}: ${request.rawHeaders[at + 1] ?? ''}`);
+    }
   }
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
 }

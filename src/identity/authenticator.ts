@@ -1,9 +1,9 @@
 /** From a token to a principal: the admin's, one of our own, or one of an outside identity provider (G12). */
-import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, type JWTPayload } from 'jose';
+import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose';
 import { z } from 'zod';
 import { LastseenError } from '../errors.ts';
 import { ALGORITHM, type Keys } from './keys.ts';
-import { ADMIN, ANYONE, SCOPES, type Principal, type Scope } from './principal.ts';
+import { ADMIN, ANYONE, type Principal, type Scope, SCOPES } from './principal.ts';
 import { concerns, type Revocations, type Revoked } from './revocations.ts';
 import { hasHash, newSecret, secretHash } from './secrets.ts';
 import type { IdentityStore } from './store.ts';
@@ -81,7 +81,9 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
     const principal = await verified(token);
     // A revocation that came meanwhile may be of this token: it is looked up again the next time.
     if (revocations.count === before) {
-      if (cache.size >= MAX_CACHED) cache.delete(cache.keys().next().value ?? '');
+      if (cache.size >= MAX_CACHED) {
+        cache.delete(cache.keys().next().value ?? '');
+      }
       cache.set(hash, principal);
     } else if (revocations.hits(principal)) {
       throw refused();
@@ -98,7 +100,9 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
     } catch {
       throw refused();
     }
-    if (issuer === ISSUER) return ours(token, kid);
+    if (issuer === ISSUER) {
+      return ours(token, kid);
+    }
     if (outside !== undefined && outsideKeys !== undefined && issuer === outside.issuer) {
       const { payload } = await attempt(
         jwtVerify(token, outsideKeys, {
@@ -115,7 +119,9 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
 
   async function ours(token: string, kid: string | undefined): Promise<Principal> {
     const key = kid === undefined ? undefined : await keys.verifying(kid);
-    if (key === undefined) throw refused();
+    if (key === undefined) {
+      throw refused();
+    }
     const { payload } = await attempt(
       jwtVerify(token, key, {
         issuer: ISSUER,
@@ -126,13 +132,17 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
       }),
     );
     const record = await identity.token(payload.jti ?? '');
-    if (record?.revokedAt !== null) throw refused();
+    if (record?.revokedAt !== null) {
+      throw refused();
+    }
     // What was issued counts: a signature alone, by a key that was stolen, makes no other token of this one.
     const isAsIssued =
       payload['sub'] === record.subject &&
       payload['scope'] === record.scope &&
       JSON.stringify(payload['access_ids']) === JSON.stringify(record.accessIds);
-    if (!isAsIssued) throw refused();
+    if (!isAsIssued) {
+      throw refused();
+    }
     return principalOf(payload, {
       family: record.family,
       clientId: record.clientId,
@@ -144,23 +154,36 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
   return {
     isOpen,
     authenticate(token) {
-      if (adminHash === undefined) return ANYONE;
-      if (token === undefined)
+      if (adminHash === undefined) {
+        return ANYONE;
+      }
+      if (token === undefined) {
         throw new LastseenError(
           'ERR_UNAUTHENTICATED',
           'a token is needed: send "Authorization: Bearer TOKEN"',
         );
-      if (hasHash(token, adminHash)) return ADMIN;
+      }
+      if (hasHash(token, adminHash)) {
+        return ADMIN;
+      }
       const hash = secretHash(token);
       const cached = cache.get(hash);
-      if (cached === undefined) return verify(token, hash);
-      if (cached.expiresAt === null || cached.expiresAt > Date.now()) return cached;
+      if (cached === undefined) {
+        return verify(token, hash);
+      }
+      if (cached.expiresAt === null || cached.expiresAt > Date.now()) {
+        return cached;
+      }
       cache.delete(hash);
       throw refused();
     },
     revoked(what) {
       revocations.add(what);
-      for (const [hash, principal] of cache) if (concerns(what, principal)) cache.delete(hash);
+      for (const [hash, principal] of cache) {
+        if (concerns(what, principal)) {
+          cache.delete(hash);
+        }
+      }
     },
   };
 }
@@ -170,7 +193,9 @@ function principalOf(
   more: { family: string | null; clientId: string | null; prefix: string; issuedAt?: number },
 ): Principal {
   const parsed = Claims.safeParse(payload);
-  if (!parsed.success) throw refused();
+  if (!parsed.success) {
+    throw refused();
+  }
   const { sub, scope, access_ids: accessIds, exp, iat, jti } = parsed.data;
   const known = new Set<string>(SCOPES);
   return {
@@ -203,13 +228,19 @@ async function adminHashOf(
   given: string | undefined,
   onAdminToken: (token: string) => void,
 ): Promise<string> {
-  if (given !== undefined) return secretHash(given);
+  if (given !== undefined) {
+    return secretHash(given);
+  }
   const stored = await identity.adminTokenHash();
-  if (stored !== undefined) return stored;
+  if (stored !== undefined) {
+    return stored;
+  }
   const token = newSecret();
   const hashed = secretHash(token);
   const kept = await identity.saveAdminTokenHash(hashed);
   // Of several processes that start at once, one makes the token.
-  if (kept === hashed) onAdminToken(token);
+  if (kept === hashed) {
+    onAdminToken(token);
+  }
   return kept;
 }

@@ -57,14 +57,18 @@ export function createClients(
           rows: [store.removeClient(clientId), store.revokeClientTokens(clientId, Date.now())],
         });
       } catch (error) {
-        if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') throw error;
+        if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
+          throw error;
+        }
         throw new LastseenError('ERR_NOT_FOUND', 'there is no such client');
       }
     },
     async authenticate(clientId, clientSecret) {
       const client = await store.client(clientId);
       const isRight = hasHash(clientSecret, client?.secretHash ?? NOBODY);
-      if (client !== undefined && isRight) return client;
+      if (client !== undefined && isRight) {
+        return client;
+      }
       throw new LastseenError('ERR_CLIENT_INVALID', 'the client is not known, or its secret is wrong');
     },
   };

@@ -1,6 +1,6 @@
 /** The keys that sign access tokens: Ed25519, kept in the database, rotated; old ones verify until their tokens end. */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
-import { exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 'jose';
+import { type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { LastseenError } from '../errors.ts';
 import { newSecret } from './secrets.ts';
 import type { IdentityStore, SigningKey } from './store.ts';
@@ -34,7 +34,9 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
   const imported = new Map<string, CryptoKey>();
 
   async function load(maxAgeMs: number): Promise<void> {
-    if (Date.now() - loadedAt < maxAgeMs) return;
+    if (Date.now() - loadedAt < maxAgeMs) {
+      return;
+    }
     await store.forgetSigningKeys(Date.now() - 2 * MAX_TOKEN_SECONDS * 1_000);
     known = await store.signingKeys();
     if (known.length === 0) {
@@ -58,7 +60,9 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
 
   async function imports(name: string, jwk: string): Promise<CryptoKey> {
     const cached = imported.get(name);
-    if (cached !== undefined) return cached;
+    if (cached !== undefined) {
+      return cached;
+    }
     const key = (await importJWK(JSON.parse(jwk) as JWK, ALGORITHM)) as CryptoKey;
     imported.set(name, key);
     return key;
@@ -68,7 +72,9 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
     async signing() {
       await load(RELOAD_MS);
       const current = known.find((key) => key.retiredAt === null);
-      if (current === undefined) throw new Error('no key signs: run "lastseen keys rotate"');
+      if (current === undefined) {
+        throw new Error('no key signs: run "lastseen keys rotate"');
+      }
       return {
         kid: current.kid,
         key: await imports(`private ${current.kid}`, open(current.privateJwk, secret)),
@@ -76,7 +82,9 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
     },
     async verifying(kid) {
       await load(RELOAD_MS);
-      if (!known.some((key) => key.kid === kid)) await load(MIN_RELOAD_MS);
+      if (!known.some((key) => key.kid === kid)) {
+        await load(MIN_RELOAD_MS);
+      }
       const key = known.find((one) => one.kid === kid);
       return key === undefined ? undefined : imports(kid, key.publicJwk);
     },
@@ -97,7 +105,9 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
         // Of several nodes that ask at once one makes it.
         kept = await store.secret(name);
       }
-      if (kept === undefined) throw new Error(`the secret ${name} was not kept`);
+      if (kept === undefined) {
+        throw new Error(`the secret ${name} was not kept`);
+      }
       return open(kept, secret);
     },
   };
@@ -110,7 +120,9 @@ function sealingKey(secret: string): Buffer {
 }
 
 function seal(text: string, secret: string | undefined): string {
-  if (secret === undefined) return text;
+  if (secret === undefined) {
+    return text;
+  }
   const nonce = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', sealingKey(secret), nonce);
   const sealed = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
@@ -119,7 +131,9 @@ function seal(text: string, secret: string | undefined): string {
 
 /** @throws ERR_STORE_UNAVAILABLE when the key was sealed with another secret */
 function open(text: string, secret: string | undefined): string {
-  if (!text.startsWith(SEALED)) return text;
+  if (!text.startsWith(SEALED)) {
+    return text;
+  }
   try {
     const bytes = Buffer.from(text.slice(SEALED.length), 'base64url');
     const decipher = createDecipheriv('aes-256-gcm', sealingKey(secret ?? ''), bytes.subarray(0, 12));

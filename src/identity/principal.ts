@@ -42,28 +42,35 @@ export const ANYONE: Principal = everything('anyone');
 
 /** @throws ERR_FORBIDDEN unless the principal has the scope. */
 export function requireScope(principal: Principal, scope: Scope): void {
-  if (principal.scopes.has(scope) || principal.scopes.has('admin')) return;
+  if (principal.scopes.has(scope) || principal.scopes.has('admin')) {
+    return;
+  }
   throw new LastseenError('ERR_FORBIDDEN', `this token lacks the scope ${shown(scope)}`);
 }
 
 /** @throws ERR_FORBIDDEN unless the principal's access_ids cover this one. */
 export function requireAccess(principal: Principal, accessId: string): void {
-  if (principal.scopes.has('admin') || principal.accessIds.some((pattern) => covers(pattern, accessId)))
+  if (principal.scopes.has('admin') || principal.accessIds.some((pattern) => covers(pattern, accessId))) {
     return;
+  }
   throw new LastseenError('ERR_FORBIDDEN', `this token does not cover the access_id ${shown(accessId)}`);
 }
 
 /** True when every access_id that `narrow` names is also covered by `wide`. */
 export function isWithin(narrow: string, wide: readonly string[]): boolean {
   return wide.some((pattern) => {
-    if (!narrow.endsWith('*')) return covers(pattern, narrow);
+    if (!narrow.endsWith('*')) {
+      return covers(pattern, narrow);
+    }
     return pattern.endsWith('*') && narrow.startsWith(pattern.slice(0, -1)) && !isReserved(narrow, pattern);
   });
 }
 
 /** The service's own feeds are covered only by name, or by a prefix that names them. */
 function covers(pattern: string, accessId: string): boolean {
-  if (!pattern.endsWith('*')) return pattern === accessId;
+  if (!pattern.endsWith('*')) {
+    return pattern === accessId;
+  }
   return accessId.startsWith(pattern.slice(0, -1)) && !isReserved(accessId, pattern);
 }
 

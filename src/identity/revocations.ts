@@ -38,9 +38,17 @@ export function createRevocations(): Revocations {
 
 export function concerns(revoked: Revoked, principal: Principal): boolean {
   // The admin's own token, and everybody where nobody is asked, stand in no table.
-  if (principal.jti === null && principal.scopes.has('admin')) return false;
-  if ('jti' in revoked) return principal.jti === revoked.jti;
-  if ('family' in revoked) return principal.family === revoked.family;
-  if ('client_id' in revoked) return principal.clientId === revoked.client_id;
+  if (principal.jti === null && principal.scopes.has('admin')) {
+    return false;
+  }
+  if ('jti' in revoked) {
+    return principal.jti === revoked.jti;
+  }
+  if ('family' in revoked) {
+    return principal.family === revoked.family;
+  }
+  if ('client_id' in revoked) {
+    return principal.clientId === revoked.client_id;
+  }
   return principal.subject === revoked.subject;
 }

@@ -22,14 +22,16 @@ export function createTickets(store: IdentityStore): Tickets {
     },
     async redeem(ticket) {
       const kept = await store.takeTicket(secretHash(ticket), Date.now());
-      if (kept === undefined)
+      if (kept === undefined) {
         throw new LastseenError('ERR_UNAUTHENTICATED', 'the ticket is not valid: it was used, or is over');
+      }
       const principal = JSON.parse(kept) as Omit<Principal, 'scopes'> & { readonly scopes: Scope[] };
       const jti = principal.jti;
       if (jti !== null && !jti.startsWith('outside:')) {
         const record = await store.token(jti);
-        if (record?.revokedAt !== null)
+        if (record?.revokedAt !== null) {
           throw new LastseenError('ERR_UNAUTHENTICATED', 'the token behind the ticket was revoked');
+        }
       }
       return { ...principal, scopes: new Set(principal.scopes) };
     },

@@ -7,11 +7,11 @@ import { SignJWT } from 'jose';
 import { LastseenError } from '../errors.ts';
 import type { NewEvent } from '../log/event.ts';
 import type { AppendRequest, Receipt, RowChange } from '../log/store.ts';
-import { ALGORITHM, MAX_TOKEN_SECONDS, type Keys } from './keys.ts';
+import { ALGORITHM, type Keys, MAX_TOKEN_SECONDS } from './keys.ts';
 import type { Revoked } from './revocations.ts';
 import { newSecret, secretHash } from './secrets.ts';
 import type { IdentityStore, TokenRecord } from './store.ts';
-import { USERS, userOfSubject } from './users.ts';
+import { userOfSubject, USERS } from './users.ts';
 
 export const ISSUER = 'lastseen';
 export const CONTROL = '$control';
@@ -118,7 +118,9 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
     { subject, clientId }: Pick<TokenRequest, 'subject' | 'clientId'>,
   ): Promise<NewEvent[]> {
     const user = clientId === null ? await userOfSubject(store, subject) : undefined;
-    if (user === undefined) return [];
+    if (user === undefined) {
+      return [];
+    }
     return [{ accessId: USERS, createdAt: null, id: null, payload: JSON.stringify({ type, id: user.id }) }];
   }
 
@@ -132,8 +134,12 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
     async refresh(refreshToken, clientId) {
       const now = Date.now();
       const record = await store.tokenByRefreshHash(secretHash(refreshToken));
-      if (record?.clientId !== clientId) throw invalidGrant();
-      if (record.revokedAt !== null || (record.refreshExpiresAt ?? 0) <= now) throw invalidGrant();
+      if (record?.clientId !== clientId) {
+        throw invalidGrant();
+      }
+      if (record.revokedAt !== null || (record.refreshExpiresAt ?? 0) <= now) {
+        throw invalidGrant();
+      }
       if (record.refreshedAt !== null) {
         await revokeFamily(record);
         throw invalidGrant();
@@ -145,7 +151,9 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
         return await issueIn(request, record.family, [store.useRefresh(record.jti, now)]);
       } catch (error) {
         // Somebody else used it a moment before: one of the two is a thief.
-        if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') throw error;
+        if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
+          throw error;
+        }
         await revokeFamily(record);
         throw invalidGrant();
       }
@@ -156,7 +164,9 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
     },
     async revoke(jti) {
       const record = await store.token(jti);
-      if (record === undefined) throw new LastseenError('ERR_NOT_FOUND', 'there is no such token');
+      if (record === undefined) {
+        throw new LastseenError('ERR_NOT_FOUND', 'there is no such token');
+      }
       // One that was refreshed lives on in the token that came of it.
       const isLast = record.revokedAt === null && record.refreshedAt === null;
       const told = isLast ? await tell('logged_out', record) : [];
@@ -164,7 +174,9 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
     },
     async revokeRefresh(refreshToken, clientId) {
       const record = await store.tokenByRefreshHash(secretHash(refreshToken));
-      if (record?.clientId !== clientId) return;
+      if (record?.clientId !== clientId) {
+        return;
+      }
       await revokeFamily(record);
     },
     async revokeSubject(subject) {

@@ -41,7 +41,9 @@ export async function userOfSubject(
   store: Pick<IdentityStore, 'user' | 'users'>,
   subject: string,
 ): Promise<User | undefined> {
-  if (NOBODY.includes(subject) || subject.startsWith(OUTSIDE)) return undefined;
+  if (NOBODY.includes(subject) || subject.startsWith(OUTSIDE)) {
+    return undefined;
+  }
   const found = await namedBy(store, subject);
   return found.length === 1 ? found[0] : undefined;
 }
@@ -61,7 +63,9 @@ export function createUsers(
     try {
       await append({ events: [{ accessId: USERS, createdAt: null, id: null, payload }], key: null, rows });
     } catch (error) {
-      if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') throw error;
+      if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
+        throw error;
+      }
       throw missing(id);
     }
   }
@@ -77,14 +81,17 @@ export function createUsers(
     list: (query) => store.users(query),
     async named(name) {
       const [user, other] = await namedBy(store, name);
-      if (other !== undefined)
+      if (other !== undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', `several users are named ${shown(name)}: give the id`);
+      }
       return user;
     },
     ofSubject: (subject) => userOfSubject(store, subject),
     async change(id, attributes) {
       const before = await store.user(id);
-      if (before === undefined) throw missing(id);
+      if (before === undefined) {
+        throw missing(id);
+      }
       const user: User = { ...before, ...attributes, updatedAt: Date.now() };
       await write('changed', id, [store.updateUser(user)]);
       return user;
@@ -100,7 +107,9 @@ export function createUsers(
     meta: (id, property) => store.userMeta(id, property),
     async writeMeta(id, entries, isWhole) {
       const outcome = await store.writeUserMeta({ userId: id, entries, isWhole, maxBytes: MAX_META_BYTES });
-      if (outcome === 'no-user') throw missing(id);
+      if (outcome === 'no-user') {
+        throw missing(id);
+      }
       if (outcome === 'too-large') {
         const message = `the meta of a user may have at most ${String(MAX_META_BYTES)} bytes: nothing was written`;
         throw new LastseenError('ERR_TOO_LARGE', message);

@@ -53,7 +53,9 @@ export function tooOld(epoch: string, prunedThrough: number): LastseenError {
 
 function parse(text: string): Cursor | undefined {
   const match = FORM.exec(text);
-  if (match?.[1] === undefined || match[2] === undefined) return undefined;
+  if (match?.[1] === undefined || match[2] === undefined) {
+    return undefined;
+  }
   const position = Number.parseInt(match[2], 36);
   return Number.isSafeInteger(position) ? { epoch: match[1], position } : undefined;
 }

@@ -1,5 +1,5 @@
 /** What the log holds, and the rules an event must meet to enter it. */
-import { LastseenError, shown, type InputFault } from '../errors.ts';
+import { type InputFault, LastseenError, shown } from '../errors.ts';
 
 /** An event on its way in. */
 export interface NewEvent {
@@ -43,20 +43,30 @@ export function eventBytes(event: Event): number {
 
 /** What is wrong with a name (an access_id or an event id), or `undefined` if it may be used. */
 export function nameFault(value: unknown): string | undefined {
-  if (typeof value !== 'string') return `must be a string, got ${shown(value)}`;
-  if (value.length === 0) return 'must not be empty';
+  if (typeof value !== 'string') {
+    return `must be a string, got ${shown(value)}`;
+  }
+  if (value.length === 0) {
+    return 'must not be empty';
+  }
   if (value.length > MAX_NAME_CHARACTERS && tooLong(value)) {
     return `must have at most ${String(MAX_NAME_CHARACTERS)} characters, got ${String([...value].length)}`;
   }
-  if (LONE_SURROGATE.test(value)) return 'must be well-formed Unicode, got a lone surrogate';
-  if (value.includes('\u0000')) return 'must not contain U+0000';
+  if (LONE_SURROGATE.test(value)) {
+    return 'must be well-formed Unicode, got a lone surrogate';
+  }
+  if (value.includes('\u0000')) {
+    return 'must not contain U+0000';
+  }
   return undefined;
 }
 
 /** What is wrong with an access_id that a publisher names, or `undefined`. */
 export function accessIdFault(value: unknown): string | undefined {
   const fault = nameFault(value);
-  if (fault !== undefined) return fault;
+  if (fault !== undefined) {
+    return fault;
+  }
   return (value as string).startsWith(RESERVED_PREFIX)
     ? `must not begin with "$", which is reserved, got ${shown(value)}`
     : undefined;

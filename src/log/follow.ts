@@ -20,7 +20,9 @@ export function followFeed(
     let isWoken = false;
     const subscription = log.subscribe(accessId, log.head, () => {
       isWoken = true;
-      if (!isReading) void takeAll();
+      if (!isReading) {
+        void takeAll();
+      }
     });
 
     async function takeAll(): Promise<void> {
@@ -33,7 +35,9 @@ export function followFeed(
             events !== undefined;
             events = await subscription.next()
           ) {
-            for (const event of events) take(event);
+            for (const event of events) {
+              take(event);
+            }
           }
         }
       } catch (error) {

@@ -68,24 +68,34 @@ export async function createLog(options: LogOptions): Promise<Log> {
     const bounds = await store.bounds();
     epoch = bounds.epoch;
     tail.reset(bounds.head);
-    for (const listener of resetListeners) listener();
+    for (const listener of resetListeners) {
+      listener();
+    }
   }
 
   /** What retention takes from under a slow reader is a verdict, not a gap (G6). */
   async function read(accessId: string, position: number, limit: PageLimit): Promise<Page> {
     const page = await store.readFeed(accessId, position, limit);
-    if (page.prunedThrough > position) throw tooOld(epoch, page.prunedThrough);
+    if (page.prunedThrough > position) {
+      throw tooOld(epoch, page.prunedThrough);
+    }
     return page;
   }
 
   return {
     append: writer.append,
     async resolve(accessId, start) {
-      if ('createdAt' in start) return store.positionBefore(accessId, start.createdAt);
-      if (start.after === 'start') return store.prunedThrough(accessId);
+      if ('createdAt' in start) {
+        return store.positionBefore(accessId, start.createdAt);
+      }
+      if (start.after === 'start') {
+        return store.prunedThrough(accessId);
+      }
       // The verdict is given by what is gone after the bounds were read: what goes meanwhile is seen.
       const bounds = await store.bounds();
-      if (start.after === 'now') return bounds.head;
+      if (start.after === 'now') {
+        return bounds.head;
+      }
       return resolveCursor(start.after, bounds, await store.prunedThrough(accessId));
     },
     read,

@@ -53,9 +53,13 @@ export function createSubscription(options: {
   }
 
   function next(): ReturnType<Subscription['next']> {
-    if (covered < tail.floor) return readStore();
+    if (covered < tail.floor) {
+      return readStore();
+    }
     const events = tail.after(accessId, covered, limit);
-    if (events !== undefined) return handOut(events);
+    if (events !== undefined) {
+      return handOut(events);
+    }
     covered = Math.max(covered, tail.head);
     isLive = true;
     return undefined;
@@ -65,7 +69,9 @@ export function createSubscription(options: {
     while (covered < tail.floor) {
       const page = await read(accessId, covered, limit);
       covered = Math.max(covered, page.through);
-      if (page.events.length > 0) return handOut(page.events);
+      if (page.events.length > 0) {
+        return handOut(page.events);
+      }
     }
     return next();
   }

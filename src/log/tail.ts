@@ -4,7 +4,7 @@
  * accepted only where they continue the ring exactly (head + 1), so the ring is always a true copy of the log's
  * end, and a lost or doubled hint costs latency, never an event (G3).
  */
-import { eventBytes, type Event } from './event.ts';
+import { type Event, eventBytes } from './event.ts';
 import type { EventStore, PageLimit } from './store.ts';
 
 export interface TailLimits {
@@ -67,36 +67,55 @@ export function createTail(
   let isClosed = false;
 
   function take(events: readonly Event[]): void {
-    if (isClosed) return;
+    if (isClosed) {
+      return;
+    }
     const touched = new Set<string>();
     for (const event of events) {
-      if (event.position !== head + 1) continue;
+      if (event.position !== head + 1) {
+        continue;
+      }
       head = event.position;
       ring.events.push(event);
       bytes += eventBytes(event);
       const feed = feeds.get(event.accessId);
-      if (feed === undefined) feeds.set(event.accessId, { events: [event], start: 0, shared: undefined });
-      else feed.events.push(event);
+      if (feed === undefined) {
+        feeds.set(event.accessId, { events: [event], start: 0, shared: undefined });
+      } else {
+        feed.events.push(event);
+      }
       touched.add(event.accessId);
     }
     evict();
     for (const accessId of touched) {
       const following = listeners.get(accessId);
-      if (following !== undefined) for (const listener of [...following]) listener();
+      if (following !== undefined) {
+        for (const listener of [...following]) {
+          listener();
+        }
+      }
     }
   }
 
   function evict(): void {
     while (bytes > limits.maxBytes) {
       const event = shift(ring);
-      if (event === undefined) break;
+      if (event === undefined) {
+        break;
+      }
       bytes -= eventBytes(event);
       floor = event.position;
       const feed = feeds.get(event.accessId);
-      if (feed === undefined) continue;
+      if (feed === undefined) {
+        continue;
+      }
       shift(feed);
-      if (feed.shared?.[0] === event) feed.shared = undefined;
-      if (feed.start === feed.events.length) feeds.delete(event.accessId);
+      if (feed.shared?.[0] === event) {
+        feed.shared = undefined;
+      }
+      if (feed.start === feed.events.length) {
+        feeds.delete(event.accessId);
+      }
     }
   }
 
@@ -105,7 +124,9 @@ export function createTail(
     let from = 0;
     for (const [at, event] of events.entries()) {
       const before = at === 0 ? head : (events[at - 1]?.position ?? 0);
-      if (event.position <= before + 1) continue;
+      if (event.position <= before + 1) {
+        continue;
+      }
       take(events.slice(from, at));
       clear(event.position - 1);
       from = at;
@@ -131,8 +152,12 @@ export function createTail(
         for (;;) {
           const readIn = generation;
           const events = await store.readLog(head, READ_LIMIT);
-          if (events.length === 0) break;
-          if (readIn === generation) takeRead(events);
+          if (events.length === 0) {
+            break;
+          }
+          if (readIn === generation) {
+            takeRead(events);
+          }
         }
       }
     } catch (error) {
@@ -144,7 +169,9 @@ export function createTail(
 
   function wake(): void {
     isWoken = true;
-    if (!isReading && !isClosed) void readOn();
+    if (!isReading && !isClosed) {
+      void readOn();
+    }
   }
 
   return {
@@ -156,9 +183,14 @@ export function createTail(
     },
     offer(events) {
       const first = events[0];
-      if (first === undefined) return;
-      if (first.position > head + 1) wake();
-      else take(events);
+      if (first === undefined) {
+        return;
+      }
+      if (first.position > head + 1) {
+        wake();
+      } else {
+        take(events);
+      }
     },
     wake,
     follow(accessId, listener) {
@@ -167,18 +199,26 @@ export function createTail(
       following.add(listener);
       return () => {
         following.delete(listener);
-        if (following.size === 0 && listeners.get(accessId) === following) listeners.delete(accessId);
+        if (following.size === 0 && listeners.get(accessId) === following) {
+          listeners.delete(accessId);
+        }
       };
     },
     after(accessId, position, limit) {
       const feed = feeds.get(accessId);
-      if (feed === undefined) return undefined;
+      if (feed === undefined) {
+        return undefined;
+      }
       const from = firstAfter(feed, position);
       const first = feed.events[from];
-      if (first === undefined) return undefined;
+      if (first === undefined) {
+        return undefined;
+      }
       const to = endOfPage(feed.events, from, limit);
       const shared = feed.shared;
-      if (shared?.[0] === first && shared.at(-1) === feed.events[to - 1]) return shared;
+      if (shared?.[0] === first && shared.at(-1) === feed.events[to - 1]) {
+        return shared;
+      }
       feed.shared = feed.events.slice(from, to) as Event[];
       return feed.shared;
     },
@@ -195,7 +235,9 @@ export function createTail(
 
 function shift(queue: Queue): Event | undefined {
   const event = queue.events[queue.start];
-  if (event === undefined) return undefined;
+  if (event === undefined) {
+    return undefined;
+  }
   queue.events[queue.start] = undefined;
   queue.start += 1;
   if (queue.start > 64 && queue.start * 2 > queue.events.length) {
@@ -211,8 +253,11 @@ function firstAfter(feed: FeedRing, position: number): number {
   while (low < high) {
     const middle = (low + high) >>> 1;
     const event = feed.events[middle];
-    if (event !== undefined && event.position <= position) low = middle + 1;
-    else high = middle;
+    if (event !== undefined && event.position <= position) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
   return low;
 }
@@ -222,9 +267,13 @@ function endOfPage(events: readonly (Event | undefined)[], from: number, limit: 
   let to = from;
   while (to < events.length && to - from < limit.maxEvents) {
     const event = events[to];
-    if (event === undefined) break;
+    if (event === undefined) {
+      break;
+    }
     bytes += eventBytes(event);
-    if (to > from && bytes > limit.maxBytes) break;
+    if (to > from && bytes > limit.maxBytes) {
+      break;
+    }
     to += 1;
   }
   return to;

@@ -78,8 +78,11 @@ export function createWriter(
       const startedAt = performance.now();
       try {
         const answered = await store.append(group.map((waiting) => waiting.request));
-        if ('pending' in answered) answerLater(group, answered.pending);
-        else answer(group, answered);
+        if ('pending' in answered) {
+          answerLater(group, answered.pending);
+        } else {
+          answer(group, answered);
+        }
       } catch (error) {
         refuse(group, error);
       }
@@ -105,7 +108,9 @@ export function createWriter(
 
   function refuse(group: readonly Waiting[], error: unknown): void {
     counts.failedCommits += 1;
-    for (const waiting of group) waiting.reject(unavailable(error));
+    for (const waiting of group) {
+      waiting.reject(unavailable(error));
+    }
     leave(group);
   }
 
@@ -120,7 +125,9 @@ export function createWriter(
     let events = 0;
     let count = 0;
     for (const waiting of queue) {
-      if (count > 0 && events + waiting.request.events.length > limits.maxCommitEvents) break;
+      if (count > 0 && events + waiting.request.events.length > limits.maxCommitEvents) {
+        break;
+      }
       events += waiting.request.events.length;
       count += 1;
     }
@@ -133,14 +140,18 @@ export function createWriter(
     const events: Event[] = [];
     group.forEach((waiting, index) => {
       const outcome = result.outcomes[index];
-      if (outcome === undefined || !('receipts' in outcome)) return;
+      if (outcome === undefined || !('receipts' in outcome)) {
+        return;
+      }
       collect(waiting.request, outcome.receipts, result.recordedAt, events);
       counts.batches += 1;
       counts.duplicateEvents += outcome.receipts.length;
     });
     counts.appendedEvents += events.length;
     counts.duplicateEvents -= events.length;
-    if (events.length > 0) onCommitted(events);
+    if (events.length > 0) {
+      onCommitted(events);
+    }
     group.forEach((waiting, index) => settle(waiting, result.outcomes[index]));
     leave(group);
   }
@@ -151,12 +162,15 @@ export function createWriter(
     },
     counts,
     append(request) {
-      if (isDraining)
+      if (isDraining) {
         return Promise.reject(
           new LastseenError('ERR_DRAINING', 'the server is shutting down: push again later'),
         );
+      }
       let characters = 0;
-      for (const event of request.events) characters += event.payload.length;
+      for (const event of request.events) {
+        characters += event.payload.length;
+      }
       const isFull =
         queue.length > 0 &&
         (queuedEvents + request.events.length > limits.maxQueuedEvents ||
@@ -181,9 +195,13 @@ export function createWriter(
 }
 
 function settle(waiting: Waiting, outcome: AppendOutcome | undefined): void {
-  if (outcome === undefined) waiting.reject(new Error('the engine gave no outcome for a request'));
-  else if ('refused' in outcome) waiting.reject(outcome.refused);
-  else waiting.resolve(outcome.receipts);
+  if (outcome === undefined) {
+    waiting.reject(new Error('the engine gave no outcome for a request'));
+  } else if ('refused' in outcome) {
+    waiting.reject(outcome.refused);
+  } else {
+    waiting.resolve(outcome.receipts);
+  }
 }
 
 function collect(
@@ -194,7 +212,9 @@ function collect(
 ): void {
   request.events.forEach((event, index) => {
     const receipt = receipts[index];
-    if (receipt === undefined || receipt.duplicate) return;
+    if (receipt === undefined || receipt.duplicate) {
+      return;
+    }
     const createdAt = event.createdAt ?? recordedAt;
     into.push({
       position: receipt.position,
@@ -209,7 +229,9 @@ function collect(
 }
 
 function unavailable(error: unknown): Error {
-  if (error instanceof LastseenError) return error;
+  if (error instanceof LastseenError) {
+    return error;
+  }
   return new LastseenError(
     'ERR_STORE_UNAVAILABLE',
     'the store could not take the events: nothing was appended, push again later',

@@ -1,16 +1,16 @@
 /** The contract that analysts write against: docs/analysis.md, the same on both engines. */
-import Database from 'better-sqlite3';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import Database from 'better-sqlite3';
 import { accessCondition, EVENT_COLUMNS, VIEWS } from '../../src/analysis/contract.ts';
 import { readConfig } from '../../src/config.ts';
 import { openTarget } from '../../src/engines/archive.ts';
 import type { Event } from '../../src/log/event.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
-import { startService, type Service } from '../support/service.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
+import { type Service, startService } from '../support/service.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 after(endSharedPostgres);
 
@@ -79,7 +79,9 @@ describe('the contract of analysts', () => {
     }
   });
   after(async () => {
-    for (const service of services) await service.stop();
+    for (const service of services) {
+      await service.stop();
+    }
     await database.drop();
     directory.remove();
   });
@@ -116,10 +118,13 @@ describe('the contract of analysts', () => {
       const [sqlite, postgres] = await ask(`select * from ${name} order by ${by}`);
       assert.deepEqual(sqlite, postgres, name);
       const row = DOCUMENT.split('\n').find((line) => line.startsWith(`| \`${name}\``)) ?? '';
-      if (row.includes('the same')) assert.deepEqual(sqlite?.columns, EVENT_COLUMNS.split(', '));
-      else
-        for (const column of sqlite?.columns ?? [])
+      if (row.includes('the same')) {
+        assert.deepEqual(sqlite?.columns, EVENT_COLUMNS.split(', '));
+      } else {
+        for (const column of sqlite?.columns ?? []) {
           assert.ok(row.includes(`\`${column}\``), `${name}.${column}`);
+        }
+      }
     }
   });
 
@@ -144,7 +149,9 @@ describe('the contract of analysts', () => {
       db.prepare("select count(*) from event_history where access_id <> '$control'").pluck().get(),
       40,
     );
-    for (const sql of QUESTIONS) db.prepare(sql).all();
+    for (const sql of QUESTIONS) {
+      db.prepare(sql).all();
+    }
     db.close();
   });
 });
@@ -155,7 +162,9 @@ describe('the condition on access_ids', () => {
     db.exec('create table events (access_id text)');
     const insert = db.prepare('insert into events values (?)');
     const names = ['a', 'a*', 'ab', "a'b", '%', '_', '$users', '$userspace', '💡', '💡x', 'é', 'É'];
-    for (const name of names) insert.run(name);
+    for (const name of names) {
+      insert.run(name);
+    }
     const seen = (...patterns: string[]): unknown[] =>
       db
         .prepare(`select access_id from events where ${accessCondition(patterns)}`)

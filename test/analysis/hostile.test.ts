@@ -1,11 +1,11 @@
 /** A hostile analyst, on both engines: whatever is asked, nothing is revealed, changed, locked or slept through. */
-import Database from 'better-sqlite3';
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import Database from 'better-sqlite3';
 import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../support/postgres.ts';
-import { startService, type Problem, type Service } from '../support/service.ts';
+import { type Problem, type Service, startService } from '../support/service.ts';
 
 after(endSharedPostgres);
 
@@ -359,8 +359,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         engine === 'SQLite'
           ? ['main.events', 'temp.users', 'event_index']
           : ['public.events', 'public.event_history'];
-      for (const source of around)
+      for (const source of around) {
         assert.ok([400, 403].includes((await ask(`select * from ${source}`)).status), source);
+      }
       // Each would fail, and so tell, if it were tried on a hidden row.
       const oracles =
         engine === 'SQLite'

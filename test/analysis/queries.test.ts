@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { createQueries, type Queries } from '../../src/analysis/queries.ts';
 import { LastseenError } from '../../src/errors.ts';
-import { startService, type Service } from '../support/service.ts';
+import { type Service, startService } from '../support/service.ts';
 
 const ENDLESS = 'with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n';
 

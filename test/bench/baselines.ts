@@ -2,11 +2,11 @@
  * The bare ground beside which each figure stands: node:http alone, `ws` alone, better-sqlite3 alone, the disk
  * alone. Each runs as a process of its own and does nothing of what a service has to do besides.
  */
-import Database from 'better-sqlite3';
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { WebSocketServer } from 'ws';
 import { removeTemporary, temporaryDirectory } from './server.ts';
 import { percentile } from './stats.ts';
@@ -66,7 +66,9 @@ function serveWs(): void {
   const server = createServer((request, response) => {
     request.resume();
     request.on('end', () => {
-      for (const socket of sockets.clients) socket.send(frame, { binary: false });
+      for (const socket of sockets.clients) {
+        socket.send(frame, { binary: false });
+      }
       response.end();
     });
   });
@@ -91,7 +93,9 @@ function insert(batch: number, accessIds: number, seconds: number): Rate {
       statement.run(position, row?.accessId, Math.ceil(position / accessIds), 10, 10, row?.payload);
     }
   });
-  for (let n = 0; n < 20; n += 1) insertBatch();
+  for (let n = 0; n < 20; n += 1) {
+    insertBatch();
+  }
   const before = position;
   const tookMs: number[] = [];
   const start = performance.now();
@@ -147,7 +151,9 @@ function select(path: string, accessId: string): Rate {
   for (;;) {
     const rows = page.all(accessId, position, PAGE_EVENTS);
     const last = rows.at(-1);
-    if (last === undefined) break;
+    if (last === undefined) {
+      break;
+    }
     position = last[0];
     count += rows.length;
   }

@@ -5,12 +5,12 @@ import type { FillJob, FillResult } from './fill.ts';
 import type { LoadJob, LoadResult } from './load.ts';
 import {
   ask,
+  type Helper,
   removeTemporary,
+  type Running,
   startHelper,
   startServer,
   temporaryDirectory,
-  type Helper,
-  type Running,
 } from './server.ts';
 import type { SocketsJob, SocketsResult } from './sockets.ts';
 import { ratios } from './stats.ts';
@@ -57,7 +57,9 @@ export class Board {
     const values = contestants.map((): number[] => []);
     for (let run = 0; run < runs; run += 1) {
       await each?.before();
-      for (const [at, [, , measure]] of contestants.entries()) values[at]?.push(await measure());
+      for (const [at, [, , measure]] of contestants.entries()) {
+        values[at]?.push(await measure());
+      }
       await each?.after();
     }
     contestants.forEach(([name, unit], at) => this.series.push({ name, unit, values: values[at] ?? [] }));

@@ -42,8 +42,9 @@ async function fill(job: FillJob & { kind: 'fill' }): Promise<FillResult> {
     const count = Math.min(GROUP_EVENTS, job.events - from);
     const events = Array.from({ length: count }, (_, at) => eventOf(from + at));
     const answer = await store.append([{ events, key: null }]);
-    if ('pending' in answer || answer.outcomes.some((outcome) => 'refused' in outcome))
+    if ('pending' in answer || answer.outcomes.some((outcome) => 'refused' in outcome)) {
       throw new Error('refused');
+    }
   }
   await store.close();
   return { total: (performance.now() - start) / 1_000, firstPage: 0, byTime: 0, byId: 0 };

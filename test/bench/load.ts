@@ -1,7 +1,7 @@
 /** The load: a process that pushes over keep-alive connections as fast as the answers come, and counts. */
 import { percentile } from './stats.ts';
-import { batchText, ID_DIGITS, pushRequest } from './workload.ts';
 import { openWire } from './wire.ts';
+import { batchText, ID_DIGITS, pushRequest } from './workload.ts';
 
 export interface LoadJob {
   readonly port: number;
@@ -42,12 +42,20 @@ async function load(job: LoadJob): Promise<LoadResult> {
     const push = (): void => {
       const at = next++ % count;
       const request = requests[at];
-      if (request === undefined) return;
-      for (const place of idsAt[at] ?? []) request.write(String(nextId++), place, 'latin1');
+      if (request === undefined) {
+        return;
+      }
+      for (const place of idsAt[at] ?? []) {
+        request.write(String(nextId++), place, 'latin1');
+      }
       const sentAt = performance.now();
       wire.send(request, () => {
-        if (isCounting) tookMs.push(performance.now() - sentAt);
-        if (!isOver) push();
+        if (isCounting) {
+          tookMs.push(performance.now() - sentAt);
+        }
+        if (!isOver) {
+          push();
+        }
       });
     };
     push();
@@ -59,7 +67,9 @@ async function load(job: LoadJob): Promise<LoadResult> {
   isCounting = false;
   isOver = true;
   const seconds = (performance.now() - start) / 1_000;
-  for (const wire of wires) wire.close();
+  for (const wire of wires) {
+    wire.close();
+  }
   const requestsPerSecond = tookMs.length / seconds;
   return {
     requestsPerSecond,
@@ -72,7 +82,9 @@ async function load(job: LoadJob): Promise<LoadResult> {
 /** Where the text between the quotes begins, each time. */
 function placesOf(request: Buffer, quoted: string): number[] {
   const places: number[] = [];
-  for (let at = request.indexOf(quoted); at !== -1; at = request.indexOf(quoted, at + 1)) places.push(at + 1);
+  for (let at = request.indexOf(quoted); at !== -1; at = request.indexOf(quoted, at + 1)) {
+    places.push(at + 1);
+  }
   return places;
 }
 

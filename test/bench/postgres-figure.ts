@@ -1,11 +1,11 @@
 /** The PostgreSQL figures: one node and two, beside bare PostgreSQL with the same durability. */
 import { createDatabase, startPostgresServer } from '../support/postgres.ts';
-import { atLeast, atMost, Board, loadOf, sockets, type Figure, type Plan } from './figures.ts';
+import { atLeast, atMost, Board, type Figure, loadOf, type Plan, sockets } from './figures.ts';
 import type { PostgresJob, PostgresRate } from './postgres.ts';
-import { ask, startServer, type Running } from './server.ts';
+import { ask, type Running, startServer } from './server.ts';
 import type { SocketsResult } from './sockets.ts';
-import { batchText, pushRequest } from './workload.ts';
 import { openWire } from './wire.ts';
+import { batchText, pushRequest } from './workload.ts';
 
 const ACCESS_IDS = 1_000;
 const CATCH_UP_EVENTS = 100_000;
@@ -140,9 +140,10 @@ async function fillFeed(port: number): Promise<void> {
   const wire = await openWire(port);
   const text = batchText(0, 1_000, 1).replaceAll(/"access_id":"[^"]*"/g, '"access_id":"catch-up"');
   const request = pushRequest(text);
-  for (let sent = 0; sent < CATCH_UP_EVENTS; sent += 1_000)
+  for (let sent = 0; sent < CATCH_UP_EVENTS; sent += 1_000) {
     await new Promise<void>((resolve) => {
       wire.send(request, resolve);
     });
+  }
   wire.close();
 }

@@ -105,7 +105,9 @@ async function select(job: PostgresJob & { kind: 'select' }): Promise<PostgresRa
       [job.accessId, after],
     );
     const last = rows.at(-1);
-    if (last === undefined) break;
+    if (last === undefined) {
+      break;
+    }
     count += rows.length;
     after = Number(last.position);
   }

@@ -2,9 +2,9 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { atMost, Board, type Figure, loadOf, type Plan, sockets } from './figures.ts';
 import type { FillJob, FillResult } from './fill.ts';
-import { atMost, Board, loadOf, sockets, type Figure, type Plan } from './figures.ts';
-import { ask, removeTemporary, startServer, temporaryDirectory, type Running } from './server.ts';
+import { ask, removeTemporary, type Running, startServer, temporaryDirectory } from './server.ts';
 
 const EVENTS = 1_000_000;
 const QUICK_EVENTS = 100_000;
@@ -40,7 +40,9 @@ async function beside<T>(
         body: JSON.stringify({ sql: SCAN }),
       });
       const text = await response.text();
-      if (response.status !== 200) throw new Error(`the scan was refused: ${text}`);
+      if (response.status !== 200) {
+        throw new Error(`the scan was refused: ${text}`);
+      }
       tookMs.push(performance.now() - start);
     }
   };

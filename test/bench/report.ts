@@ -32,8 +32,11 @@ export function writeSection(figure: Figure, plan: Plan, command: string): void 
   const sections = text.split(/^(?=## )/m);
   const section = `${heading}\n${body(figure, plan, command)}`;
   const at = sections.findIndex((each) => each.startsWith(heading));
-  if (at === -1) sections.push(section);
-  else sections[at] = section;
+  if (at === -1) {
+    sections.push(section);
+  } else {
+    sections[at] = section;
+  }
   sections[0] = HEAD;
   writeFileSync(FILE, `${sections.map((each) => each.trimEnd()).join('\n\n')}\n`);
 }

@@ -12,13 +12,13 @@ import { parseArgs } from 'node:util';
 import {
   catchUp,
   fanOut,
+  type Figure,
   ingest,
   largeFile,
   latency,
   memory,
-  structures,
-  type Figure,
   type Plan,
+  structures,
 } from './figures.ts';
 import { postgres } from './postgres-figure.ts';
 import { query } from './query-figure.ts';
@@ -53,12 +53,16 @@ const plan: Plan = {
 };
 const names = options.only === '' ? Object.keys(FIGURES) : options.only.split(',');
 for (const name of names) {
-  if (!(name in FIGURES)) throw new Error(`--only: ${name} is none of ${Object.keys(FIGURES).join(', ')}`);
+  if (!(name in FIGURES)) {
+    throw new Error(`--only: ${name} is none of ${Object.keys(FIGURES).join(', ')}`);
+  }
 }
 
 if (!options['no-build']) {
   const built = spawnSync('npm', ['run', 'build', '--silent'], { stdio: 'inherit' });
-  if (built.status !== 0) process.exit(1);
+  if (built.status !== 0) {
+    process.exit(1);
+  }
 }
 process.on('SIGINT', () => process.exit(130));
 process.on('exit', () => {
@@ -66,16 +70,23 @@ process.on('exit', () => {
 });
 const command = ['npm run bench --', ...process.argv.slice(2)].join(' ').replace(/ --$/, '');
 for (const name of names) {
-  if ((name === 'large-file' || name === 'structures') && plan.fileEvents === 0) continue;
+  if ((name === 'large-file' || name === 'structures') && plan.fileEvents === 0) {
+    continue;
+  }
   const figure = await FIGURES[name]?.(plan);
-  if (figure === undefined) continue;
+  if (figure === undefined) {
+    continue;
+  }
   process.stdout.write(`${figureText(figure)}\n`);
-  if (!plan.isQuick) writeSection(figure, plan, command);
+  if (!plan.isQuick) {
+    writeSection(figure, plan, command);
+  }
 }
 
 function whole(name: string, text: string, min: number): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < min)
+  if (!Number.isInteger(value) || value < min) {
     throw new Error(`--${name}: must be an integer from ${String(min)}, got ${text}`);
+  }
   return value;
 }

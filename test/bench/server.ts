@@ -55,7 +55,9 @@ export async function startServer(fileOrUrl?: string): Promise<Running> {
     child.stdout.on('data', (chunk: Buffer) => {
       said += chunk.toString();
       const found = /listening on http:\/\/[^\s]*:(\d+)/.exec(said)?.[1];
-      if (found !== undefined) resolve(Number(found));
+      if (found !== undefined) {
+        resolve(Number(found));
+      }
     });
     child.once('exit', () => {
       reject(new Error(`the server ended before it listened: ${said}`));
@@ -69,7 +71,9 @@ export async function startServer(fileOrUrl?: string): Promise<Running> {
       const late = setTimeout(() => child.kill('SIGKILL'), 10_000);
       await exited;
       clearTimeout(late);
-      if (directory !== undefined) removeTemporary(directory);
+      if (directory !== undefined) {
+        removeTemporary(directory);
+      }
     },
   };
 }

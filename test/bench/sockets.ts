@@ -6,8 +6,8 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { percentile } from './stats.ts';
-import { eventText, MARK, pushRequest } from './workload.ts';
 import { openWire } from './wire.ts';
+import { eventText, MARK, pushRequest } from './workload.ts';
 
 interface Target {
   readonly port: number;
@@ -74,8 +74,11 @@ function openReader(target: Target, message: object, until: string): Promise<Rea
         onread: {
           buffer: shared,
           callback: (bytes) => {
-            if (isOpen) count(bytes);
-            else read(bytes);
+            if (isOpen) {
+              count(bytes);
+            } else {
+              read(bytes);
+            }
             return true;
           },
         },
@@ -86,8 +89,12 @@ function openReader(target: Target, message: object, until: string): Promise<Rea
       opening += shared.toString('latin1', 0, bytes);
       if (!isUpgraded && opening.includes('\r\n\r\n')) {
         isUpgraded = true;
-        if (!opening.startsWith('HTTP/1.1 101')) reject(new Error(`no upgrade: ${opening}`));
-        if (!target.isBare) reader.socket.write(maskedFrame(JSON.stringify(message)));
+        if (!opening.startsWith('HTTP/1.1 101')) {
+          reject(new Error(`no upgrade: ${opening}`));
+        }
+        if (!target.isBare) {
+          reader.socket.write(maskedFrame(JSON.stringify(message)));
+        }
       }
       if (isUpgraded && (target.isBare || opening.includes(until))) {
         opening = '';
@@ -100,10 +107,14 @@ function openReader(target: Target, message: object, until: string): Promise<Rea
       let events = endsInMark && shared[0] === MARK_1 ? 1 : 0;
       const end = shared.subarray(0, bytes);
       for (let at = end.indexOf(MARK_0); at !== -1; at = end.indexOf(MARK_0, at + 1)) {
-        if (shared[at + 1] === MARK_1 && at + 1 < bytes) events += 1;
+        if (shared[at + 1] === MARK_1 && at + 1 < bytes) {
+          events += 1;
+        }
       }
       endsInMark = shared[bytes - 1] === MARK_0;
-      if (events > 0) reader.onEvents(events);
+      if (events > 0) {
+        reader.onEvents(events);
+      }
     }
 
     reader.socket.once('error', reject);
@@ -121,7 +132,9 @@ function openReader(target: Target, message: object, until: string): Promise<Rea
 /** A text frame of a client (RFC 6455 §5.2) with a mask of zeros. */
 function maskedFrame(text: string): Buffer {
   const bytes = Buffer.from(text);
-  if (bytes.length > 125) throw new Error('too long for a short frame');
+  if (bytes.length > 125) {
+    throw new Error('too long for a short frame');
+  }
   return Buffer.concat([Buffer.from([0x81, 0x80 | bytes.length, 0, 0, 0, 0]), bytes]);
 }
 
@@ -154,7 +167,9 @@ async function turns(job: SocketsJob & { kind: 'turns' }): Promise<SocketsResult
     let missing = 0;
     let isAnswered = true;
     const turn = (): void => {
-      if (!isAnswered || missing > expected * job.ahead) return;
+      if (!isAnswered || missing > expected * job.ahead) {
+        return;
+      }
       const now = performance.now();
       if (start === 0 && now > warmUntil) {
         start = now;
@@ -176,7 +191,9 @@ async function turns(job: SocketsJob & { kind: 'turns' }): Promise<SocketsResult
       reader.onEvents = (count) => {
         missing -= count;
         received += count;
-        if (missing === 0 && start > 0) tookMs.push(performance.now() - sentAt);
+        if (missing === 0 && start > 0) {
+          tookMs.push(performance.now() - sentAt);
+        }
         turn();
       };
     }
@@ -207,11 +224,15 @@ async function paced(job: SocketsJob & { kind: 'paced' }): Promise<SocketsResult
       reader.onEvents = (count) => {
         const now = performance.now();
         for (let n = 0; n < count; n += 1) {
-          if (had >= warm) tookMs.push(now - (sentAt[had] ?? now));
+          if (had >= warm) {
+            tookMs.push(now - (sentAt[had] ?? now));
+          }
           had += 1;
         }
         missing -= count;
-        if (missing === 0) resolve();
+        if (missing === 0) {
+          resolve();
+        }
       };
     }
     const free = [...wires];
@@ -219,11 +240,15 @@ async function paced(job: SocketsJob & { kind: 'paced' }): Promise<SocketsResult
       const due = Math.min(total, ((performance.now() - start) / 1_000) * job.rate);
       while (sentAt.length < due) {
         const wire = free.pop();
-        if (wire === undefined) break;
+        if (wire === undefined) {
+          break;
+        }
         sentAt.push(performance.now());
         wire.send(request, () => free.push(wire));
       }
-      if (sentAt.length >= total) clearInterval(timer);
+      if (sentAt.length >= total) {
+        clearInterval(timer);
+      }
     }, 1);
   });
   return {
@@ -241,7 +266,9 @@ async function catchUp(job: SocketsJob & { kind: 'catch-up' }): Promise<SocketsR
   await new Promise<void>((resolve) => {
     reader.onEvents = (count) => {
       missing -= count;
-      if (missing <= 0) resolve();
+      if (missing <= 0) {
+        resolve();
+      }
     };
     reader.socket.write(maskedFrame(JSON.stringify({ type: 'unsubscribe', access_id: job.accessId })));
     reader.socket.write(

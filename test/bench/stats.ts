@@ -26,8 +26,12 @@ export function ratios(above: readonly number[], below: readonly number[]): numb
 
 /** Three significant digits; thousands as `12.3k`. */
 export function shownNumber(value: number): string {
-  if (value >= 1_000_000) return `${(value / 1_000_000).toPrecision(3)}M`;
-  if (value >= 1_000) return `${(value / 1_000).toFixed(value >= 100_000 ? 0 : 1)}k`;
+  if (value >= 1_000_000) {
+    return `${(value / 1_000_000).toPrecision(3)}M`;
+  }
+  if (value >= 1_000) {
+    return `${(value / 1_000).toFixed(value >= 100_000 ? 0 : 1)}k`;
+  }
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }
 

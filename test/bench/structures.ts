@@ -2,8 +2,8 @@
  * Ways to find an access_id's events in the table, compared on a file of many events: append rate at its end, and
  * the three look-ups. Run as a process of its own, one structure at a time.
  */
-import Database from 'better-sqlite3';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { openSqlite } from '../../src/engines/sqlite/engine.ts';
 import type { EventStore } from '../../src/log/store.ts';
 import { removeTemporary, temporaryDirectory } from './server.ts';
@@ -135,12 +135,15 @@ async function measure(job: StructureJob): Promise<StructureResult> {
       ? await built(path, job.accessIds)
       : bare(path, job.structure, job.accessIds);
   let place = 0;
-  for (; place < job.events; place += FILL_GROUP) await candidate.append(place, FILL_GROUP);
+  for (; place < job.events; place += FILL_GROUP) {
+    await candidate.append(place, FILL_GROUP);
+  }
   candidate.filled();
   const before = place;
   const start = performance.now();
-  for (; performance.now() - start < job.seconds * 1_000; place += GROUP)
+  for (; performance.now() - start < job.seconds * 1_000; place += GROUP) {
     await candidate.append(place, GROUP);
+  }
   const appendPerSecond = (place - before) / ((performance.now() - start) / 1_000);
 
   const took: Record<'firstPage' | 'byTime' | 'byId', number[]> = { firstPage: [], byTime: [], byId: [] };

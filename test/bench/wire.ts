@@ -26,11 +26,17 @@ export function openWire(port: number): Promise<Wire> {
       }
       text += Buffer.from(buffer.buffer, buffer.byteOffset, bytes).toString('latin1');
       const headers = text.indexOf('\r\n\r\n');
-      if (headers === -1) return true;
+      if (headers === -1) {
+        return true;
+      }
       const length = Number(/^content-length: *(\d+)/im.exec(text.slice(0, headers))?.[1]);
       const isChunked = /^transfer-encoding: *chunked/im.test(text.slice(0, headers));
-      if (isChunked ? !text.endsWith('0\r\n\r\n') : text.length < headers + 4 + (length || 0)) return true;
-      if (text.charCodeAt(STATUS_AT) !== DIGIT_2) throw new Error(`refused: ${text}`);
+      if (isChunked ? !text.endsWith('0\r\n\r\n') : text.length < headers + 4 + (length || 0)) {
+        return true;
+      }
+      if (text.charCodeAt(STATUS_AT) !== DIGIT_2) {
+        throw new Error(`refused: ${text}`);
+      }
       answerBytes = text.length;
       text = '';
       onAnswer();

@@ -1,12 +1,12 @@
 /** What `lastseen export` writes, read back by readers of others. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parquetMetadata, parquetReadObjects, type AsyncBuffer } from 'hyparquet';
+import { type AsyncBuffer, parquetMetadata, parquetReadObjects } from 'hyparquet';
 import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../../src/cli/export/format.ts';
 import { createParquetEncoder } from '../../src/cli/export/parquet.ts';
 import type { Event } from '../../src/log/event.ts';
-import { parseCsv } from '../support/csv.ts';
 import { PAYLOADS } from '../engines/contract.ts';
+import { parseCsv } from '../support/csv.ts';
 
 const PAGE = 2_000;
 const COLUMNS = ['position', 'access_id', 'version', 'created_at', 'recorded_at', 'event_id', 'payload'];
@@ -50,8 +50,9 @@ function event(position: number, more: Partial<Event>): Event {
 /** All that the encoder makes, fed as the command feeds it, and the bytes of it that came before the end. */
 function encoded(encoder: EventEncoder, events: readonly Event[]): { bytes: Buffer; early: number } {
   const parts: Buffer[] = [];
-  for (let from = 0; from < events.length; from += PAGE)
+  for (let from = 0; from < events.length; from += PAGE) {
     parts.push(Buffer.from(encoder.encode(events.slice(from, from + PAGE))));
+  }
   const early = parts.reduce((sum, part) => sum + part.length, 0);
   return { bytes: Buffer.concat([...parts, Buffer.from(encoder.end())]), early };
 }
@@ -62,7 +63,7 @@ function rowOf(found: Event): (string | number | null)[] {
 }
 
 describe('NDJSON', () => {
-  for (const [name, events] of SIZES)
+  for (const [name, events] of SIZES) {
     it(`G9: ${name}: a line an event, the payload in it letter for letter`, () => {
       const text = encoded(createNdjsonEncoder(), events).bytes.toString('utf8');
       const lines = text.split('\n');
@@ -76,10 +77,11 @@ describe('NDJSON', () => {
         assert.deepEqual(Object.values(found).slice(0, 6), rowOf(wanted).slice(0, 6));
       }
     });
+  }
 });
 
 describe('CSV', () => {
-  for (const [name, events] of SIZES)
+  for (const [name, events] of SIZES) {
     it(`${name}: RFC 4180, a line of names first, the payload as its JSON text`, () => {
       const [head, ...rows] = parseCsv(encoded(createCsvEncoder(), events).bytes.toString('utf8'));
       assert.deepEqual(
@@ -91,6 +93,7 @@ describe('CSV', () => {
         events.map((wanted) => rowOf(wanted).map((value) => String(value ?? ''))),
       );
     });
+  }
 
   it('times stand as text too, where they have one; no id is nothing', () => {
     const events = [event(1, {}), ...HOSTILE.filter(({ position }) => position === 103 || position === 104)];
@@ -125,7 +128,7 @@ describe('Parquet', () => {
     return { byteLength: buffer.byteLength, slice: (from, to) => buffer.slice(from, to) };
   };
 
-  for (const [name, events] of SIZES)
+  for (const [name, events] of SIZES) {
     it(`G9: ${name}: integers of 64 bits, text, and the payload letter for letter`, async () => {
       const { bytes } = encoded(createParquetEncoder(), events);
       const rows = await parquetReadObjects({ file: fileOf(bytes) });
@@ -146,6 +149,7 @@ describe('Parquet', () => {
         ),
       );
     });
+  }
 
   it('G7: groups are bounded in rows and in bytes, and written when they are full', () => {
     const groupsOf = (bytes: Buffer): number[] =>

@@ -5,12 +5,12 @@ import { after, before, describe, it } from 'node:test';
 import {
   cursorOf,
   openRange,
-  resolveRange,
   type Range,
   type RangeOptions,
+  resolveRange,
 } from '../../src/cli/export/range.ts';
-import { openSource, type LogSource } from '../../src/engines/archive.ts';
-import { openEngine, type Database } from '../../src/engines/engine.ts';
+import { type LogSource, openSource } from '../../src/engines/archive.ts';
+import { type Database, openEngine } from '../../src/engines/engine.ts';
 import { LastseenError } from '../../src/errors.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { event } from '../engines/contract.ts';
@@ -19,7 +19,7 @@ import { temporaryDirectory } from '../support/temporary.ts';
 
 after(endSharedPostgres);
 
-for (const engine of ['SQLite', 'PostgreSQL'] as const)
+for (const engine of ['SQLite', 'PostgreSQL'] as const) {
   describe(`a range on ${engine}`, () => {
     const directory = temporaryDirectory();
     let server: TestDatabase | undefined;
@@ -28,13 +28,17 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
     let source: LogSource;
 
     before(async () => {
-      if (engine === 'PostgreSQL') server = await createDatabase();
+      if (engine === 'PostgreSQL') {
+        server = await createDatabase();
+      }
       database =
         server === undefined
           ? { kind: 'sqlite', path: join(directory.path, 'log.db') }
           : { kind: 'postgres', url: server.url, listenUrl: undefined };
       log = await createLog({ store: (await openEngine(database)).store });
-      for (let n = 1; n <= 40; n += 1) await append(['a', 'b', 'b', 'c'][n % 4] ?? '', n);
+      for (let n = 1; n <= 40; n += 1) {
+        await append(['a', 'b', 'b', 'c'][n % 4] ?? '', n);
+      }
       source = await openSource(database);
     });
     after(async () => {
@@ -128,11 +132,12 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
     });
 
     it('a time or an access_id that is none is refused, and the option named', async () => {
-      for (const since of ['soon', '2026-02-30', '2026-01-31T12:00', '1763640000000', '2026-01-31T25:00Z'])
+      for (const since of ['soon', '2026-02-30', '2026-01-31T12:00', '1763640000000', '2026-01-31T25:00Z']) {
         await assert.rejects(
           rangeOf({ since }),
           refused('ERR_REQUEST_INVALID', /^--since: must be a day .* got "/),
         );
+      }
       await assert.rejects(rangeOf({ before: '' }), refused('ERR_REQUEST_INVALID', /^--before: /));
       await assert.rejects(
         rangeOf({ accessId: ['a', ''] }),
@@ -161,3 +166,4 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
       );
     });
   });
+}

@@ -1,11 +1,11 @@
 /** The SDK in a browser's world: bundled for one, and run where only what browsers have is there. */
-import { build } from 'esbuild';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
+import { build } from 'esbuild';
 import { WebSocket } from 'ws';
-import { startService, TOKEN, type Service } from '../support/service.ts';
+import { type Service, startService, TOKEN } from '../support/service.ts';
 
 const ENTRY = join(import.meta.dirname, '../../src/client/index.ts');
 

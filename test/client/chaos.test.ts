@@ -29,9 +29,13 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
     while (!chaos.isOver) {
       await sleep(100 + Math.random() * 400);
       const dice = Math.random();
-      if (dice < 0.5) proxy.cut();
-      else if (dice < 0.8) proxy.delay(Math.random() * 800);
-      else proxy.swallow();
+      if (dice < 0.5) {
+        proxy.cut();
+      } else if (dice < 0.8) {
+        proxy.delay(Math.random() * 800);
+      } else {
+        proxy.swallow();
+      }
     }
   })();
 
@@ -52,8 +56,9 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
       await sleep(5);
     }
     await publisher.close();
-    for (const [result] of (await Promise.all(answers)) as { ok: boolean }[][])
+    for (const [result] of (await Promise.all(answers)) as { ok: boolean }[][]) {
       assert.equal(result?.ok, true);
+    }
   });
 
   const transports: TransportName[][] = [['websocket'], ['websocket'], ['stream'], ['poll']];
@@ -68,8 +73,9 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
       transports: transports[who % transports.length] ?? ['websocket'],
       signal: stop.signal,
       silenceMs: SILENCE_MS,
-    }))
+    })) {
       events.push({ version, payload });
+    }
   });
 
   await sleep(CHAOS_MS);
@@ -81,7 +87,9 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
   const count = (): number => received.reduce((sum, events) => sum + events.length, 0);
   for (let [before, since] = [count(), Date.now()]; isMissing() && Date.now() - since < 30_000;) {
     await sleep(50);
-    if (count() > before) [before, since] = [count(), Date.now()];
+    if (count() > before) {
+      [before, since] = [count(), Date.now()];
+    }
   }
   stop.abort();
   await Promise.all(subscribing);

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { build } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
 import { findChromium, launchChromium } from '../support/chromium.ts';
-import { startProxy, type Proxy } from '../support/proxy.ts';
-import { startService, TOKEN, type Service } from '../support/service.ts';
+import { type Proxy, startProxy } from '../support/proxy.ts';
+import { type Service, startService, TOKEN } from '../support/service.ts';
 
 const CHAOS_MS = 4_000;
 const ROOT = join(import.meta.dirname, '../..');
@@ -90,9 +90,13 @@ describe('the SDK in Chromium', { skip: findChromium() === undefined && 'there i
       while (!chaos.isOver) {
         await sleep(100 + Math.random() * 400);
         const dice = Math.random();
-        if (dice < 0.5) proxy.cut();
-        else if (dice < 0.8) proxy.delay(Math.random() * 800);
-        else proxy.swallow();
+        if (dice < 0.5) {
+          proxy.cut();
+        } else if (dice < 0.8) {
+          proxy.delay(Math.random() * 800);
+        } else {
+          proxy.swallow();
+        }
       }
     })();
     const result = page.evaluate<{ pushed: number; sent: number; seen: number[][] }>(
@@ -104,11 +108,12 @@ describe('the SDK in Chromium', { skip: findChromium() === undefined && 'there i
     const { pushed, sent, seen } = await result;
     assert.ok(pushed > 100);
     assert.equal(pushed, sent);
-    for (const versions of seen)
+    for (const versions of seen) {
       assert.deepEqual(
         versions,
         Array.from({ length: pushed }, (_, at) => at + 1),
       );
+    }
     await page.close();
   });
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { WebSocketServer, type WebSocket } from 'ws';
+import { type WebSocket, WebSocketServer } from 'ws';
 
 /** One connection of the client: an upgrade or a request, not answered yet. */
 export interface Attempt {
@@ -49,8 +49,11 @@ export async function startFakeServer(
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: () => 'lastseen' });
   const server = createServer((request, response) => {
     const query = new URL(request.url ?? '', 'http://fake').searchParams;
-    if (query.get('limit') === '1') onQuestion(response);
-    else onAttempt(requestAttempt(request, response, query.get('after')));
+    if (query.get('limit') === '1') {
+      onQuestion(response);
+    } else {
+      onAttempt(requestAttempt(request, response, query.get('after')));
+    }
   });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     onAttempt({
@@ -77,7 +80,9 @@ export async function startFakeServer(
   return {
     url: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`,
     async close() {
-      for (const socket of sockets.clients) socket.terminate();
+      for (const socket of sockets.clients) {
+        socket.terminate();
+      }
       server.closeAllConnections();
       server.close();
       await once(server, 'close');
@@ -109,7 +114,9 @@ function servedSocket(socket: WebSocket, after: number): Served {
       socket.send(text);
     },
     close(code, reason, error) {
-      if (error !== undefined) send({ type: 'error', ...error });
+      if (error !== undefined) {
+        send({ type: 'error', ...error });
+      }
       socket.close(code, reason);
     },
     cut() {
@@ -130,13 +137,20 @@ function requestAttempt(request: IncomingMessage, response: ServerResponse, afte
       );
   };
   const give = (...events: string[]): void => {
-    if (isStream) for (const event of events) response.write(`id: x\ndata: ${event}\n\n`);
-    else page(events, false);
+    if (isStream) {
+      for (const event of events) {
+        response.write(`id: x\ndata: ${event}\n\n`);
+      }
+    } else {
+      page(events, false);
+    }
   };
   const served: Served = {
     after: positionOf(after),
     begin() {
-      if (isStream) response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write(': hello\n\n');
+      if (isStream) {
+        response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write(': hello\n\n');
+      }
     },
     give: (...versions) => {
       give(...versions.map((version) => eventText('a', version)));
@@ -146,8 +160,11 @@ function requestAttempt(request: IncomingMessage, response: ServerResponse, afte
     },
     live: () => undefined,
     rubbish(text) {
-      if (isStream) response.write(`data: ${text}\n\n`);
-      else response.writeHead(200, { 'Content-Type': 'application/json' }).end(text);
+      if (isStream) {
+        response.write(`data: ${text}\n\n`);
+      } else {
+        response.writeHead(200, { 'Content-Type': 'application/json' }).end(text);
+      }
     },
     close: () => request.socket.destroy(),
     cut: () => request.socket.destroy(),

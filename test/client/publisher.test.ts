@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { createPublisher, type NewEvent } from '../../src/client/index.ts';
-import { startService, TOKEN, type Service } from '../support/service.ts';
+import { type Service, startService, TOKEN } from '../support/service.ts';
 
 describe('the publisher', () => {
   let service: Service;
@@ -54,11 +54,17 @@ describe('the publisher', () => {
       token: TOKEN,
       fetch: async (url, init) => {
         turn += 1;
-        if (turn % 4 === 1) throw new TypeError('fetch failed');
-        if (turn % 4 === 2) return new Response('{}', { status: 503, headers: { 'Retry-After': '0' } });
+        if (turn % 4 === 1) {
+          throw new TypeError('fetch failed');
+        }
+        if (turn % 4 === 2) {
+          return new Response('{}', { status: 503, headers: { 'Retry-After': '0' } });
+        }
         const response = await fetch(url, init);
         // The events are on disk, and nobody hears of it.
-        if (turn % 4 === 3) throw new TypeError('the answer was lost');
+        if (turn % 4 === 3) {
+          throw new TypeError('the answer was lost');
+        }
         return response;
       },
     });
@@ -100,7 +106,9 @@ describe('the publisher', () => {
       requestTimeoutMs: 200,
       fetch: (url, init) => {
         turn += 1;
-        if (turn > 1) return fetch(url, init);
+        if (turn > 1) {
+          return fetch(url, init);
+        }
         return new Promise((_, reject) => {
           init.signal?.addEventListener('abort', () => {
             reject(new TypeError('aborted'));

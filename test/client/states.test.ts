@@ -9,7 +9,7 @@ import {
   type SubscriptionState,
   type TransportName,
 } from '../../src/client/index.ts';
-import { startFakeServer, type Attempt, type FakeServer, type Served } from './fake-server.ts';
+import { type Attempt, type FakeServer, type Served, startFakeServer } from './fake-server.ts';
 
 const STATES = ['connecting', 'catching-up', 'live', 'waiting'] as const;
 
@@ -147,7 +147,9 @@ async function play(transport: TransportName, state: State, happening: Happening
 
   /** Waits until the loop has so many events. */
   const reached = async (count: number): Promise<void> => {
-    while (seen.length < count) await new Promise<void>((resolve) => (wake = resolve));
+    while (seen.length < count) {
+      await new Promise<void>((resolve) => (wake = resolve));
+    }
   };
   const refuse = (attempt: Attempt): void => {
     const { status = 500, retryAfter, body = '' } = happening.answer ?? {};
@@ -169,13 +171,20 @@ async function play(transport: TransportName, state: State, happening: Happening
       const served = await attempt.serve();
       if (state === 'catching-up' || state === 'live') {
         served.begin();
-        if (state === 'live') served.live();
+        if (state === 'live') {
+          served.live();
+        }
         const known = state === 'live' ? 3 : 1;
         served.give(...Array.from({ length: known }, (_, at) => at + 1));
         await reached(known);
-        if (transport === 'poll') return;
-        if (happening.answer !== undefined) served.cut();
-        else happening.open?.({ ...served, after: known });
+        if (transport === 'poll') {
+          return;
+        }
+        if (happening.answer !== undefined) {
+          served.cut();
+        } else {
+          happening.open?.({ ...served, after: known });
+        }
         return;
       }
       served.begin();
@@ -184,8 +193,11 @@ async function play(transport: TransportName, state: State, happening: Happening
     }
     // A poll asks again by itself: what happens, happens to the question after the first.
     if (transport === 'poll' && turn === first + 1 && (state === 'catching-up' || state === 'live')) {
-      if (happening.answer !== undefined) refuse(attempt);
-      else happening.open?.(await attempt.serve());
+      if (happening.answer !== undefined) {
+        refuse(attempt);
+      } else {
+        happening.open?.(await attempt.serve());
+      }
       return;
     }
     if (
@@ -201,7 +213,9 @@ async function play(transport: TransportName, state: State, happening: Happening
     const served = await attempt.serve();
     served.begin();
     const versions = Array.from({ length: TOTAL - served.after }, (_, at) => served.after + 1 + at);
-    if (versions.length > 0) served.give(...versions);
+    if (versions.length > 0) {
+      served.give(...versions);
+    }
     served.live();
   }
 
@@ -241,9 +255,13 @@ async function play(transport: TransportName, state: State, happening: Happening
         }
       }
     } catch (error) {
-      if (!(error instanceof ClientError)) throw error;
+      if (!(error instanceof ClientError)) {
+        throw error;
+      }
       outcome = error.code;
-      if (error.code.startsWith('ERR_CURSOR_')) assert.equal(error.floor, 'e.3');
+      if (error.code.startsWith('ERR_CURSOR_')) {
+        assert.equal(error.floor, 'e.3');
+      }
     }
     return { seen, outcome, states };
   } finally {
@@ -254,8 +272,10 @@ async function play(transport: TransportName, state: State, happening: Happening
 for (const transport of ['websocket', 'stream', 'poll'] as const) {
   describe(`the state table over ${transport}`, { concurrency: 20 }, () => {
     for (const [name, happening] of Object.entries(HAPPENINGS)) {
-      if (happening.only !== undefined && !happening.only.some((one) => one === transport)) continue;
-      for (const state of STATES)
+      if (happening.only !== undefined && !happening.only.some((one) => one === transport)) {
+        continue;
+      }
+      for (const state of STATES) {
         it(`${state}: ${name} → ${happening.outcome}`, async () => {
           const { seen, outcome, states } = await play(transport, state, happening);
           assert.equal(outcome, happening.outcome);
@@ -264,9 +284,11 @@ for (const transport of ['websocket', 'stream', 'poll'] as const) {
             Array.from({ length: seen.length }, (_, at) => at + 1),
           );
           assert.equal(states.at(-1)?.name, 'closed');
-          if (happening.answer?.retryAfter === '1')
+          if (happening.answer?.retryAfter === '1') {
             assert.ok(states.some((one) => one.name === 'waiting' && one.pauseMs >= 1_000));
+          }
         });
+      }
     }
   });
 }

@@ -7,17 +7,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import {
   ClientError,
-  createTokenCache,
-  subscribe,
   type ClientEvent,
+  createTokenCache,
   type SocketConstructor,
+  subscribe,
   type SubscribeOptions,
   type SubscriptionState,
   type TransportName,
 } from '../../src/client/index.ts';
 import { fileStore } from '../../src/client/node.ts';
 import { startProxy } from '../support/proxy.ts';
-import { startService, TOKEN, type Service } from '../support/service.ts';
+import { type Service, startService, TOKEN } from '../support/service.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const Ws: SocketConstructor = WebSocket;
@@ -46,7 +46,9 @@ describe('subscribe', () => {
       ...options,
     })) {
       events.push(event);
-      if (events.length >= count) break;
+      if (events.length >= count) {
+        break;
+      }
     }
     return events;
   }
@@ -74,11 +76,15 @@ describe('subscribe', () => {
           transports: [transport],
           onState: (state) => {
             states.push(state.name);
-            if (state.name === 'live') void push(id('all'), 'live');
+            if (state.name === 'live') {
+              void push(id('all'), 'live');
+            }
           },
         })) {
           events.push(event);
-          if (events.length === 3) break;
+          if (events.length === 3) {
+            break;
+          }
         }
         assert.deepEqual(
           events.map((event) => [event.version, event.createdAt, event.id, event.rawPayload]),
@@ -99,7 +105,9 @@ describe('subscribe', () => {
         const pushing = (async () => {
           for (let n = 1; n <= total; n += 1) {
             await push(id('cut'), n);
-            if (n % 50 === 0) proxy.cut();
+            if (n % 50 === 0) {
+              proxy.cut();
+            }
           }
         })();
         const events = await take(total, {
@@ -125,7 +133,9 @@ describe('subscribe', () => {
           after: 'now',
           transports: [transport],
           onState: (state: SubscriptionState) => {
-            if (state.name !== 'live' || (lives += 1) > 1) return;
+            if (state.name !== 'live' || (lives += 1) > 1) {
+              return;
+            }
             // Lost, and an event comes before it is back.
             proxy.cut();
             void push(id('now'), 'between');
@@ -145,8 +155,9 @@ describe('subscribe', () => {
         for (let turn = 0; turn < 3; turn += 1) {
           const store = fileStore(join(directory.path, 'cursors.json'), { maxLagMs: 0 });
           // The loop is left while it holds its second event: that one has not been taken.
-          for (const event of await take(2, { accessId: id('store'), store, transports: [transport] }))
+          for (const event of await take(2, { accessId: id('store'), store, transports: [transport] })) {
             seen.push(event.payload);
+          }
         }
         assert.deepEqual(seen, [1, 2, 2, 3, 3, 4]);
         directory.remove();
@@ -204,13 +215,16 @@ describe('subscribe', () => {
 
       it('several access_ids come in one loop, each in its own order', async () => {
         const ids = ['a', 'b', 'c'].map(id);
-        for (const accessId of ids) await push(accessId, ...numbers(20));
+        for (const accessId of ids) {
+          await push(accessId, ...numbers(20));
+        }
         const events = await take(60, { accessId: ids, transports: [transport] });
-        for (const accessId of ids)
+        for (const accessId of ids) {
           assert.deepEqual(
             events.filter((event) => event.accessId === accessId).map((event) => event.version),
             numbers(20),
           );
+        }
       });
     });
   }
@@ -238,7 +252,9 @@ describe('subscribe', () => {
       accessId: 'blocked',
       WebSocket: Blocked,
       onState: (state) => {
-        if (state.name === 'connecting') used.add(state.transport);
+        if (state.name === 'connecting') {
+          used.add(state.transport);
+        }
       },
     });
     assert.equal(events.length, 2);
@@ -257,12 +273,18 @@ describe('subscribe', () => {
       accessId: 'slow',
       after: 'start',
       onState: (state) => {
-        if (state.name === 'connecting') connections += 1;
+        if (state.name === 'connecting') {
+          connections += 1;
+        }
       },
     })) {
       seen.push(event.version);
-      if (event.version % 100 === 0) await sleep(100);
-      if (seen.length === 400) break;
+      if (event.version % 100 === 0) {
+        await sleep(100);
+      }
+      if (seen.length === 400) {
+        break;
+      }
     }
     assert.deepEqual([seen, connections], [numbers(400), 1]);
   });
@@ -298,11 +320,15 @@ describe('subscribe', () => {
           return issued.access_token;
         },
         onState: (state) => {
-          if (state.name === 'connecting') connections += 1;
+          if (state.name === 'connecting') {
+            connections += 1;
+          }
         },
       })) {
         seen.push(event.version);
-        if (seen.length === 60) await service.fetch(`/tokens/${last}`, { method: 'DELETE' });
+        if (seen.length === 60) {
+          await service.fetch(`/tokens/${last}`, { method: 'DELETE' });
+        }
       }
     })();
     await assert.rejects(work, (error) => error instanceof ClientError && error.code === 'ERR_REFUSED');
@@ -314,8 +340,9 @@ describe('subscribe', () => {
   it('G3: a feed that is refused among others is thrown, never left out in silence', async () => {
     await push('among', 1);
     const others = ['x'.repeat(300), '', 'a\ud800'];
-    for (const other of others)
+    for (const other of others) {
       await assert.rejects(take(5, { accessId: ['among', other] }), { code: 'ERR_REFUSED' });
+    }
     const many = Array.from({ length: 101 }, (_, at) => `many-${String(at)}`);
     await assert.rejects(take(1, { accessId: many }), /at most 100 access_ids, got 101/);
   });
@@ -328,11 +355,15 @@ describe('subscribe', () => {
       accessId: 'late-token',
       token: () => {
         asked += 1;
-        if (asked < 3) throw new TypeError('fetch failed');
+        if (asked < 3) {
+          throw new TypeError('fetch failed');
+        }
         return TOKEN;
       },
       onState: (state) => {
-        if (state.name === 'waiting') reasons.push(state.reason);
+        if (state.name === 'waiting') {
+          reasons.push(state.reason);
+        }
       },
     });
     assert.equal(events.length, 1);
@@ -366,10 +397,13 @@ describe('subscribe', () => {
         accessId: 'aborted',
         signal: controller.signal,
         onState: (state) => {
-          if (state.name === 'live') controller.abort();
+          if (state.name === 'live') {
+            controller.abort();
+          }
         },
-      }))
+      })) {
         assert.fail(`nothing was pushed, and yet: ${event.cursor}`);
+      }
     })();
     await work;
   });

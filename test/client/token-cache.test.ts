@@ -1,18 +1,18 @@
 /** The token cache by a clock that the test holds, and the issuers against real HTTP. */
-import { exportJWK, exportPKCS8, generateKeyPair, jwtVerify } from 'jose';
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import { exportJWK, exportPKCS8, generateKeyPair, jwtVerify } from 'jose';
 import {
   createTokenCache,
+  type IssuedToken,
   lastseenIssuer,
   lineAssertion,
   lineIssuer,
   lineStatelessIssuer,
-  tokenCache,
-  type IssuedToken,
   type TokenCache,
+  tokenCache,
 } from '../../src/client/index.ts';
 import { startService } from '../support/service.ts';
 
@@ -31,7 +31,9 @@ describe('the token cache', () => {
     answer = () => Promise.resolve({ access_token: `token-${String(asked)}`, expires_in: 900 });
   });
   afterEach(() => {
-    for (const cache of caches) cache.close();
+    for (const cache of caches) {
+      cache.close();
+    }
     mock.timers.reset();
   });
 
@@ -49,7 +51,9 @@ describe('the token cache', () => {
 
   /** Lets everything run that waits for nothing but its turn. */
   async function settle(): Promise<void> {
-    for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    for (let turn = 0; turn < 20; turn += 1) {
+      await Promise.resolve();
+    }
   }
 
   async function pass(seconds: number): Promise<void> {
@@ -110,14 +114,18 @@ describe('the token cache', () => {
     assert.equal(asked, 1);
     await pass(0.2);
     assert.equal(asked, 2);
-    for (let minute = 0; minute < 60; minute += 1) await pass(60);
+    for (let minute = 0; minute < 60; minute += 1) {
+      await pass(60);
+    }
     assert.ok(asked > 5 && asked < 40, `${String(asked)} times in an hour`);
   });
 
   it('after a 401 gets one new token, whoever says so how often', async () => {
     const cache = create();
     assert.equal(await cache.token(), 'token-1');
-    for (let n = 0; n < 10; n += 1) cache.invalidate('token-1');
+    for (let n = 0; n < 10; n += 1) {
+      cache.invalidate('token-1');
+    }
     assert.equal(await cache.token(), 'token-2');
     cache.invalidate('token-1');
     assert.equal(await cache.token(), 'token-2');

@@ -1,12 +1,12 @@
 /** The console in a real browser, against a real server behind a proxy that can cut. */
-import axe from 'axe-core';
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
+import axe from 'axe-core';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { findChromium, launchChromium } from '../support/chromium.ts';
-import { startProxy, type Proxy } from '../support/proxy.ts';
-import { connect, startService, TOKEN, type Service } from '../support/service.ts';
+import { type Proxy, startProxy } from '../support/proxy.ts';
+import { connect, type Service, startService, TOKEN } from '../support/service.ts';
 
 const PATIENCE_MS = 8_000;
 
@@ -47,8 +47,9 @@ describe('the page by itself', () => {
   });
 
   it('gives no other file', async () => {
-    for (const path of ['/console/nothing.js', '/console/..%2f..%2fpackage.json', '/console/a/b'])
+    for (const path of ['/console/nothing.js', '/console/..%2f..%2fpackage.json', '/console/a/b']) {
       assert.equal((await fetch(service.url + path)).status, 404, path);
+    }
     assert.equal((await fetch(`${service.url}/console`, { method: 'POST' })).status, 405);
   });
 });
@@ -73,7 +74,9 @@ describe('the console in a browser', { skip }, () => {
     page = await context.newPage();
     page.on('pageerror', (error) => complaints.push(error.message));
     page.on('console', (message) => {
-      if (/Content Security Policy|Refused to/i.test(message.text())) complaints.push(message.text());
+      if (/Content Security Policy|Refused to/i.test(message.text())) {
+        complaints.push(message.text());
+      }
     });
     await page.goto(`http://127.0.0.1:${String(proxy.port)}/console`);
   });
@@ -96,7 +99,9 @@ describe('the console in a browser', { skip }, () => {
 
   /** Nothing that axe calls serious, and nothing wider than the screen. */
   async function requireAccessible(where: string): Promise<void> {
-    if ((await page.evaluate('typeof axe')) === 'undefined') await page.evaluate(axe.source);
+    if ((await page.evaluate('typeof axe')) === 'undefined') {
+      await page.evaluate(axe.source);
+    }
     const { violations } = await page.evaluate<AxeResults>("axe.run({ resultTypes: ['violations'] })");
     const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
     const told = serious.map(({ id, nodes }) => {
@@ -377,5 +382,7 @@ describe('the console in a browser', { skip }, () => {
 /** Asks again and again until it is so. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS;
-  while (!(await isSo())) assert.ok(Date.now() < deadline, 'it did not become so in time');
+  while (!(await isSo())) {
+    assert.ok(Date.now() < deadline, 'it did not become so in time');
+  }
 }

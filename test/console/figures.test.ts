@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseMetrics, quantile, rate, total } from '../../src/console/prometheus.ts';
-import { csvOf, plotDataOf, resultOf, type QueryResult } from '../../src/console/query-result.ts';
+import { csvOf, plotDataOf, type QueryResult, resultOf } from '../../src/console/query-result.ts';
 
 const text = (count: number, fast: number): string => `# HELP events How many.
 # TYPE events counter
@@ -51,8 +51,9 @@ describe('results', () => {
       rows: [[1]],
       isTruncated: true,
     });
-    for (const answer of [null, [], { columns: ['a'] }, { columns: ['a'], rows: [1] }])
+    for (const answer of [null, [], { columns: ['a'] }, { columns: ['a'], rows: [1] }]) {
       assert.throws(() => resultOf(answer), /the answer is not/);
+    }
   });
 
   it('CSV quotes what must be quoted, and nothing in it is a formula', () => {

@@ -83,7 +83,9 @@ describe('a session at the beat of the hub', () => {
 
   /** Second by second, so that timers see the clock as it goes. */
   function pass(seconds: number): void {
-    for (let second = 0; second < seconds; second += 1) mock.timers.tick(1_000);
+    for (let second = 0; second < seconds; second += 1) {
+      mock.timers.tick(1_000);
+    }
   }
 
   it('is sent a heartbeat with its cursors and a ping at least every 25 s', () => {

@@ -7,9 +7,9 @@ import { openEngine } from '../../src/engines/engine.ts';
 import { createLog } from '../../src/log/log.ts';
 import { event, PAYLOADS, readAll } from '../engines/contract.ts';
 import { createDatabase, endSharedPostgres } from '../support/postgres.ts';
-import { startService, type Problem } from '../support/service.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
+import { type Problem, startService } from '../support/service.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 after(endSharedPostgres);
 
@@ -41,8 +41,9 @@ describe('moving and restoring', () => {
     const { store } = await openEngine(databaseOf(url));
     const log = await createLog({ store });
     await log.append({ events: PAYLOADS.map((payload) => event('texts', 0, { payload })), key: null });
-    for (let n = 1; n <= 20; n += 1)
+    for (let n = 1; n <= 20; n += 1) {
       await log.append({ events: [event('pruned', n, { id: `i${String(n)}` })], key: null });
+    }
     await log.append(KEYED);
     await log.append({ events: [event('gone', 1)], key: null });
     await log.prune({ keepPerAccessId: 5 });
@@ -135,12 +136,18 @@ describe('moving and restoring', () => {
       assert.ok(await tryPush(server.url, [{ accessid: 'a', created_at: pushed, payload: pushed }]));
       pushed += 1;
     };
-    for (let n = 0; n < 50; n += 1) await push();
+    for (let n = 0; n < 50; n += 1) {
+      await push();
+    }
     const atLeast = pushed;
     const backup = run(['backup', file('backup.db')], url);
-    for (let n = 0; n < 50; n += 1) await push();
+    for (let n = 0; n < 50; n += 1) {
+      await push();
+    }
     await backup;
-    for (let n = 0; n < 10; n += 1) await push();
+    for (let n = 0; n < 10; n += 1) {
+      await push();
+    }
     const page = await fetch(`${server.url}/events?access_id=a&limit=5000`, {
       headers: { Authorization: `Bearer ${TOKEN}` },
     });
@@ -182,7 +189,8 @@ describe('moving and restoring', () => {
     await run(['seed'], sqlite('a.db'));
     assert.match(await run(['prune', '--retention', '1/access_id'], sqlite('a.db')), /^7 events forgotten$/m);
     assert.match(await run(['prune', '--retention', '30d'], sqlite('a.db')), /^0 events forgotten$/m);
-    for (const args of [['prune'], ['prune', '--retention', '30 days']])
+    for (const args of [['prune'], ['prune', '--retention', '30 days']]) {
       assert.equal((await runCommand(args, { DATABASE_URL: sqlite('a.db') })).code, 2);
+    }
   });
 });

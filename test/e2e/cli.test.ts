@@ -6,9 +6,9 @@ import { after, before, describe, it } from 'node:test';
 import { migrations } from '../../migrations/index.ts';
 import { readConfig, Settings } from '../../src/config.ts';
 import { LastseenError } from '../../src/errors.ts';
-import { startService, type Service } from '../support/service.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 import { runCommand, startProcess } from '../support/process.ts';
+import { type Service, startService } from '../support/service.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 describe('the command line', () => {
   let service: Service;
@@ -176,8 +176,11 @@ describe('settings', () => {
     const documented = new Map(rows.map(([, name, value]) => [name, value]));
     assert.deepEqual([...documented.keys()].sort(), Object.keys(Settings.shape).sort());
     const defaults = Settings.parse({}) as Record<string, unknown>;
-    for (const [name, value] of documented)
-      if (value !== undefined) assert.equal(String(defaults[name ?? '']), value, name);
+    for (const [name, value] of documented) {
+      if (value !== undefined) {
+        assert.equal(String(defaults[name ?? '']), value, name);
+      }
+    }
   });
 
   it('with open authentication only loopback names are served, so that no page reaches in', async () => {

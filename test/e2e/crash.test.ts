@@ -1,12 +1,12 @@
 /** kill -9 in the middle of pushes, many times on one file. */
-import Database from 'better-sqlite3';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { startProcess, TOKEN, tryPush } from '../support/process.ts';
 import { connect, type WireEvent } from '../support/service.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { startProcess, TOKEN, tryPush } from '../support/process.ts';
 
 const ROUNDS = 12;
 const PUSHERS = 8;
@@ -48,8 +48,11 @@ it('G1–G5: whatever the moment of a crash, what was acknowledged is there once
           ...(withIds ? { id: `${name}/${String(at)}` } : {}),
         }));
         const headers: Record<string, string> = withIds ? {} : { 'Idempotency-Key': name };
-        if (await tryPush(server.url, events, headers)) acknowledged.add(name);
-        else unanswered.push({ name, events, headers });
+        if (await tryPush(server.url, events, headers)) {
+          acknowledged.add(name);
+        } else {
+          unanswered.push({ name, events, headers });
+        }
       }
     }
 
@@ -61,7 +64,9 @@ it('G1–G5: whatever the moment of a crash, what was acknowledged is there once
     await follower.closed();
     for (const frame of follower.frames) {
       const value = JSON.parse(frame) as { type: string; events?: WireEvent[] };
-      if (value.type === 'events') followed.push(...(value.events ?? []));
+      if (value.type === 'events') {
+        followed.push(...(value.events ?? []));
+      }
     }
 
     if (round % 3 === 2) {
@@ -82,7 +87,9 @@ it('G1–G5: whatever the moment of a crash, what was acknowledged is there once
   await follower.typed('live');
   for (const frame of follower.frames) {
     const value = JSON.parse(frame) as { type: string; events?: WireEvent[] };
-    if (value.type === 'events') followed.push(...(value.events ?? []));
+    if (value.type === 'events') {
+      followed.push(...(value.events ?? []));
+    }
   }
   const expected = check(path, acknowledged).filter((row) => row.access_id === 'feed0');
   assert.deepEqual(
@@ -109,7 +116,11 @@ function check(path: string, acknowledged: ReadonlySet<string>): Row[] {
     const name = (JSON.parse(row.payload) as string).split('/')[0] ?? '';
     parts.set(name, (parts.get(name) ?? 0) + 1);
   });
-  for (const [name, count] of parts) assert.equal(count, BATCH, `${name} is whole, and there once`);
-  for (const name of acknowledged) assert.ok(parts.has(name), `${name} was acknowledged`);
+  for (const [name, count] of parts) {
+    assert.equal(count, BATCH, `${name} is whole, and there once`);
+  }
+  for (const name of acknowledged) {
+    assert.ok(parts.has(name), `${name} was acknowledged`);
+  }
   return rows;
 }

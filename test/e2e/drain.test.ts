@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
 import { connect } from '../support/service.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
 
 const authorization = { Authorization: `Bearer ${TOKEN}` };
 
@@ -58,7 +58,7 @@ it('a second signal ends it at once', async () => {
       () => true,
       () => false,
     )
-  );
+  ) {}
   assert.equal(await server.end('SIGTERM'), 1);
   await hanging;
   directory.remove();

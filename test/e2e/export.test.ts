@@ -1,6 +1,6 @@
 /** lastseen export as analysts use it: a file, then another one that goes on from it. */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   closeSync,
@@ -15,13 +15,13 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { parquetReadObjects } from 'hyparquet';
-import { openEngine, type Database } from '../../src/engines/engine.ts';
+import { type Database, openEngine } from '../../src/engines/engine.ts';
 import { createLog } from '../../src/log/log.ts';
-import { parseCsv } from '../support/csv.ts';
 import { event } from '../engines/contract.ts';
+import { parseCsv } from '../support/csv.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
+import { MAIN, type Outcome, runCommand } from '../support/process.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { MAIN, runCommand, type Outcome } from '../support/process.ts';
 
 after(endSharedPostgres);
 
@@ -45,7 +45,7 @@ function cursorIn(stderr: string): string {
   return /^go on with --after (\S+)\n$/m.exec(stderr)?.[1] ?? assert.fail(stderr);
 }
 
-for (const engine of ['SQLite', 'PostgreSQL'] as const)
+for (const engine of ['SQLite', 'PostgreSQL'] as const) {
   describe(`lastseen export of a range on ${engine}`, () => {
     const directory = temporaryDirectory();
     const file = (name: string): string => join(directory.path, name);
@@ -54,14 +54,16 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
     let middle: string;
 
     before(async () => {
-      if (engine === 'PostgreSQL') server = await createDatabase();
+      if (engine === 'PostgreSQL') {
+        server = await createDatabase();
+      }
       url = server?.url ?? `sqlite:${file('log.db')}`;
       const database: Database =
         server === undefined
           ? { kind: 'sqlite', path: file('log.db') }
           : { kind: 'postgres', url, listenUrl: undefined };
       const log = await createLog({ store: (await openEngine(database)).store });
-      for (let from = 0; from < EVENTS; from += BATCH)
+      for (let from = 0; from < EVENTS; from += BATCH) {
         await log.append({
           events: Array.from({ length: BATCH }, (_, at) =>
             event((from + at) % 5 === 0 ? 'fifth' : `é${String(at % 50)}`, {
@@ -71,6 +73,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
           ),
           key: null,
         });
+      }
       middle = log.cursor(41_234);
       await log.close();
     });
@@ -108,7 +111,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
       },
     };
 
-    for (const [format, read] of Object.entries(READERS))
+    for (const [format, read] of Object.entries(READERS)) {
       it(`G2, G3: ${format}: every event once, in order; two that follow on one another are the same as one`, async () => {
         const [end, stop] = await Promise.all([
           exported('--format', format, file(`whole.${format}`)),
@@ -128,6 +131,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
         assert.deepEqual(await read(`none.${format}`), [[], '']);
         assert.ok(readdirSync(directory.path).every((name) => !name.includes('partial')));
       });
+    }
 
     it('some access_ids only, to standard output', async () => {
       const { code, stdout, stderr } = await run(
@@ -156,7 +160,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
       await once(stdout, 'readable');
       child.kill('SIGINT');
       const first = (await buffer(stdout)).toString('utf8');
-      if (child.exitCode === null) await once(child, 'exit');
+      if (child.exitCode === null) {
+        await once(child, 'exit');
+      }
       const stderr = (await told).toString('utf8');
       assert.equal(child.exitCode, 130, stderr);
       assert.match(stderr, /^interrupted: \d+ events exported\n/);
@@ -171,7 +177,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
       await once(stdout, 'readable');
       stdout.destroy();
       assert.equal((await told).toString('utf8'), '');
-      if (child.exitCode === null) await once(child, 'exit');
+      if (child.exitCode === null) {
+        await once(child, 'exit');
+      }
       assert.equal(child.exitCode, 0);
     });
 
@@ -189,6 +197,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const)
       });
     }
   });
+}
 
 describe('the file of an export', () => {
   const directory = temporaryDirectory();
@@ -265,7 +274,9 @@ describe('the file of an export', () => {
     });
     const stderr = (await buffer(child.stderr ?? assert.fail())).toString('utf8');
     closeSync(full);
-    if (child.exitCode === null) await once(child, 'exit');
+    if (child.exitCode === null) {
+      await once(child, 'exit');
+    }
     assert.equal(child.exitCode, 1);
     assert.match(stderr, /^lastseen: .*ENOSPC.*\n$/);
   });

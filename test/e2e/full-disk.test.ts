@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { temporaryDirectory } from '../support/temporary.ts';
 import { startProcess, TOKEN } from '../support/process.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 const DISK_MIB = 24;
 const FILLER_MIB = 12;
@@ -76,20 +76,28 @@ it(
           ids.push(event.id);
           assert.equal(event.version, ids.length);
         }
-        if (page.caught_up) return ids;
+        if (page.caught_up) {
+          return ids;
+        }
         after = page.cursor;
       }
     }
 
     let refusals = 0;
-    for (let count = 0; count < 1_000 && refusals < 5; count += 1) if ((await push()) !== 200) refusals += 1;
+    for (let count = 0; count < 1_000 && refusals < 5; count += 1) {
+      if ((await push()) !== 200) {
+        refusals += 1;
+      }
+    }
     assert.equal(refusals, 5, 'the disk was filled');
     assert.deepEqual(await stored(), acknowledged);
     assert.equal((await fetch(`${server.url}/health`)).status, 200);
 
     rmSync(filler);
     const before = acknowledged.length;
-    for (let count = 0; count < 20; count += 1) assert.equal(await push(), 200);
+    for (let count = 0; count < 20; count += 1) {
+      assert.equal(await push(), 200);
+    }
     assert.equal(acknowledged.length, before + 400);
     assert.deepEqual(await stored(), acknowledged);
     assert.equal(await server.end('SIGTERM'), 0);

@@ -1,11 +1,11 @@
 /** Several nodes over one PostgreSQL: one order, one resume, one control, whatever happens to hints and connections. */
 import assert from 'node:assert/strict';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
-import pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../support/postgres.ts';
 import { startProxy } from '../support/proxy.ts';
-import { startService, type Client, type Page, type Problem, type Service } from '../support/service.ts';
+import { type Client, type Page, type Problem, type Service, startService } from '../support/service.ts';
 
 after(endSharedPostgres);
 
@@ -20,7 +20,9 @@ describe('several nodes', () => {
     clients = [];
   });
   afterEach(async () => {
-    for (const client of clients) client.socket.terminate();
+    for (const client of clients) {
+      client.socket.terminate();
+    }
     await Promise.all(nodes.map((node) => node.stop()));
     await database.drop();
   });
@@ -127,7 +129,9 @@ describe('several nodes', () => {
     await a.push({ accessid: 'half-open', created_at: 1, payload: 1 });
     assert.deepEqual(await payloads(follower, 1), [1]);
     const deadline = Date.now() + 15_000;
-    while (proxy.accepted === before && Date.now() < deadline) await sleep(50);
+    while (proxy.accepted === before && Date.now() < deadline) {
+      await sleep(50);
+    }
     assert.equal(proxy.accepted, before + 1, 'the heartbeat has found out');
     await a.push({ accessid: 'half-open', created_at: 2, payload: 2 });
     assert.deepEqual(await payloads(follower, 2), [1, 2]);
@@ -185,8 +189,9 @@ describe('several nodes', () => {
       'select name, count(*)::int as count from knex_migrations group by name',
     );
     assert.ok(rows.length >= 1 && rows.every((row: { count: number }) => row.count === 1));
-    for (const [at, node] of five.entries())
+    for (const [at, node] of five.entries()) {
       await node.push({ accessid: 'all', created_at: at, payload: at });
+    }
     assert.equal((await five[0]?.page('all'))?.events.length, 5);
   });
 
@@ -247,7 +252,9 @@ describe('several nodes', () => {
       );
     await append(1);
     await runSql(database.url, `update writers set last_group = 3 where writer_id = 'lost'`);
-    for (const group of [1, 2, 3]) await assert.rejects(append(group), /given up/);
+    for (const group of [1, 2, 3]) {
+      await assert.rejects(append(group), /given up/);
+    }
     const { rows } = await runSql(
       database.url,
       'select (select head from log)::int as head, count(*)::int from events',
@@ -258,8 +265,9 @@ describe('several nodes', () => {
   it('the database itself refuses to change, delete or truncate events', async () => {
     const node = await start();
     await node.push({ accessid: 'a', created_at: 1, payload: 1 });
-    for (const sql of [`update events set payload = '9'`, 'delete from events', 'truncate events'])
+    for (const sql of [`update events set payload = '9'`, 'delete from events', 'truncate events']) {
       await assert.rejects(runSql(database.url, sql), /append-only/);
+    }
     const { rows } = await runSql(
       database.url,
       'select (select count(*) from event_history)::int as a, (select count(*) from event_counts)::int as b',

@@ -1,12 +1,12 @@
 /** PostgreSQL gone and back under load, a node killed, a pooler between: what was acknowledged is there, once. */
 import assert from 'node:assert/strict';
-import pg from 'pg';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import {
   createDatabase,
   endSharedPostgres,
@@ -14,9 +14,9 @@ import {
   runSql,
   startPostgresServer,
 } from '../support/postgres.ts';
-import { connect, startService, TOKEN, type Service, type WireEvent } from '../support/service.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
 import { startProcess } from '../support/process.ts';
+import { connect, type Service, startService, TOKEN, type WireEvent } from '../support/service.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 after(endSharedPostgres);
 
@@ -43,11 +43,15 @@ function followAlways(ports: readonly number[], accessId: string): Follower {
           taken += frames.length;
           for (const frame of frames) {
             const message = JSON.parse(frame) as { type: string; events?: WireEvent[] };
-            if (message.type === 'events') events.push(...(message.events ?? []));
+            if (message.type === 'events') {
+              events.push(...(message.events ?? []));
+            }
           }
         };
         client.socket.on('message', take);
-        while (client.socket.readyState === client.socket.OPEN && !isOver()) await sleep(20);
+        while (client.socket.readyState === client.socket.OPEN && !isOver()) {
+          await sleep(20);
+        }
         take();
         client.socket.terminate();
       } catch {
@@ -88,8 +92,9 @@ async function pushUntil(
         body: JSON.stringify([{ accessid: 'outage', created_at: n, payload }]),
       });
       const text = await response.text();
-      if (response.status === 200) tally.acknowledged.add(payload);
-      else if (response.status === 503) {
+      if (response.status === 200) {
+        tally.acknowledged.add(payload);
+      } else if (response.status === 503) {
         assert.ok(response.headers.get('retry-after'), text);
         tally.refused.add(payload);
         await sleep(20);
@@ -121,7 +126,9 @@ function check(tally: Tally, stored: readonly string[]): void {
 
 async function untilSame(follower: Follower, count: number): Promise<void> {
   const deadline = Date.now() + 20_000;
-  while (follower.events.length < count && Date.now() < deadline) await sleep(20);
+  while (follower.events.length < count && Date.now() < deadline) {
+    await sleep(20);
+  }
   assert.deepEqual(
     follower.events.map((event) => event.version),
     Array.from({ length: count }, (_, at) => at + 1),
@@ -149,7 +156,9 @@ it('G1, G3: PostgreSQL stopped and started under load: no false answer, and ever
   const postgres = await startPostgresServer();
   const database = await createDatabase(postgres.url);
   const nodes: Service[] = [];
-  for (let n = 0; n < 2; n += 1) nodes.push(await startService({ DATABASE_URL: database.url }));
+  for (let n = 0; n < 2; n += 1) {
+    nodes.push(await startService({ DATABASE_URL: database.url }));
+  }
   const ports = nodes.map((node) => node.port);
   const followers = [followAlways(ports, 'outage'), followAlways([...ports].reverse(), 'outage')];
   const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
@@ -172,18 +181,24 @@ it('G1, G3: PostgreSQL stopped and started under load: no false answer, and ever
     await sleep(500 + 300 * round);
     await postgres.stop();
     const before = tally.refused.size;
-    while (tally.refused.size === before) await sleep(10);
+    while (tally.refused.size === before) {
+      await sleep(10);
+    }
     assert.equal((await fetch(`${nodes[0]?.url ?? ''}/ready`)).status, 503);
     await postgres.start();
     const acknowledged = tally.acknowledged.size;
-    while (tally.acknowledged.size === acknowledged) await sleep(10);
+    while (tally.acknowledged.size === acknowledged) {
+      await sleep(10);
+    }
   }
   isOver = true;
   await Promise.all(pushers);
   const stored = await storedIn(database.url);
   check(tally, stored);
   assert.ok(tally.refused.size > 0 && tally.acknowledged.size > 100);
-  for (const follower of followers) await untilSame(follower, stored.length);
+  for (const follower of followers) {
+    await untilSame(follower, stored.length);
+  }
 });
 
 it('G3: a node killed with -9: its clients go on at another from their cursor, exactly', async (context) => {
@@ -196,7 +211,9 @@ it('G3: a node killed with -9: its clients go on at another from their cursor, e
   context.after(async () => {
     isOver = true;
     await follower.stop();
-    for (const node of [doomed, other]) await node.end('SIGKILL');
+    for (const node of [doomed, other]) {
+      await node.end('SIGKILL');
+    }
     await database.drop();
   });
   const pushers = [doomed.url, other.url].flatMap((url, at) =>
@@ -209,10 +226,14 @@ it('G3: a node killed with -9: its clients go on at another from their cursor, e
       ),
     ),
   );
-  while (tally.acknowledged.size < 200) await sleep(10);
+  while (tally.acknowledged.size < 200) {
+    await sleep(10);
+  }
   await doomed.end('SIGKILL');
   const before = tally.acknowledged.size;
-  while (tally.acknowledged.size < before + 200) await sleep(10);
+  while (tally.acknowledged.size < before + 200) {
+    await sleep(10);
+  }
   isOver = true;
   await Promise.all(pushers);
   const stored = await storedIn(database.url);
@@ -326,7 +347,9 @@ it(
         await runSql(pooled.href, 'select 1');
         break;
       } catch (error) {
-        if (Date.now() > deadline) throw error;
+        if (Date.now() > deadline) {
+          throw error;
+        }
         await sleep(50);
       }
     }
@@ -346,7 +369,9 @@ it(
     const stored = await storedIn(database.url);
     check(tally, stored);
     assert.equal(tally.refused.size + tally.unknown.size, 0);
-    for (const follower of followers) await untilSame(follower, stored.length);
+    for (const follower of followers) {
+      await untilSame(follower, stored.length);
+    }
     const list = (await (await nodes[0].fetch('/clients')).json()) as unknown[];
     assert.equal(list.length, 3);
     await Promise.all(followers.map((follower) => follower.stop()));

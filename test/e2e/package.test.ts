@@ -1,6 +1,6 @@
 /** The package as `npm pack` makes it, installed in an empty directory: the command, the SDK, its types, the examples. */
 import assert from 'node:assert/strict';
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, copyFileSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,10 +8,10 @@ import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { build } from 'esbuild';
 import Database from 'better-sqlite3';
+import { build } from 'esbuild';
 import { createPublisher } from '../../src/client/index.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '../..');
@@ -46,7 +46,9 @@ describe('the package', () => {
     assert.ok(child.stdout !== null);
     for await (const line of createInterface({ input: child.stdout })) {
       const found = /^lastseen listening on (http:\S+)$/.exec(line)?.[1];
-      if (found === undefined) continue;
+      if (found === undefined) {
+        continue;
+      }
       url = found;
       break;
     }
@@ -54,7 +56,9 @@ describe('the package', () => {
   });
   after(async () => {
     process.kill(-(child.pid ?? 0), 'SIGTERM');
-    if (child.exitCode === null) await once(child, 'exit');
+    if (child.exitCode === null) {
+      await once(child, 'exit');
+    }
     directory.remove();
   });
 
@@ -194,8 +198,9 @@ describe('the package', () => {
         env: { ...ENVIRONMENT, LASTSEEN_URL: url, LASTSEEN_TOKEN: TOKEN },
         stdio: ['ignore', 'ignore', 'inherit'],
       });
-      while (counted() === before && worker.exitCode === null)
+      while (counted() === before && worker.exitCode === null) {
         await new Promise((resolve) => setTimeout(resolve, 5));
+      }
       worker.kill('SIGKILL');
       await once(worker, 'exit');
       kills += 1;

@@ -1,10 +1,10 @@
 /** lastseen query and lastseen analyst as analysts and operators use them. */
-import pg from 'pg';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import {
   createDatabase,
   endSharedPostgres,
@@ -12,9 +12,9 @@ import {
   startPostgresServer,
   type TestDatabase,
 } from '../support/postgres.ts';
-import { startService, type Service } from '../support/service.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
 import { runCommand, startProcess, TOKEN } from '../support/process.ts';
+import { type Service, startService } from '../support/service.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 after(endSharedPostgres);
 
@@ -160,8 +160,9 @@ describe('lastseen analyst', () => {
     url.password = 'correct-horse-battery';
     const client = new pg.Client({ connectionString: url.href });
     await client.connect();
-    for (const name of ['events', 'event_history', 'event_counts', 'event_days', 'access_id_activity'])
+    for (const name of ['events', 'event_history', 'event_counts', 'event_days', 'access_id_activity']) {
       await client.query(`select * from ${name}`);
+    }
     for (const table of [
       'users',
       'tokens',
@@ -172,8 +173,9 @@ describe('lastseen analyst', () => {
       'feeds',
       'batches',
       'nodes',
-    ])
+    ]) {
       await assert.rejects(client.query(`select * from ${table}`), /permission denied/, table);
+    }
     await client.query('set default_transaction_read_only = off');
     for (const sql of [
       `insert into events values (1, 'a', 1, 0, 0, null, '1')`,
@@ -182,8 +184,9 @@ describe('lastseen analyst', () => {
       'drop view event_history',
       'create table mine (a int)',
       'set role postgres',
-    ])
+    ]) {
       await assert.rejects(client.query(sql), /permission denied|must be owner/, sql);
+    }
     await client.end();
   });
 

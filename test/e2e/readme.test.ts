@@ -4,8 +4,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
-import { MAIN, startProcess, type ServerProcess } from '../support/process.ts';
+import { MAIN, type ServerProcess, startProcess } from '../support/process.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PATIENCE_MS = 30_000;
@@ -67,14 +67,19 @@ describe('the README', () => {
       }, PATIENCE_MS);
       child.stdout?.on('data', (data: Buffer) => {
         output += data.toString();
-        if (hasFitted || !fits(output)) return;
+        if (hasFitted || !fits(output)) {
+          return;
+        }
         hasFitted = true;
         process.kill(-(child.pid ?? 0), 'SIGINT');
       });
       child.once('close', () => {
         clearTimeout(timer);
-        if (hasFitted || fits(output)) resolve(output);
-        else reject(new Error(`${script}\ngave\n${output}`));
+        if (hasFitted || fits(output)) {
+          resolve(output);
+        } else {
+          reject(new Error(`${script}\ngave\n${output}`));
+        }
       });
     });
   }
@@ -96,8 +101,9 @@ describe('the README', () => {
     const block = blocks.find(({ text }) => text.includes('curl -N'));
     const commands = (block?.text ?? '').split('\n').filter((line) => line.startsWith('curl'));
     assert.equal(commands.length, 2);
-    for (const command of commands)
+    for (const command of commands) {
       await run(command, (output) => output.includes('"payload":"while you were away"'));
+    }
   });
 
   it('the history is asked with SQL', async () => {
@@ -117,8 +123,9 @@ describe('the README', () => {
       );
     };
     git('init', '--quiet');
-    for (const subject of ['one', 'two', 'three', 'four'])
+    for (const subject of ['one', 'two', 'three', 'four']) {
       git('commit', '--quiet', '--allow-empty', '-m', subject);
+    }
     const block = blocks.find(({ text }) => text.includes('git log'))?.text ?? '';
     const first = await run(block, (output) => output.split('\n').length > 4);
     assert.match(first, /^4 events pushed, 4 new\n/);

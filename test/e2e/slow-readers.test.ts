@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { WebSocket } from 'ws';
-import { temporaryDirectory } from '../support/temporary.ts';
 import { startProcess, TOKEN, tryPush } from '../support/process.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 const READERS = 40;
 const EVENTS = 1_000;
@@ -29,8 +29,12 @@ function startReader(port: number, accessId: string): Reader {
   socket.on('open', () => socket.send(JSON.stringify({ access_id: accessId, after: 'start' })));
   socket.on('message', (data: Buffer) => {
     const frame = JSON.parse(data.toString()) as { type: string; events?: { version: number }[] };
-    if (frame.type === 'events') reader.versions.push(...(frame.events ?? []).map((event) => event.version));
-    if (reader.versions.length >= EVENTS) finish();
+    if (frame.type === 'events') {
+      reader.versions.push(...(frame.events ?? []).map((event) => event.version));
+    }
+    if (reader.versions.length >= EVENTS) {
+      finish();
+    }
   });
   return reader;
 }
@@ -43,7 +47,9 @@ it('G7, G8: clients that stop reading cost bounded memory and delay nobody, and 
   const directory = temporaryDirectory();
   const server = await startProcess(join(directory.path, 'log.db'));
   context.after(async () => {
-    for (const { socket } of [healthy, ...stalled]) socket.terminate();
+    for (const { socket } of [healthy, ...stalled]) {
+      socket.terminate();
+    }
     await server.end('SIGKILL');
     directory.remove();
   });
@@ -54,7 +60,9 @@ it('G7, G8: clients that stop reading cost bounded memory and delay nobody, and 
   await Promise.all(
     [...stalled, healthy].map(({ socket }) => new Promise((resolve) => socket.once('message', resolve))),
   );
-  for (const { socket } of stalled) socket.pause();
+  for (const { socket } of stalled) {
+    socket.pause();
+  }
   const before = residentMib(server.child.pid);
   let most = before;
   for (let sent = 0; sent < EVENTS; sent += 1) {
@@ -75,9 +83,13 @@ it('G7, G8: clients that stop reading cost bounded memory and delay nobody, and 
     `memory grew by ${String(Math.round(most - before))} MiB of at most ${String(MAX_GROWTH_MIB)}`,
   );
   assert.ok(most - before < MAX_GROWTH_MIB, `memory grew by ${String(Math.round(most - before))} MiB`);
-  for (const { socket } of stalled) socket.resume();
+  for (const { socket } of stalled) {
+    socket.resume();
+  }
   await Promise.all(stalled.map((reader) => reader.done));
   const expected = Array.from({ length: EVENTS }, (_, at) => at + 1);
-  for (const { versions } of [healthy, ...stalled]) assert.deepEqual(versions, expected);
+  for (const { versions } of [healthy, ...stalled]) {
+    assert.deepEqual(versions, expected);
+  }
   assert.equal(await server.end('SIGTERM'), 0);
 });

@@ -58,7 +58,9 @@ export async function readAll(
   for (;;) {
     const page = await log.read(accessId, position, limit);
     events.push(...page.events);
-    if (page.events.length === 0) return events;
+    if (page.events.length === 0) {
+      return events;
+    }
     assert.ok(page.through > position, 'a page moves forward');
     position = page.through;
   }
@@ -264,7 +266,9 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         const events = Array.from({ length: 1_000 }, (_, at) => event('dense', at));
         events.push(event('sparse', round));
         await log.append({ events, key: null });
-        if (round % 15 === 0) assert.equal((await readAll(log, 'sparse')).length, round + 1);
+        if (round % 15 === 0) {
+          assert.equal((await readAll(log, 'sparse')).length, round + 1);
+        }
       }
       const check = async (): Promise<void> => {
         for (const [feed, count] of [
@@ -318,7 +322,9 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
     });
 
     it('G6: retention by count keeps the latest of each access_id, and each feed has its own verdict', async () => {
-      for (let n = 1; n <= 30; n += 1) await push(event('many', n), event('few', n), event('many', n + 0.5));
+      for (let n = 1; n <= 30; n += 1) {
+        await push(event('many', n), event('few', n), event('many', n + 0.5));
+      }
       await push(event('few', 'last'));
       const quiet = (await push(event('quiet', 1)))[0]?.position ?? 0;
       const before = await readAll(log, 'many', (await log.bounds()).floor - 1);
@@ -348,7 +354,9 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       await log.append({ events: Array.from({ length: 2_500 }, (_, at) => event('aged', at)), key: null });
       const [last] = await push(event('aged', 'last old'));
       const cutoff = Date.now() + 1;
-      while (Date.now() < cutoff) await new Promise((resolve) => setImmediate(resolve));
+      while (Date.now() < cutoff) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
       await push(event('aged', 'young'));
       const over = new AbortController();
       const pushing = (async () => {

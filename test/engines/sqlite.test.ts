@@ -1,8 +1,8 @@
 /** The SQLite engine: the contract, and what is its own. */
-import Database from 'better-sqlite3';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import Database from 'better-sqlite3';
 import { openSqlite } from '../../src/engines/sqlite/engine.ts';
 import { LastseenError } from '../../src/errors.ts';
 import { createLog } from '../../src/log/log.ts';

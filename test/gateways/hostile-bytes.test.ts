@@ -1,19 +1,19 @@
 /** Hostile bytes on every entrance: a clear error each, nothing half done, and nobody else disturbed (G4, G8). */
-import fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { type Client, type Problem, type Service, startService } from '../support/service.ts';
 import {
   clientFrame,
   closeCodeIn,
   logOf,
+  type LogRow,
   openFrameWire,
   openWire,
   requestHead,
   UPGRADE,
-  type LogRow,
 } from '../support/wire.ts';
-import { startService, type Client, type Problem, type Service } from '../support/service.ts';
 
 const MAX_BATCH_BYTES = 2 * 1024 * 1024;
 const DEEP = 100_000;
@@ -92,8 +92,9 @@ describe('hostile bytes', () => {
 
     it('a batch cut off at any byte is refused with 400', async () => {
       const body = Buffer.from(`[${GOOD}, {"access_id":"prey","created_at":-1,"payload":{"é":["\\"]😀"]}}]`);
-      for (let length = 0; length < body.length; length += 1)
+      for (let length = 0; length < body.length; length += 1) {
         await refused('/push_events', body.subarray(0, length), 400);
+      }
     });
 
     it('what is JSON5, JavaScript, invalid UTF-8, BOM-marked or gzip is refused', async () => {
@@ -193,11 +194,14 @@ describe('hostile bytes', () => {
           const problem = await refused('/push_events', `[${GOOD},${value}]`, 400);
           assert.equal(problem.errors?.[0]?.pointer, '/1', value);
         }
-        if (!value.startsWith('[')) await refused('/push_events', value, 400);
+        if (!value.startsWith('[')) {
+          await refused('/push_events', value, 400);
+        }
         await refused('/drop_user', `{"drop_access_id":${value}}`, 400);
       }
-      for (const body of ['[]', 'null', '{}', '"prey"', '[{"drop_access_id":"prey"}]'])
+      for (const body of ['[]', 'null', '{}', '"prey"', '[{"drop_access_id":"prey"}]']) {
         await refused('/drop_user', body, 400);
+      }
     });
 
     it('G12: a refusal shows a value shortened', async () => {
@@ -233,7 +237,9 @@ describe('hostile bytes', () => {
         ),
       );
       const chunk = `10000\r\n${' '.repeat(65_536)}\r\n`;
-      for (let at = 0; at <= MAX_BATCH_BYTES / 65_536; at += 1) streamed.write(chunk);
+      for (let at = 0; at <= MAX_BATCH_BYTES / 65_536; at += 1) {
+        streamed.write(chunk);
+      }
       assert.match(await streamed.until((all) => all.includes('}')), /^HTTP\/1\.1 413 [^]*"ERR_TOO_LARGE"/);
       streamed.cut();
       await refused('/drop_user', `{"drop_access_id":"prey","x":"${'x'.repeat(20_000)}"}`, 413);
@@ -249,8 +255,9 @@ describe('hostile bytes', () => {
         wire.write(
           requestHead(port, 'POST /push_events HTTP/1.1', 'Content-Type: application/json', framing),
         );
-        for (const byte of framing.startsWith('C') ? body : `${body.length.toString(16)}\r\n${body}\r\n`)
+        for (const byte of framing.startsWith('C') ? body : `${body.length.toString(16)}\r\n${body}\r\n`) {
           wire.write(byte);
+        }
         // The server has surely read it once it answers another connection that came later.
         assert.equal((await service.fetch('/clients')).status, 200);
         wire.cut();
@@ -429,8 +436,9 @@ describe('hostile bytes', () => {
         const frame = client.frames[0] ?? '';
         const shown = message.slice(0, 80);
         assert.equal(client.frames.length, 1, shown);
-        if (code === 4501) assert.match(frame, /"ERR_CURSOR_MALFORMED"/, shown);
-        else {
+        if (code === 4501) {
+          assert.match(frame, /"ERR_CURSOR_MALFORMED"/, shown);
+        } else {
           assert.equal(code, 1008, `${shown}: ${frame}`);
           assert.match(frame, /^Wrong JSON announcement$|"code":"ERR_REQUEST_INVALID"/, shown);
         }
@@ -518,8 +526,9 @@ describe('hostile bytes', () => {
       good.cut();
       const flood = await openFrameWire(service.port);
       flood.write(clientFrame('x'.repeat(1_000), { isFinal: false }));
-      for (let at = 0; at < 66; at += 1)
+      for (let at = 0; at < 66; at += 1) {
         flood.write(clientFrame('x'.repeat(1_000), { opcode: 0, isFinal: false }));
+      }
       assert.equal(closeCodeIn(await flood.until((all) => closeCodeIn(all) !== undefined)), 1009);
       flood.cut();
       const pieces = await openFrameWire(service.port);
@@ -562,8 +571,9 @@ describe('hostile bytes', () => {
       client.send(first);
       await client.typed('live');
       const count = 2_000;
-      for (let at = 0; at < count; at += 1)
+      for (let at = 0; at < count; at += 1) {
         client.send({ type: 'unsubscribe', access_id: `never${String(at)}` });
+      }
       await client.frame((frame) => frame.includes(`"never${String(count - 1)}"`));
       const errors = client.frames
         .map((frame) => JSON.parse(frame) as { type: string; access_id?: string })

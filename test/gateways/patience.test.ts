@@ -1,7 +1,7 @@
 /** How long the server waits for a peer that is slow to ask: each wait has an end, and nothing is appended. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { startService, type Service } from '../support/service.ts';
+import { type Service, startService } from '../support/service.ts';
 import { logOf, openWire, requestHead, type Wire } from '../support/wire.ts';
 
 describe('patience', () => {

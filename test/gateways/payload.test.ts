@@ -1,8 +1,8 @@
 /** G9: a payload comes out of every wire as the JSON text that went in, insignificant white space aside. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { type Service, startService } from '../support/service.ts';
 import { logOf, openEventStream } from '../support/wire.ts';
-import { startService, type Service } from '../support/service.ts';
 
 /** What was sent, and what must come out where the two differ. */
 const TEXTS: readonly (readonly [what: string, sent: string, expected?: string])[] = [
@@ -137,13 +137,14 @@ describe('G9: payloads keep their text', () => {
   });
 
   it('on disk, where analysts read it', () => {
-    for (const accessId of ['alone', 'batch', 'live'])
+    for (const accessId of ['alone', 'batch', 'live']) {
       assert.deepEqual(
         logOf(service)
           .filter((row) => row.access_id === accessId)
           .map((row) => row.payload),
         expected,
       );
+    }
   });
 
   it('a CloudEvent is kept whole as it was written', async () => {

@@ -1,10 +1,10 @@
 /** The writer, the tail and the JSON scanner by themselves, with a port that the test holds. */
-import fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { LastseenError } from '../../src/errors.ts';
-import type { Event } from '../../src/log/event.ts';
 import { compact, depthOf, elementSpans, memberSpan } from '../../src/json-text.ts';
+import type { Event } from '../../src/log/event.ts';
 import type { AppendRequest, AppendResult } from '../../src/log/store.ts';
 import { createTail } from '../../src/log/tail.ts';
 import { createWriter, DEFAULT_WRITER_LIMITS } from '../../src/log/writer.ts';
@@ -32,14 +32,16 @@ function heldStore(): {
         commits.push({
           requests,
           end(error) {
-            if (error !== undefined) reject(error);
-            else
+            if (error !== undefined) {
+              reject(error);
+            } else {
               resolve({
                 recordedAt: 1,
                 outcomes: requests.map(({ events }) => ({
                   receipts: events.map(() => ({ position: (head += 1), version: head, duplicate: false })),
                 })),
               });
+            }
           },
         });
       }),
@@ -47,7 +49,9 @@ function heldStore(): {
 }
 
 const turns = async (): Promise<void> => {
-  for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < 5; turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 };
 
 describe('the writer', () => {
@@ -97,7 +101,9 @@ describe('the writer', () => {
     const failing = [writer.append(request()), writer.append(request())];
     await turns();
     store.commits[0]?.end(new Error('disk'));
-    for (const one of failing) await assert.rejects(one, code('ERR_STORE_UNAVAILABLE'));
+    for (const one of failing) {
+      await assert.rejects(one, code('ERR_STORE_UNAVAILABLE'));
+    }
     assert.equal(writer.queuedEvents, 0);
   });
 
@@ -151,8 +157,9 @@ describe('the tail', () => {
       (error) => assert.fail(String(error)),
       { maxBytes: 10_000 },
     );
-    for (let position = 1; position <= 5_000; position += 1)
+    for (let position = 1; position <= 5_000; position += 1) {
       tail.offer([event(position, `f${String(position % 7)}`, '"xxxxxxxxxx"')]);
+    }
     assert.equal(tail.head, 5_000);
     assert.ok(tail.floor > 4_900 && tail.floor < 5_000);
     const kept = [0, 1, 2, 3, 4, 5, 6].flatMap(

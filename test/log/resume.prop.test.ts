@@ -1,12 +1,12 @@
 /** G3 and G7 as a property: whatever happens between, every subscriber's list is the model's slice. */
-import fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import fc from 'fast-check';
 import { createSession, type Session } from '../../src/delivery/session.ts';
 import { openSqlite } from '../../src/engines/sqlite/engine.ts';
-import type { Event } from '../../src/log/event.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
+import type { Event } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -101,7 +101,9 @@ function listen(log: Log, reader: Reader, position: number): void {
 async function until(holds: () => boolean, what: () => string): Promise<void> {
   const deadline = Date.now() + 5_000;
   while (!holds()) {
-    if (Date.now() > deadline) assert.fail(what());
+    if (Date.now() > deadline) {
+      assert.fail(what());
+    }
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
@@ -116,11 +118,15 @@ async function play(steps: readonly Step[]): Promise<void> {
 
   function cut(reader: Reader | undefined): void {
     reader?.session?.ended();
-    if (reader !== undefined) reader.session = undefined;
+    if (reader !== undefined) {
+      reader.session = undefined;
+    }
   }
 
   function resume(reader: Reader): void {
-    if (reader.session === undefined) listen(log, reader, reader.seen.at(-1)?.position ?? reader.from);
+    if (reader.session === undefined) {
+      listen(log, reader, reader.seen.at(-1)?.position ?? reader.from);
+    }
   }
 
   for (const [at, one] of steps.entries()) {
@@ -135,12 +141,15 @@ async function play(steps: readonly Step[]): Promise<void> {
         log.append({ events, key: null }).then((receipts) => {
           receipts.forEach((receipt, index) => {
             const event = events[index];
-            if (event !== undefined)
+            if (event !== undefined) {
               model.push({ position: receipt.position, feed: event.accessId, payload: event.payload });
+            }
           });
         }),
       );
-      if (at % 3 === 0) await Promise.all(appends);
+      if (at % 3 === 0) {
+        await Promise.all(appends);
+      }
     } else if (one.do === 'join') {
       cut(readers[one.who]);
       const from = one.fromStart ? 0 : await log.resolve('any', { after: 'now' });
@@ -159,14 +168,23 @@ async function play(steps: readonly Step[]): Promise<void> {
       readers.forEach(cut);
       await log.close();
       log = await openLog(path);
-      for (const reader of readers) if (reader !== undefined) resume(reader);
+      for (const reader of readers) {
+        if (reader !== undefined) {
+          resume(reader);
+        }
+      }
     } else {
       const reader = readers[one.who];
-      if (reader === undefined) continue;
-      if (one.do === 'stall') reader.isStalled = true;
-      else if (one.do === 'cut') cut(reader);
-      else if (one.do === 'resume') resume(reader);
-      else {
+      if (reader === undefined) {
+        continue;
+      }
+      if (one.do === 'stall') {
+        reader.isStalled = true;
+      } else if (one.do === 'cut') {
+        cut(reader);
+      } else if (one.do === 'resume') {
+        resume(reader);
+      } else {
         reader.isStalled = false;
         reader.drain();
       }
@@ -179,7 +197,9 @@ async function play(steps: readonly Step[]): Promise<void> {
     model.map((_, at) => at + 1),
   );
   for (const reader of readers) {
-    if (reader === undefined) continue;
+    if (reader === undefined) {
+      continue;
+    }
     reader.isStalled = false;
     resume(reader);
     reader.drain();

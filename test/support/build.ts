@@ -10,12 +10,15 @@ const LAST_BUILT = 'dist/src/cli/main.js';
 /** Builds `dist` unless it is newer than everything that it is made of. */
 export function buildIfOlder(): void {
   const built = statSync(join(ROOT, LAST_BUILT), { throwIfNoEntry: false })?.ctimeMs ?? 0;
-  if (SOURCES.some((source) => changedAt(join(ROOT, source)) >= built))
+  if (SOURCES.some((source) => changedAt(join(ROOT, source)) >= built)) {
     execFileSync('npm', ['run', '--silent', 'build'], { cwd: ROOT, stdio: 'inherit' });
+  }
 }
 
 function changedAt(path: string): number {
   const found = statSync(path);
-  if (!found.isDirectory()) return found.mtimeMs;
+  if (!found.isDirectory()) {
+    return found.mtimeMs;
+  }
   return Math.max(found.mtimeMs, ...readdirSync(path).map((name) => changedAt(join(path, name))));
 }

@@ -1,7 +1,7 @@
 /** A real browser for end-to-end tests: a Chromium that is on the machine, never one that is downloaded. */
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { chromium, type Browser } from 'playwright-core';
+import { type Browser, chromium } from 'playwright-core';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 
@@ -11,7 +11,9 @@ export function findChromium(): string | undefined {
   for (const name of NAMES) {
     for (const directory of [...directories, '/usr/bin']) {
       const path = join(directory, name);
-      if (existsSync(path)) return path;
+      if (existsSync(path)) {
+        return path;
+      }
     }
   }
   return undefined;
@@ -20,7 +22,9 @@ export function findChromium(): string | undefined {
 /** Starts it without a window. The caller closes it. @throws Error where there is none: ask `findChromium` first */
 export async function launchChromium(): Promise<Browser> {
   const executablePath = findChromium();
-  if (executablePath === undefined) throw new Error('there is no Chromium on this machine');
+  if (executablePath === undefined) {
+    throw new Error('there is no Chromium on this machine');
+  }
   return chromium.launch({
     executablePath,
     // As root, which containers run tests as, Chromium has no sandbox; shared memory is small there.

@@ -14,13 +14,19 @@ export function parseCsv(csv: string): Field[][] {
   while (field.lastIndex < csv.length) {
     const at = field.lastIndex;
     const found = field.exec(csv);
-    if (found === null) throw new Error(`no field at ${String(at)}: ${csv.slice(at, at + 40)}`);
+    if (found === null) {
+      throw new Error(`no field at ${String(at)}: ${csv.slice(at, at + 40)}`);
+    }
     const quoted = found[1];
     row.push({ text: quoted?.replaceAll('""', '"') ?? found[2] ?? '', isQuoted: quoted !== undefined });
-    if (found[3] === ',') continue;
+    if (found[3] === ',') {
+      continue;
+    }
     rows.push(row);
     row = [];
   }
-  if (row.length > 0) throw new Error('the last line does not end');
+  if (row.length > 0) {
+    throw new Error('the last line does not end');
+  }
   return rows;
 }

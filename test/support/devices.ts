@@ -15,7 +15,9 @@ export function authOf(fields: Record<string, Term>): string {
 }
 
 function headerOf(auth: string | readonly string[] | Record<string, Term>): string | string[] {
-  if (typeof auth === 'string') return auth;
+  if (typeof auth === 'string') {
+    return auth;
+  }
   return Array.isArray(auth) ? [...(auth as string[])] : authOf(auth as Record<string, Term>);
 }
 
@@ -53,16 +55,23 @@ export async function openDevice(
   const watchers = new Set<() => void>();
   let end: [number, string] | undefined;
   const look = (): void => {
-    for (const watcher of [...watchers]) watcher();
+    for (const watcher of [...watchers]) {
+      watcher();
+    }
   };
   socket.on('message', (data: Buffer, binary) => {
     frames.push(data);
     isBinary.push(binary);
     const decoded = decode(data, { maxBytes: 10_000_000 });
-    if (!decoded.ok) throw new Error(`no term: ${data.toString('hex').slice(0, 100)}`);
+    if (!decoded.ok) {
+      throw new Error(`no term: ${data.toString('hex').slice(0, 100)}`);
+    }
     const token = tokenIn(decoded.term);
-    if (token === undefined) terms.push(decoded.term);
-    else tokens.push(token);
+    if (token === undefined) {
+      terms.push(decoded.term);
+    } else {
+      tokens.push(token);
+    }
     look();
   });
   socket.on('close', (code, reason) => {
@@ -84,8 +93,11 @@ export async function openDevice(
       };
       const watch = (): void => {
         const found = find();
-        if (found !== undefined) finish(() => resolve(found));
-        else if (end !== undefined) finish(() => reject(new Error(`closed with ${String(end)}`)));
+        if (found !== undefined) {
+          finish(() => resolve(found));
+        } else if (end !== undefined) {
+          finish(() => reject(new Error(`closed with ${String(end)}`)));
+        }
       };
       const timer = setTimeout(() => {
         finish(() => reject(new Error(`not in time; ${frames.length} frames, ${terms.length} terms`)));
@@ -115,8 +127,9 @@ export async function openDevice(
 }
 
 function tokenIn(term: Term): string | undefined {
-  if (typeof term !== 'object' || term === null || !('kind' in term) || term.kind !== 'tuple')
+  if (typeof term !== 'object' || term === null || !('kind' in term) || term.kind !== 'tuple') {
     return undefined;
+  }
   const [name, token] = term.items;
   return name !== undefined && isCharlist(name, 'token') && typeof token === 'string' ? token : undefined;
 }

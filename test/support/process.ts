@@ -1,6 +1,6 @@
 /** The server as a process of its own, to be stopped and killed. */
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
@@ -61,7 +61,9 @@ export async function startProcess(
     lines.on('line', (line) => {
       output += `${line}\n`;
       const found = /^lastseen listening on (http:\S+)$/.exec(line)?.[1];
-      if (found !== undefined) resolve(found);
+      if (found !== undefined) {
+        resolve(found);
+      }
     });
     child.once('exit', (code) => {
       reject(new Error(`the server ended with ${String(code)}: ${output}`));

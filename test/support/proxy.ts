@@ -1,6 +1,6 @@
 /** A TCP proxy that can be told to swallow bytes, as a half-open connection does, or to cut. */
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface Proxy {
   readonly port: number;
@@ -55,13 +55,17 @@ export async function startProxy(port: number): Promise<Proxy> {
     },
     delay(ms) {
       for (const pair of pairs) {
-        if (held.has(pair)) continue;
+        if (held.has(pair)) {
+          continue;
+        }
         const [inner, outer] = pair;
         held.add(pair);
         inner.unpipe(outer).pause();
         outer.unpipe(inner).pause();
         setTimeout(() => {
-          if (!pairs.has(pair) || swallowed.has(pair)) return;
+          if (!pairs.has(pair) || swallowed.has(pair)) {
+            return;
+          }
           held.delete(pair);
           inner.pipe(outer);
           outer.pipe(inner);
@@ -69,10 +73,18 @@ export async function startProxy(port: number): Promise<Proxy> {
       }
     },
     cut() {
-      for (const pair of pairs) for (const socket of pair) socket.destroy();
+      for (const pair of pairs) {
+        for (const socket of pair) {
+          socket.destroy();
+        }
+      }
     },
     async close() {
-      for (const pair of pairs) for (const socket of pair) socket.destroy();
+      for (const pair of pairs) {
+        for (const socket of pair) {
+          socket.destroy();
+        }
+      }
       server.close();
       await once(server, 'close');
     },

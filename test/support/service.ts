@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { WebSocket } from 'ws';
 import { readConfig } from '../../src/config.ts';
 import { createLogger } from '../../src/logger.ts';
-import { startServer, type ServerOptions } from '../../src/server.ts';
+import { type ServerOptions, startServer } from '../../src/server.ts';
 import { temporaryDirectory } from './temporary.ts';
 
 export const TOKEN = 'test-admin';
@@ -136,7 +136,9 @@ export async function connect(
   const watchers = new Set<() => void>();
   let end: [number, string] | undefined;
   const look = (): void => {
-    for (const watcher of [...watchers]) watcher();
+    for (const watcher of [...watchers]) {
+      watcher();
+    }
   };
   socket.on('message', (data: Buffer) => {
     frames.push(data.toString('utf8'));
@@ -156,16 +158,20 @@ export async function connect(
     return new Promise((resolve, reject) => {
       const watch = (): void => {
         const found = find();
-        if (found === undefined && end === undefined) return;
+        if (found === undefined && end === undefined) {
+          return;
+        }
         watchers.delete(watch);
         clearTimeout(timer);
-        if (found !== undefined) resolve(found);
-        else
+        if (found !== undefined) {
+          resolve(found);
+        } else {
           reject(
             new Error(
               `closed with ${String(end)} before ${what}; frames: ${frames.join('\n').slice(0, 2_000)}`,
             ),
           );
+        }
       };
       const timer = setTimeout(() => {
         watchers.delete(watch);

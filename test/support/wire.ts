@@ -2,10 +2,10 @@
  * The real server seen from below the clients: bytes on a TCP connection, frames as they stand on the wire, records
  * of an event stream, and the rows of the log. `service.ts` starts it.
  */
-import Database from 'better-sqlite3';
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
-import { TOKEN, type Service } from './service.ts';
+import Database from 'better-sqlite3';
+import { type Service, TOKEN } from './service.ts';
 
 const PATIENCE_MS = 20_000;
 
@@ -26,7 +26,9 @@ export async function openWire(port: number): Promise<Wire> {
   let isClosed = false;
   const watchers = new Set<() => void>();
   const look = (): void => {
-    for (const watcher of [...watchers]) watcher();
+    for (const watcher of [...watchers]) {
+      watcher();
+    }
   };
   socket.setEncoding('latin1');
   socket.on('data', (data: string) => {
@@ -48,12 +50,18 @@ export async function openWire(port: number): Promise<Wire> {
       const finish = (error?: Error): void => {
         watchers.delete(watch);
         clearTimeout(timer);
-        if (error === undefined) resolve(received);
-        else reject(error);
+        if (error === undefined) {
+          resolve(received);
+        } else {
+          reject(error);
+        }
       };
       const watch = (): void => {
-        if (isDone()) finish();
-        else if (isClosed) finish(new Error(`closed before ${what}; received: ${received.slice(0, 500)}`));
+        if (isDone()) {
+          finish();
+        } else if (isClosed) {
+          finish(new Error(`closed before ${what}; received: ${received.slice(0, 500)}`));
+        }
       };
       const timer = setTimeout(() => {
         finish(new Error(`no ${what} in time; received: ${received.slice(0, 500)}`));
@@ -114,7 +122,9 @@ export function clientFrame(payload: string | Uint8Array, parts: FrameParts = {}
   const head = Buffer.alloc(short ? 2 : 10);
   head[0] = (isFinal ? 0x80 : 0) | (reserved << 4) | opcode;
   head[1] = (isMasked ? 0x80 : 0) | (short ? body.length : 127);
-  if (!short) head.writeBigUInt64BE(BigInt(body.length), 2);
+  if (!short) {
+    head.writeBigUInt64BE(BigInt(body.length), 2);
+  }
   const sent = isMasked ? body.map((byte, at) => byte ^ (mask[at % 4] ?? 0)) : body;
   return Buffer.concat([head, mask, sent]);
 }
@@ -134,7 +144,9 @@ export function closeCodeIn(received: string): number | undefined {
       length = Number(bytes.readBigUInt64BE(at));
       at += 8;
     }
-    if ((first & 0x0f) === 8) return length >= 2 ? bytes.readUInt16BE(at) : 1005;
+    if ((first & 0x0f) === 8) {
+      return length >= 2 ? bytes.readUInt16BE(at) : 1005;
+    }
     at += length;
   }
   return undefined;
@@ -165,7 +177,9 @@ export async function openEventStream(
     async until(fits) {
       while (!fits(text)) {
         const read = await reader?.read();
-        if (read?.value === undefined) throw new Error(`the stream ended; it was: ${text.slice(0, 500)}`);
+        if (read?.value === undefined) {
+          throw new Error(`the stream ended; it was: ${text.slice(0, 500)}`);
+        }
         text += read.value;
       }
       return text;

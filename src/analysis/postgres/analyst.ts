@@ -25,7 +25,9 @@ const SETTINGS = [
 
 /** What is wrong with a password, or `undefined`: only what needs no preparation (RFC 4013) is taken. */
 export function passwordFault(password: string): string | undefined {
-  if (password.length < 12) return 'must have at least 12 characters';
+  if (password.length < 12) {
+    return 'must have at least 12 characters';
+  }
   return /^[\x21-\x7e]+$/.test(password) ? undefined : 'must be visible ASCII without spaces';
 }
 
@@ -34,11 +36,12 @@ export function passwordFault(password: string): string | undefined {
  * @throws ERR_FORBIDDEN when the user of the URL may not, ERR_STORE_UNAVAILABLE when the server cannot be reached
  */
 export async function createAnalyst(url: string, { name, password }: Analyst): Promise<void> {
-  if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name))
+  if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name)) {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
       `--name: must be 1 to 63 lower-case letters, digits and _, got ${shown(name)}`,
     );
+  }
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
   client.on('error', () => undefined);
   try {
@@ -51,13 +54,16 @@ export async function createAnalyst(url: string, { name, password }: Analyst): P
     );
     const [existing] = rows;
     // A role that is somebody else's must not be turned into an analyst's.
-    if (existing?.is_own === false)
+    if (existing?.is_own === false) {
       throw new LastseenError('ERR_REQUEST_INVALID', `--name: the role ${name} exists and is no analyst's`);
+    }
     const verb = existing === undefined ? 'create' : 'alter';
     await client.query(
       `${verb} role ${name} login nosuperuser nocreatedb nocreaterole noreplication connection limit 20 password '${verifier(password)}'`,
     );
-    for (const setting of SETTINGS) await client.query(`alter role ${name} set ${setting}`);
+    for (const setting of SETTINGS) {
+      await client.query(`alter role ${name} set ${setting}`);
+    }
     await client.query(`comment on role ${name} is '${MARK}'`);
     await client.query(`grant lastseen_query to ${name}`);
     await client.query('commit');
@@ -79,17 +85,22 @@ export function verifier(password: string): string {
 }
 
 function toldOf(error: unknown): unknown {
-  if (error instanceof LastseenError) return error;
-  if (!(error instanceof pg.DatabaseError))
+  if (error instanceof LastseenError) {
+    return error;
+  }
+  if (!(error instanceof pg.DatabaseError)) {
     return new LastseenError('ERR_STORE_UNAVAILABLE', 'the PostgreSQL of DATABASE_URL cannot be reached', {
       cause: error,
     });
-  if (error.code === '42501')
+  }
+  if (error.code === '42501') {
     return new LastseenError(
       'ERR_FORBIDDEN',
       `the user of DATABASE_URL may not do this (${error.message}): it needs CREATEROLE`,
     );
-  if (error.code === '42P01')
+  }
+  if (error.code === '42P01') {
     return new LastseenError('ERR_STORE_UNAVAILABLE', 'the views are missing: run "lastseen migrate"');
+  }
   return new LastseenError('ERR_STORE_UNAVAILABLE', `PostgreSQL refused: ${error.message}`, { cause: error });
 }

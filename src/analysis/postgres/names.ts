@@ -16,16 +16,29 @@ const NEVER =
  */
 export function requirePostgresNames(tokens: readonly Token[], callable: ReadonlySet<string>): void {
   tokens.forEach((token, at) => {
-    if (token.kind !== 'word' && token.kind !== 'quoted') return;
-    if (NEVER.test(token.text)) throw refused(`the name ${shownName(token)} is not available to queries`);
-    if (isSymbol(tokens[at - 1], '.') && callable.has(token.text) && !POSTGRES_FUNCTIONS.has(token.text))
+    if (token.kind !== 'word' && token.kind !== 'quoted') {
+      return;
+    }
+    if (NEVER.test(token.text)) {
+      throw refused(`the name ${shownName(token)} is not available to queries`);
+    }
+    if (isSymbol(tokens[at - 1], '.') && callable.has(token.text) && !POSTGRES_FUNCTIONS.has(token.text)) {
       throw refused(
         `${shownName(token)} behind a dot would call a function that is not available to queries: give the column another name`,
       );
-    if (!isSymbol(tokens[at + 1], '(')) return;
-    if (token.kind === 'word' && POSTGRES_BEFORE_PARENTHESIS.has(token.text)) return;
-    if (POSTGRES_FUNCTIONS.has(token.text) && !isSymbol(tokens[at - 1], '.')) return;
-    if (namesColumns(tokens, at)) return;
+    }
+    if (!isSymbol(tokens[at + 1], '(')) {
+      return;
+    }
+    if (token.kind === 'word' && POSTGRES_BEFORE_PARENTHESIS.has(token.text)) {
+      return;
+    }
+    if (POSTGRES_FUNCTIONS.has(token.text) && !isSymbol(tokens[at - 1], '.')) {
+      return;
+    }
+    if (namesColumns(tokens, at)) {
+      return;
+    }
     throw refused(
       `the function ${shownName(token)} is not available to queries (before an alias with columns write AS)`,
     );
@@ -35,19 +48,34 @@ export function requirePostgresNames(tokens: readonly Token[], callable: Readonl
 /** True of `name (a, b)` behind AS, and of `name (a, b) as (select …)` in a WITH: neither can be a call. */
 function namesColumns(tokens: readonly Token[], at: number): boolean {
   const before = tokens[at - 1];
-  if (isWord(before, 'as')) return true;
-  if (!isWord(before, 'with') && !isWord(before, 'recursive') && !isSymbol(before, ',')) return false;
+  if (isWord(before, 'as')) {
+    return true;
+  }
+  if (!isWord(before, 'with') && !isWord(before, 'recursive') && !isSymbol(before, ',')) {
+    return false;
+  }
   let next = at + 2;
-  while (tokens[next]?.kind === 'word' || tokens[next]?.kind === 'quoted' || isSymbol(tokens[next], ','))
+  while (tokens[next]?.kind === 'word' || tokens[next]?.kind === 'quoted' || isSymbol(tokens[next], ',')) {
     next += 1;
-  if (!isSymbol(tokens[next], ')') || !isWord(tokens[next + 1], 'as')) return false;
+  }
+  if (!isSymbol(tokens[next], ')') || !isWord(tokens[next + 1], 'as')) {
+    return false;
+  }
   next += 2;
-  if (isWord(tokens[next], 'not')) next += 1;
-  if (isWord(tokens[next], 'materialized')) next += 1;
+  if (isWord(tokens[next], 'not')) {
+    next += 1;
+  }
+  if (isWord(tokens[next], 'materialized')) {
+    next += 1;
+  }
   const body = tokens[next + 1];
-  if (!isSymbol(tokens[next], '(')) return false;
+  if (!isSymbol(tokens[next], '(')) {
+    return false;
+  }
   // `values` alone may be the name of a column, and what stands before it a call.
-  if (isWord(body, 'values')) return isSymbol(tokens[next + 2], '(');
+  if (isWord(body, 'values')) {
+    return isSymbol(tokens[next + 2], '(');
+  }
   return isWord(body, 'select') || isWord(body, 'with');
 }
 

@@ -5,11 +5,11 @@
  */
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
-import { accessCondition, EVENT_COLUMNS, EVENTS, VIEWS, type Access } from '../contract.ts';
+import { type Access, accessCondition, EVENT_COLUMNS, EVENTS, VIEWS } from '../contract.ts';
 import type { Cell } from '../format.ts';
-import { requirePostgresNames } from './names.ts';
 import type { Question, Sandbox } from '../sandbox.ts';
 import { invalid, requireParameters, requireReading } from '../statement.ts';
+import { requirePostgresNames } from './names.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
@@ -80,7 +80,9 @@ export function postgresSandbox(url: string): Sandbox {
       }
     },
     async cancel() {
-      if (session === undefined || !isRunning) return;
+      if (session === undefined || !isRunning) {
+        return;
+      }
       const other = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
       other.on('error', () => undefined);
       await other.connect();
@@ -102,15 +104,17 @@ async function open(url: string, onLost: () => void): Promise<Session> {
   await client.connect();
   try {
     // The server notices within this time that we are gone, where its system can tell; and fills no disk, where we may say so.
-    for (const setting of [`client_connection_check_interval = '1s'`, `temp_file_limit = '1GB'`])
+    for (const setting of [`client_connection_check_interval = '1s'`, `temp_file_limit = '1GB'`]) {
       await client.query(`set ${setting}`).catch(() => undefined);
+    }
     const { rows } = await client.query<{ id: string; schema: string }>(
       `select pg_backend_pid() as id, relnamespace::regnamespace::text as schema
        from pg_class where oid = to_regclass('${EVENTS}')`,
     );
     const [found] = rows;
-    if (found === undefined)
+    if (found === undefined) {
       throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the database has no events: run "lastseen migrate"');
+    }
     const defined = await client.query<{ name: string; body: string }>(
       `select c.relname as name, pg_get_viewdef(c.oid) as body
        from pg_class c where c.relkind = 'v' and c.relname = any($1) and c.relnamespace = to_regnamespace($2)`,
@@ -149,7 +153,9 @@ async function enter(session: Session, { access, timeoutMs }: Question): Promise
      set local bytea_output = 'hex';
      set local cursor_tuple_fraction = 1`,
   );
-  if (isRestricted) await showPart(session, access);
+  if (isRestricted) {
+    await showPart(session, access);
+  }
   await client.query(
     `set transaction read only; set local role ${isRestricted ? 'lastseen_restricted' : 'lastseen_query'}`,
   );
@@ -195,41 +201,59 @@ async function read(
     }
     let characters = 0;
     for (const row of result.rows) {
-      for (const cell of row) characters += cell?.length ?? 0;
+      for (const cell of row) {
+        characters += cell?.length ?? 0;
+      }
       const types = fields;
-      if (!onRow(row.map((cell, at) => cellOf(cell, types[at]?.dataTypeID)))) return;
+      if (!onRow(row.map((cell, at) => cellOf(cell, types[at]?.dataTypeID)))) {
+        return;
+      }
     }
-    if (result.rows.length < count) return;
+    if (result.rows.length < count) {
+      return;
+    }
     const average = Math.max(1, characters / count);
     count = Math.max(1, Math.min(MAX_FETCH, 4 * count, Math.floor(FETCH_CHARACTERS / average)));
   }
 }
 
 function cellOf(text: string | null, type: number | undefined): Cell {
-  if (text === null) return null;
-  if (type === builtins.BOOL) return text === 't';
+  if (text === null) {
+    return null;
+  }
+  if (type === builtins.BOOL) {
+    return text === 't';
+  }
   return type !== undefined && NUMBERS.includes(type) ? { numeral: text } : text;
 }
 
 function toldOf(error: unknown): unknown {
-  if (error instanceof LastseenError) return error;
+  if (error instanceof LastseenError) {
+    return error;
+  }
   const { code = '', message = 'the connection was lost' } = error as { code?: string; message?: string };
-  if (!(error instanceof pg.DatabaseError) || /^(08|57P|53300)/.test(code))
+  if (!(error instanceof pg.DatabaseError) || /^(08|57P|53300)/.test(code)) {
     return new LastseenError('ERR_STORE_UNAVAILABLE', 'the store cannot be reached: try again later', {
       cause: error,
     });
-  if (/role .*"lastseen_(query|restricted)"/.test(message))
+  }
+  if (/role .*"lastseen_(query|restricted)"/.test(message)) {
     return new LastseenError(
       'ERR_QUERY_UNAVAILABLE',
       'queries are not set up here: the roles lastseen_query and lastseen_restricted must exist, and the user of DATABASE_URL must be a member of both (see "lastseen analyst --help")',
     );
-  if (code === '57014') return new LastseenError('ERR_QUERY_LIMIT', 'the query ran longer than it may');
-  if (/^(53|54000)/.test(code))
+  }
+  if (code === '57014') {
+    return new LastseenError('ERR_QUERY_LIMIT', 'the query ran longer than it may');
+  }
+  if (/^(53|54000)/.test(code)) {
     return new LastseenError('ERR_QUERY_LIMIT', `the query needs more than it may have (${message})`);
-  if (/^(25006|42501|0A000)/.test(code))
+  }
+  if (/^(25006|42501|0A000)/.test(code)) {
     return new LastseenError(
       'ERR_QUERY_REFUSED',
       `a query reads the contract, and nothing else (${message})`,
     );
+  }
   return invalid(message);
 }

@@ -4,10 +4,10 @@
  * through: it may open the b-trees of `events` under the unguessable name, and call the functions of the list, and
  * nothing else, whatever its text says. See docs/decisions.md D28.
  */
-import Database from 'better-sqlite3';
 import { randomBytes } from 'node:crypto';
+import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
-import { accessCondition, EVENT_COLUMNS, EVENTS, VIEWS, type Access } from '../contract.ts';
+import { type Access, accessCondition, EVENT_COLUMNS, EVENTS, VIEWS } from '../contract.ts';
 import type { Cell } from '../format.ts';
 import { SQLITE_FUNCTIONS } from '../functions.ts';
 import type { Question, Sandbox } from '../sandbox.ts';
@@ -68,7 +68,9 @@ function prepareViews(db: Database.Database, path: string, name: string, access:
   const part = access === 'everything' ? '' : ` where ${accessCondition(access)} limit -1 offset 0`;
   db.exec(`create temp view ${EVENTS} as select ${EVENT_COLUMNS} from ${name}.${EVENTS}${part}`);
   // Names in a temporary view are looked up among the temporary ones first.
-  for (const { sql } of views) db.exec(sql.replace(/^create view/i, 'create temp view'));
+  for (const { sql } of views) {
+    db.exec(sql.replace(/^create view/i, 'create temp view'));
+  }
   db.pragma('query_only = on');
 }
 
@@ -82,16 +84,26 @@ function query(
   requireParameters(tokens, question.params.length);
   // Parameters in SQLite's other ways of writing them.
   const other = tokens.find((token) => token.kind === 'symbol' && /^[@:#]$/.test(token.text));
-  if (other !== undefined) throw invalid(`a parameter is written $1, $2, …, got ${other.text}`);
+  if (other !== undefined) {
+    throw invalid(`a parameter is written $1, $2, …, got ${other.text}`);
+  }
   const values = Object.fromEntries(question.params.map((value, at) => [String(at + 1), bound(value)]));
   const given = question.params.length === 0 ? [] : [values];
   const roots = rootsOf(db);
   const tables = ['json_each', 'json_tree'].map((table) => virtualTable(db, table));
-  for (const step of db.prepare<unknown[], Step>(`explain ${text}`).all(...given)) check(step, roots, tables);
+  for (const step of db.prepare<unknown[], Step>(`explain ${text}`).all(...given)) {
+    check(step, roots, tables);
+  }
   const statement = db.prepare<unknown[], Cell[]>(text).safeIntegers(true);
-  if (!statement.reader || !statement.readonly) throw refused('a query only reads');
+  if (!statement.reader || !statement.readonly) {
+    throw refused('a query only reads');
+  }
   onColumns(statement.columns().map((column) => column.name));
-  for (const row of statement.raw().iterate(...given)) if (!onRow(row)) return;
+  for (const row of statement.raw().iterate(...given)) {
+    if (!onRow(row)) {
+      return;
+    }
+  }
 }
 
 /** The roots of `events` and its indexes. */
@@ -118,12 +130,22 @@ function check(
 ): void {
   // Bit 16 of p5: the root is in a register, known only when the program runs.
   const isOwn = p3 === ATTACHED && roots.has(p2) && (p5 & 16) === 0;
-  if (OPEN_B_TREE.test(opcode) && !isOwn) throw beyond();
-  if (opcode === 'VOpen' && (p4 === null || !tables.includes(p4))) throw beyond();
-  if (NEVER.test(opcode)) throw refused('a query only reads');
-  if (!CALL.test(opcode)) return;
+  if (OPEN_B_TREE.test(opcode) && !isOwn) {
+    throw beyond();
+  }
+  if (opcode === 'VOpen' && (p4 === null || !tables.includes(p4))) {
+    throw beyond();
+  }
+  if (NEVER.test(opcode)) {
+    throw refused('a query only reads');
+  }
+  if (!CALL.test(opcode)) {
+    return;
+  }
   const called = (p4 ?? '').replace(/\(-?\d+\)$/, '');
-  if (!SQLITE_FUNCTIONS.has(called)) throw refused(`the function ${called} is not available to queries`);
+  if (!SQLITE_FUNCTIONS.has(called)) {
+    throw refused(`the function ${called} is not available to queries`);
+  }
 }
 
 function beyond(): LastseenError {
@@ -131,18 +153,26 @@ function beyond(): LastseenError {
 }
 
 function bound(value: Question['params'][number]): string | number | bigint | null {
-  if (typeof value === 'boolean') return value ? 1n : 0n;
+  if (typeof value === 'boolean') {
+    return value ? 1n : 0n;
+  }
   return typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
 }
 
 function toldOf(error: unknown, name: string): unknown {
-  if (!(error instanceof Error) || error instanceof LastseenError) return error;
+  if (!(error instanceof Error) || error instanceof LastseenError) {
+    return error;
+  }
   const message = error.message.replaceAll(name, 'main');
-  if (!('code' in error)) return error instanceof RangeError ? invalid(message) : error;
+  if (!('code' in error)) {
+    return error instanceof RangeError ? invalid(message) : error;
+  }
   const code = String(error.code);
-  if (/^SQLITE_(NOMEM|TOOBIG|FULL)/.test(code))
+  if (/^SQLITE_(NOMEM|TOOBIG|FULL)/.test(code)) {
     return new LastseenError('ERR_QUERY_LIMIT', `the query needs more memory than it may have (${message})`);
-  if (/^SQLITE_(BUSY|IOERR|CANTOPEN|CORRUPT|NOTADB)/.test(code))
+  }
+  if (/^SQLITE_(BUSY|IOERR|CANTOPEN|CORRUPT|NOTADB)/.test(code)) {
     return new LastseenError('ERR_STORE_UNAVAILABLE', `the store failed (${message}): try again later`);
+  }
   return invalid(message);
 }

@@ -1,16 +1,16 @@
 /** An archive, and lastseen import: a log as text, from any engine to any engine, with its positions and versions. */
-import type { Command } from 'commander';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setImmediate as turn } from 'node:timers/promises';
+import type { Command } from 'commander';
 import { newEpoch } from '../../../migrations/0001_log.ts';
-import { openTarget, type LogSource, type LogTarget } from '../../engines/archive.ts';
+import { type LogSource, type LogTarget, openTarget } from '../../engines/archive.ts';
 import { LastseenError } from '../../errors.ts';
 import type { Event } from '../../log/event.ts';
-import { decodeLine, encodeBatch, encodeEvent, encodeFeed, FORMAT, line, wrong, type Line } from './codec.ts';
-import { databaseOption, databaseOf, type DatabaseOptions } from '../io/database.ts';
+import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
 import type { Output } from '../io/output.ts';
 import { createProgress } from '../io/progress.ts';
+import { decodeLine, encodeBatch, encodeEvent, encodeFeed, FORMAT, type Line, line, wrong } from './codec.ts';
 
 const PAGE = 2_000;
 
@@ -54,16 +54,22 @@ export async function writeArchive(
     progress.show(count, position / head);
     // Reads of a file take no time of their own: let signals in.
     await turn();
-    if (stop.aborted) return undefined;
+    if (stop.aborted) {
+      return undefined;
+    }
     const last = events.at(-1);
-    if (last === undefined) break;
+    if (last === undefined) {
+      break;
+    }
     position = last.position;
   }
   for (let after = ''; ;) {
     const feeds = await source.feeds(after, PAGE);
     await write(out, feeds.map(encodeFeed).join(''));
     const last = feeds.at(-1);
-    if (last === undefined) break;
+    if (last === undefined) {
+      break;
+    }
     after = last.accessId;
   }
   for (let after = ''; ;) {
@@ -71,7 +77,9 @@ export async function writeArchive(
     const wanted = batches.filter((batch) => batch.lastPosition <= head);
     await write(out, wanted.map(encodeBatch).join(''));
     const last = batches.at(-1);
-    if (last === undefined) break;
+    if (last === undefined) {
+      break;
+    }
     after = last.key;
   }
   const { floor } = await source.state();
@@ -81,7 +89,9 @@ export async function writeArchive(
 }
 
 async function write(out: Output, text: string): Promise<void> {
-  if (text !== '') await out.write(text);
+  if (text !== '') {
+    await out.write(text);
+  }
 }
 
 async function importLog(
@@ -122,26 +132,36 @@ async function readAll(
 
   for await (const text of lines) {
     number += 1;
-    if (text.trim() === '') continue;
+    if (text.trim() === '') {
+      continue;
+    }
     const found = decodeLine(text, number);
-    if (end !== undefined) throw wrong(number, 'stands behind the end of the export');
-    if ((epoch === undefined) !== (found.kind === 'log'))
+    if (end !== undefined) {
+      throw wrong(number, 'stands behind the end of the export');
+    }
+    if ((epoch === undefined) !== (found.kind === 'log')) {
       throw wrong(number, 'is not in its place: the first line, and only that, names the log');
+    }
     switch (found.kind) {
       case 'log':
         epoch = found.epoch;
         break;
       case 'event': {
         const { event } = found;
-        if (event.position <= position) throw wrong(number, 'has a position that does not ascend');
+        if (event.position <= position) {
+          throw wrong(number, 'has a position that does not ascend');
+        }
         const before = versions.get(event.accessId);
-        if (before !== undefined && event.version <= before)
+        if (before !== undefined && event.version <= before) {
           throw wrong(number, 'has a version that does not ascend');
+        }
         versions.set(event.accessId, event.version);
         position = event.position;
         count += 1;
         batch.push(event);
-        if (batch.length >= PAGE) await flush();
+        if (batch.length >= PAGE) {
+          await flush();
+        }
         break;
       }
       case 'feed':

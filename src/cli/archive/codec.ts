@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import type { KeyedBatch, PrunedFeed } from '../../engines/archive.ts';
 import { LastseenError, shown } from '../../errors.ts';
-import { MAX_NAME_CHARACTERS, type Event } from '../../log/event.ts';
 import { compact, memberSpan } from '../../json-text.ts';
+import { type Event, MAX_NAME_CHARACTERS } from '../../log/event.ts';
 
 export const FORMAT = 1;
 
@@ -91,13 +91,16 @@ export function line(value: Readonly<Record<string, unknown>>): string {
 /** @throws ERR_REQUEST_INVALID naming the line */
 export function decodeLine(text: string, number: number): Line {
   const parsed = Lines.safeParse(parse(text, number));
-  if (!parsed.success)
+  if (!parsed.success) {
     throw wrong(
       number,
       `is none of an archive, as "lastseen export" writes it unless told otherwise: ${shown(text)}`,
     );
+  }
   const value = parsed.data;
-  if ('lastseen_export' in value) return { kind: 'log', epoch: value.epoch, head: value.head };
+  if ('lastseen_export' in value) {
+    return { kind: 'log', epoch: value.epoch, head: value.head };
+  }
   if ('feed' in value) {
     return {
       kind: 'feed',
@@ -121,9 +124,13 @@ export function decodeLine(text: string, number: number): Line {
       },
     };
   }
-  if ('end' in value) return { kind: 'end', events: value.events, floor: value.floor, head: value.head };
+  if ('end' in value) {
+    return { kind: 'end', events: value.events, floor: value.floor, head: value.head };
+  }
   const payload = memberSpan(text, text.indexOf('{'), 'payload');
-  if (payload === undefined) throw wrong(number, 'has no payload');
+  if (payload === undefined) {
+    throw wrong(number, 'has no payload');
+  }
   return {
     kind: 'event',
     event: {

@@ -1,7 +1,7 @@
 /** lastseen analyst: a login for direct access to the contract on PostgreSQL. */
-import type { Command } from 'commander';
 import { randomBytes } from 'node:crypto';
 import { text as textOf } from 'node:stream/consumers';
+import type { Command } from 'commander';
 import { createAnalyst, passwordFault } from '../../analysis/postgres/analyst.ts';
 import { LastseenError } from '../../errors.ts';
 import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
@@ -35,19 +35,24 @@ On SQLite nothing is needed: open the file read-only with any tool.`,
 
 async function create(options: AnalystOptions): Promise<void> {
   const database = databaseOf(options);
-  if (database.kind === 'sqlite')
+  if (database.kind === 'sqlite') {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
       'a SQLite file has no roles: open it read-only with any tool (docs/analysis.md)',
     );
+  }
   const given =
     options.passwordStdin === true
       ? (await textOf(process.stdin)).replace(/\r?\n$/, '')
       : process.env['LASTSEEN_ANALYST_PASSWORD'];
   const password = given ?? randomBytes(24).toString('base64url');
   const fault = passwordFault(password);
-  if (fault !== undefined) throw new LastseenError('ERR_REQUEST_INVALID', `the password ${fault}`);
+  if (fault !== undefined) {
+    throw new LastseenError('ERR_REQUEST_INVALID', `the password ${fault}`);
+  }
   await createAnalyst(database.url, { name: options.name, password });
   process.stdout.write(`role: ${options.name}\n`);
-  if (given === undefined) process.stdout.write(`password, shown this once: ${password}\n`);
+  if (given === undefined) {
+    process.stdout.write(`password, shown this once: ${password}\n`);
+  }
 }

@@ -54,7 +54,9 @@ the place of a SQLite file is kept beside it.`,
         renewSqliteEpoch(database.path);
       } else {
         const aside = restoreSqlite(database.path, file);
-        if (aside !== undefined) process.stderr.write(`what stood there is kept as ${aside}\n`);
+        if (aside !== undefined) {
+          process.stderr.write(`what stood there is kept as ${aside}\n`);
+        }
       }
       process.stderr.write(
         'the log has a new epoch: clients are told that their cursors are of another one\n',

@@ -1,13 +1,13 @@
 /** lastseen export: the whole log as an archive, or a range of it as NDJSON, CSV or Parquet. */
-import { Option, type Command } from 'commander';
 import { constants } from 'node:os';
 import { setImmediate as turn } from 'node:timers/promises';
-import { openSource, type LogSource } from '../../engines/archive.ts';
+import { type Command, Option } from 'commander';
+import { type LogSource, openSource } from '../../engines/archive.ts';
 import { LastseenError } from '../../errors.ts';
 import { writeArchive } from '../archive/archive.ts';
-import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
 import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../export/format.ts';
-import { cursorOf, openRange, resolveRange, type RangeOptions } from '../export/range.ts';
+import { cursorOf, openRange, type RangeOptions, resolveRange } from '../export/range.ts';
+import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
 import { openOutput, type Output } from '../io/output.ts';
 import { createProgress } from '../io/progress.ts';
 
@@ -119,7 +119,9 @@ async function exportRange(
   try {
     while (!stop.aborted) {
       const page = await reader.next();
-      if (page === undefined) break;
+      if (page === undefined) {
+        break;
+      }
       await put(encoder.encode(page.events));
       count += page.events.length;
       ({ through } = page);
@@ -143,7 +145,9 @@ async function exportRange(
   ].join('');
 
   async function put(data: string | Uint8Array): Promise<void> {
-    if (data.length > 0) await output.write(data);
+    if (data.length > 0) {
+      await output.write(data);
+    }
   }
 }
 
@@ -157,9 +161,13 @@ function onInterrupt(stop: AbortController, output: Output): () => void {
     }
     stop.abort();
   };
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, interrupt);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, interrupt);
+  }
   return () => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, interrupt);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.off(signal, interrupt);
+    }
   };
 }
 
@@ -167,7 +175,9 @@ function refuseRangeOfArchive({ format, accessId, after, until, since, before }:
   const given = { '--after': after, '--until': until, '--since': since, '--before': before };
   const option =
     accessId.length > 0 ? '--access-id' : Object.entries(given).find(([, value]) => value !== undefined)?.[0];
-  if (format !== 'archive' || option === undefined) return;
+  if (format !== 'archive' || option === undefined) {
+    return;
+  }
   const message = `${option}: an archive is of the whole log: give --format ndjson, csv or parquet for a part of it`;
   throw new LastseenError('ERR_REQUEST_INVALID', message);
 }

@@ -1,9 +1,9 @@
 /** lastseen push: a file or standard input, as a JSON array or NDJSON, in batches, safe to repeat. */
-import type { Command } from 'commander';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { createPublisher, type ClientError, type NewEvent } from '../../client/index.ts';
+import type { Command } from 'commander';
+import { type ClientError, createPublisher, type NewEvent } from '../../client/index.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError, shown } from '../../errors.ts';
 import { elementSpans, memberSpan } from '../../json-text.ts';
@@ -65,18 +65,26 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
   for await (const text of readEvents(file)) {
     const number = (read += 1);
     const answer = publisher.push(eventOf(name(text))).then(([result]) => {
-      if (result === undefined) return;
+      if (result === undefined) {
+        return;
+      }
       if (!result.ok) {
         failures.push({ number, error: result.error });
         return;
       }
       taken += 1;
-      if (!result.duplicate) appended += 1;
+      if (!result.duplicate) {
+        appended += 1;
+      }
       progress.show(taken);
     });
-    if (failures.length > 0) break;
+    if (failures.length > 0) {
+      break;
+    }
     // No more is read than two batches ahead of what the server has taken.
-    if (publisher.bufferedEvents >= 2 * size) await answer;
+    if (publisher.bufferedEvents >= 2 * size) {
+      await answer;
+    }
   }
   await publisher.close();
   progress.end();
@@ -96,11 +104,14 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
 /** The event of the input as the SDK takes it, its payload letter for letter. */
 function eventOf(text: string): NewEvent {
   const value = JSON.parse(text) as unknown;
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new LastseenError('ERR_EVENT_INVALID', `an event must be an object, got ${shown(value)}`);
+  }
   const { accessid, access_id: accessId, created_at: createdAt, id } = value as Record<string, unknown>;
   const payload = memberSpan(text, text.indexOf('{'), 'payload');
-  if (payload === undefined) throw new LastseenError('ERR_EVENT_INVALID', 'an event must have a payload');
+  if (payload === undefined) {
+    throw new LastseenError('ERR_EVENT_INVALID', 'an event must have a payload');
+  }
   // What is wrong with the others is said by the server, which knows the rules.
   return {
     accessId: (accessid ?? accessId) as string,
@@ -119,19 +130,28 @@ async function* readEvents(file: string | undefined): AsyncGenerator<string> {
   let number = 0;
   for await (const line of lines) {
     number += 1;
-    if (isFirst && line.trim() === '') continue;
-    if (isFirst && line.trimStart().startsWith('[')) array = [];
+    if (isFirst && line.trim() === '') {
+      continue;
+    }
+    if (isFirst && line.trimStart().startsWith('[')) {
+      array = [];
+    }
     isFirst = false;
-    if (array !== undefined) array.push(line);
-    else if (line.trim() !== '') {
+    if (array !== undefined) {
+      array.push(line);
+    } else if (line.trim() !== '') {
       checkJson(line, `line ${String(number)}`);
       yield line.trim();
     }
   }
-  if (array === undefined) return;
+  if (array === undefined) {
+    return;
+  }
   const text = array.join('\n');
   checkJson(text, 'the input');
-  for (const { start, end } of elementSpans(text)) yield text.slice(start, end);
+  for (const { start, end } of elementSpans(text)) {
+    yield text.slice(start, end);
+  }
 }
 
 function checkJson(text: string, what: string): void {
@@ -151,7 +171,9 @@ function nameEvents(source: string): (text: string) => string {
   return (text) => {
     chain = createHash('sha256').update(chain).update(text).digest();
     const hasBody = text.startsWith('{') && text.slice(1).trimStart() !== '}';
-    if (!hasBody || memberSpan(text, 0, 'id') !== undefined) return text;
+    if (!hasBody || memberSpan(text, 0, 'id') !== undefined) {
+      return text;
+    }
     return `{"id":"push-${chain.toString('base64url').slice(0, 27)}",${text.slice(1)}`;
   };
 }

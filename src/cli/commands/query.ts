@@ -1,6 +1,6 @@
 /** lastseen query: SQL over HTTP, as a table, JSON, NDJSON or CSV. */
-import type { Command } from 'commander';
 import { text as textOf } from 'node:stream/consumers';
+import type { Command } from 'commander';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError, shown } from '../../errors.ts';
 
@@ -41,11 +41,12 @@ The token is read from LASTSEEN_TOKEN, and needs the scope query. An answer that
 async function query(sql: string, options: QueryOptions): Promise<void> {
   const client = readClientConfig(process.env, options.url);
   const accept = ACCEPT[options.format];
-  if (accept === undefined)
+  if (accept === undefined) {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
       `--format: must be ${Object.keys(ACCEPT).join(', ')}, got ${shown(options.format)}`,
     );
+  }
   const response = await fetch(`${client.url}/query`, {
     method: 'POST',
     headers: {
@@ -56,18 +57,25 @@ async function query(sql: string, options: QueryOptions): Promise<void> {
     body: JSON.stringify({ sql, params: options.param.map(parameterOf) }),
   });
   const text = await response.text();
-  if (!response.ok) throw toldOf(response.status, text);
+  if (!response.ok) {
+    throw toldOf(response.status, text);
+  }
   // Who reads us may stop reading: that is an end, not a failure.
   process.stdout.on('error', () => process.exit(0));
   process.stdout.write(options.format === 'table' ? tableOf(text) : text);
-  if (options.format === 'json') process.stdout.write('\n');
-  if (response.headers.get('lastseen-truncated') === 'true')
+  if (options.format === 'json') {
+    process.stdout.write('\n');
+  }
+  if (response.headers.get('lastseen-truncated') === 'true') {
     process.stderr.write('lastseen: the answer was cut off: ask for less, or for a part at a time\n');
+  }
 }
 
 /** `7`, `true` and `null` as what they are in JSON; everything else is text. */
 function parameterOf(text: string): unknown {
-  if (!/^(-?\d+(\.\d+)?|true|false|null)$/.test(text)) return text;
+  if (!/^(-?\d+(\.\d+)?|true|false|null)$/.test(text)) {
+    return text;
+  }
   const value = JSON.parse(text.replace(/^(-?)0+(?=\d)/, '$1')) as unknown;
   // What a number could not hold is sent as it was given.
   return typeof value === 'number' && String(value) !== text ? text : value;
@@ -107,7 +115,9 @@ function tableOf(text: string): string {
 
 /** Control characters are shown as JSON shows them: what a terminal obeys is not for events to say. */
 function cellOf(value: unknown): string {
-  if (value === null) return '';
+  if (value === null) {
+    return '';
+  }
   const quoted = JSON.stringify(value);
   const text = typeof value === 'string' ? quoted.slice(1, -1).replaceAll('\\"', '"') : quoted;
   const safe = text.replace(/[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '�');

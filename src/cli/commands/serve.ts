@@ -1,6 +1,6 @@
 /** lastseen serve */
 import type { Command } from 'commander';
-import { readConfig, settingsShown, type Environment } from '../../config.ts';
+import { type Environment, readConfig, settingsShown } from '../../config.ts';
 import { createLogger } from '../../logger.ts';
 import { startServer } from '../../server.ts';
 
@@ -25,7 +25,9 @@ const FLAGS: readonly [flag: string, setting: string, meaning: string][] = [
 
 export function addServe(program: Command): void {
   const command = program.command('serve').description('serve the log over HTTP and WebSockets');
-  for (const [flag, setting, meaning] of FLAGS) command.option(flag, `${meaning} [${setting}]`);
+  for (const [flag, setting, meaning] of FLAGS) {
+    command.option(flag, `${meaning} [${setting}]`);
+  }
   command.addHelpText(
     'after',
     '\nEvery setting of the README can also be given in the environment; flags win.',
@@ -63,7 +65,9 @@ function untilSignal(): Promise<void> {
     let count = 0;
     const onSignal = (): void => {
       count += 1;
-      if (count > 1) process.exit(1);
+      if (count > 1) {
+        process.exit(1);
+      }
       resolve();
     };
     process.on('SIGTERM', onSignal);

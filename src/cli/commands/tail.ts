@@ -1,8 +1,8 @@
 /** lastseen tail: a feed as NDJSON on standard output; comes back by itself and goes on where it was. */
 import type { Command } from 'commander';
 import { WebSocket } from 'ws';
-import { ClientError, subscribe, type ClientEvent } from '../../client/index.ts';
-import { fileStore, type FileStore } from '../../client/node.ts';
+import { ClientError, type ClientEvent, subscribe } from '../../client/index.ts';
+import { type FileStore, fileStore } from '../../client/node.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
 
@@ -49,14 +49,19 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
       save: (name, cursor) => place?.save(name, cursor),
     },
     onState: (state) => {
-      if (state.name === 'live' && !options.follow) stop.abort();
-      if (state.name === 'waiting') process.stderr.write(`lastseen: ${state.reason}, coming back\n`);
+      if (state.name === 'live' && !options.follow) {
+        stop.abort();
+      }
+      if (state.name === 'waiting') {
+        process.stderr.write(`lastseen: ${state.reason}, coming back\n`);
+      }
     },
   });
   try {
     for await (const event of events) {
-      if (!process.stdout.write(`${lineOf(event)}\n`))
+      if (!process.stdout.write(`${lineOf(event)}\n`)) {
         await new Promise((resolve) => process.stdout.once('drain', resolve));
+      }
     }
   } catch (error) {
     throw error instanceof ClientError ? told(error) : error;
@@ -83,17 +88,20 @@ function told(error: ClientError): LastseenError {
 
 /** The place in the file, or nothing to keep. Ctrl-C ends us: what was printed is kept first. */
 function openPlace(file: string | undefined): FileStore | undefined {
-  if (file === undefined) return undefined;
+  if (file === undefined) {
+    return undefined;
+  }
   let place: FileStore;
   try {
     place = fileStore(file);
   } catch (error) {
     throw new LastseenError('ERR_REQUEST_INVALID', `--state: ${(error as Error).message}`);
   }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
       place.flush();
       process.kill(process.pid, signal);
     });
+  }
   return place;
 }

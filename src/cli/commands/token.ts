@@ -89,8 +89,9 @@ async function ask(url: string | undefined, method: string, path: string, body?:
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await response.text();
-  if (!response.ok)
+  if (!response.ok) {
     throw new LastseenError('ERR_INTERNAL', `the server answered ${String(response.status)}: ${text}`);
+  }
   return text === '' ? undefined : (JSON.parse(text) as unknown);
 }
 

@@ -3,7 +3,7 @@
  * and in bytes, so memory does not grow with the export. What does is the footer: about half a KB a group.
  */
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import { eventBytes, type Event } from '../../log/event.ts';
+import { type Event, eventBytes } from '../../log/event.ts';
 import type { EventEncoder } from './format.ts';
 
 type Column = Parameters<ParquetWriter['write']>[0]['columnData'][number];
@@ -82,12 +82,16 @@ export function createParquetEncoder(): EventEncoder {
       for (const event of events) {
         group.push(event);
         bytes += eventBytes(event);
-        if (group.length >= GROUP_ROWS || bytes >= GROUP_BYTES) writeGroup();
+        if (group.length >= GROUP_ROWS || bytes >= GROUP_BYTES) {
+          writeGroup();
+        }
       }
       return taken();
     },
     end() {
-      if (group.length > 0) writeGroup();
+      if (group.length > 0) {
+        writeGroup();
+      }
       void parquet.finish();
       return taken();
     },

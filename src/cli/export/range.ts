@@ -3,9 +3,9 @@
  * place once (G11), so that a range is always one of positions and the next one can begin exactly where it ended (G3).
  */
 import type { LogSource } from '../../engines/archive.ts';
-import { encodeCursor, resolveCursor, tooOld } from '../../log/cursor.ts';
 import { LastseenError, shown } from '../../errors.ts';
-import { nameFault, type Event } from '../../log/event.ts';
+import { encodeCursor, resolveCursor, tooOld } from '../../log/cursor.ts';
+import { type Event, nameFault } from '../../log/event.ts';
 
 const PAGE_EVENTS = 2_000;
 
@@ -56,7 +56,9 @@ export async function resolveRange(source: LogSource, options: RangeOptions): Pr
   const accessIds = options.accessId;
   for (const name of accessIds) {
     const fault = nameFault(name);
-    if (fault !== undefined) throw invalid('--access-id', fault);
+    if (fault !== undefined) {
+      throw invalid('--access-id', fault);
+    }
   }
   const since = timeOf('--since', options.since);
   const before = timeOf('--before', options.before);
@@ -74,8 +76,11 @@ export async function resolveRange(source: LogSource, options: RangeOptions): Pr
   }
   let through = head;
   const { until } = options;
-  if (until !== undefined) through = told('--until', () => resolveCursor(until, bounds, 0));
-  else if (before !== undefined) through = await placeBefore(source, before, head);
+  if (until !== undefined) {
+    through = told('--until', () => resolveCursor(until, bounds, 0));
+  } else if (before !== undefined) {
+    through = await placeBefore(source, before, head);
+  }
   if (through < after) {
     const end = options.until === undefined ? '--before' : '--until';
     const begin = options.since === undefined ? '--after' : '--since';
@@ -115,8 +120,12 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
       throw new LastseenError('ERR_CURSOR_EPOCH', message);
     }
     const pruned = await source.prunedThrough(accessIds);
-    if (range.isResumed && pruned > confirmed) told('--after', () => refuse(pruned));
-    if (pruned > Math.max(confirmed, prunedAtStart)) mayLack = true;
+    if (range.isResumed && pruned > confirmed) {
+      told('--after', () => refuse(pruned));
+    }
+    if (pruned > Math.max(confirmed, prunedAtStart)) {
+      mayLack = true;
+    }
     confirmed = position;
   }
 
@@ -126,10 +135,14 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
 
   return {
     async next() {
-      if (position >= through) return undefined;
+      if (position >= through) {
+        return undefined;
+      }
       const page = await (accessIds.length === 0 ? nextOfAll() : nextOfSome());
       position = page.through;
-      if (position - confirmed >= STEP_POSITIONS) await confirm();
+      if (position - confirmed >= STEP_POSITIONS) {
+        await confirm();
+      }
       return page;
     },
     confirm,
@@ -154,14 +167,19 @@ async function placeBefore(source: LogSource, time: number, head: number): Promi
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     const [event] = await source.events(middle, 1);
-    if (event === undefined || event.position > high || event.recordedAt >= time) high = middle;
-    else low = event.position;
+    if (event === undefined || event.position > high || event.recordedAt >= time) {
+      high = middle;
+    } else {
+      low = event.position;
+    }
   }
   return low;
 }
 
 function timeOf(option: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
+  if (text === undefined) {
+    return undefined;
+  }
   const form = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/;
   const day = form.exec(text)?.[1];
   const time = Date.parse(text);
@@ -179,7 +197,9 @@ function told<T>(option: string, resolve: () => T): T {
   try {
     return resolve();
   } catch (error) {
-    if (!(error instanceof LastseenError)) throw error;
+    if (!(error instanceof LastseenError)) {
+      throw error;
+    }
     const floor = error.floor === undefined || option === '--until' ? '' : ` (floor: ${error.floor})`;
     const message = `${option}: ${error.code}: ${error.message}${floor}`;
     throw new LastseenError(error.code, message, { cause: error });

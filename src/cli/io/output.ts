@@ -2,8 +2,8 @@
 import {
   closeSync,
   existsSync,
-  fsyncSync,
   fstatSync,
+  fsyncSync,
   openSync,
   realpathSync,
   renameSync,
@@ -89,8 +89,11 @@ function isStream(): boolean {
 function writeStream(data: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(data, (error) => {
-      if (error) reject(error);
-      else resolve();
+      if (error) {
+        reject(error);
+      } else {
+        resolve();
+      }
     });
   });
 }
@@ -98,15 +101,20 @@ function writeStream(data: string | Uint8Array): Promise<void> {
 /** A file takes a part when its disk becomes full, and says so only when asked for the rest. */
 async function writeAll(data: string | Uint8Array): Promise<void> {
   const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-  for (let from = 0; from < bytes.length;)
+  for (let from = 0; from < bytes.length;) {
     from += (await promisify(writeTo)(process.stdout.fd, bytes, from, bytes.length - from, null))
       .bytesWritten;
+  }
 }
 
 function mayWrite(name: string, isForced: boolean): void {
-  if (!existsSync(name)) return;
-  if (!statSync(name).isFile())
+  if (!existsSync(name)) {
+    return;
+  }
+  if (!statSync(name).isFile()) {
     throw new LastseenError('ERR_REQUEST_INVALID', `${name} is no ordinary file: give "-" and redirect it`);
-  if (!isForced)
+  }
+  if (!isForced) {
     throw new LastseenError('ERR_REQUEST_INVALID', `${name} exists already: give another name, or --force`);
+  }
 }

@@ -16,14 +16,18 @@ export function createProgress(what: string): Progress {
   return {
     show(count, share) {
       const now = Date.now();
-      if (!isTerminal || now - shownAt < EVERY_MS) return;
+      if (!isTerminal || now - shownAt < EVERY_MS) {
+        return;
+      }
       shownAt = now;
       const perSecond = Math.round(count / Math.max(0.001, (now - startedAt) / 1_000));
       const far = share === undefined ? '' : ` (${String(Math.floor(100 * share))} %)`;
       process.stderr.write(`\r\x1b[K${String(count)} events ${what}${far}, ${String(perSecond)} a second`);
     },
     end() {
-      if (isTerminal) process.stderr.write('\r\x1b[K');
+      if (isTerminal) {
+        process.stderr.write('\r\x1b[K');
+      }
     },
   };
 }

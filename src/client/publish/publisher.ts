@@ -4,8 +4,8 @@
  */
 import { pause, pauseMs } from '../backoff.ts';
 import { ClientError } from '../errors.ts';
-import { createTokens, type TokenSource } from '../tokens/token-source.ts';
 import { createWatch } from '../subscribe/timeout-signal.ts';
+import { createTokens, type TokenSource } from '../tokens/token-source.ts';
 
 export interface NewEvent {
   readonly accessId: string;
@@ -109,22 +109,33 @@ export function createPublisher(options: PublisherOptions): Publisher {
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   function plan(): void {
-    if (isRunning) return;
-    if (queue.length >= maxEvents) run();
-    else timer ??= setTimeout(run, maxDelayMs);
+    if (isRunning) {
+      return;
+    }
+    if (queue.length >= maxEvents) {
+      run();
+    } else {
+      timer ??= setTimeout(run, maxDelayMs);
+    }
   }
 
   function run(): void {
     clearTimeout(timer);
     timer = undefined;
-    if (!isRunning) void sendAll();
+    if (!isRunning) {
+      void sendAll();
+    }
   }
 
   async function sendAll(): Promise<void> {
     isRunning = true;
-    while (queue.length > 0) await send(takeBatch());
+    while (queue.length > 0) {
+      await send(takeBatch());
+    }
     isRunning = false;
-    for (const tell of idle) tell();
+    for (const tell of idle) {
+      tell();
+    }
     idle.clear();
   }
 
@@ -132,7 +143,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
     let characters = 0;
     let count = 0;
     for (const { text } of queue) {
-      if (count > 0 && (count >= maxEvents || characters + text.length > maxCharacters)) break;
+      if (count > 0 && (count >= maxEvents || characters + text.length > maxCharacters)) {
+        break;
+      }
       characters += text.length;
       count += 1;
     }
@@ -193,8 +206,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
       });
       const text = await response.text();
       const receipts = response.status === 200 ? receiptsOf(text, batch.length) : [];
-      if (receipts === undefined)
+      if (receipts === undefined) {
         return new ClientError('ERR_UNREACHABLE', 'what came is no answer of the server');
+      }
       const retryAfterSeconds = Number(response.headers.get('Retry-After') ?? 0) || 0;
       return { status: response.status, text, receipts, retryAfterSeconds };
     } catch (error) {
@@ -207,7 +221,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
   function accept(batch: readonly Waiting[], receipts: readonly Receipt[]): void {
     batch.forEach((waiting, at) => {
       const receipt = receipts[at];
-      if (receipt !== undefined) settle(waiting, { ok: true, id: waiting.id, ...receipt });
+      if (receipt !== undefined) {
+        settle(waiting, { ok: true, id: waiting.id, ...receipt });
+      }
     });
   }
 
@@ -225,7 +241,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
   }
 
   function fail(batch: readonly Waiting[], error: ClientError): void {
-    for (const waiting of batch) settle(waiting, { ok: false, id: waiting.id, error });
+    for (const waiting of batch) {
+      settle(waiting, { ok: false, id: waiting.id, error });
+    }
   }
 
   function settle(waiting: Waiting, result: PushResult): void {
@@ -234,7 +252,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
   }
 
   function flush(): Promise<void> {
-    if (buffered === 0) return Promise.resolve();
+    if (buffered === 0) {
+      return Promise.resolve();
+    }
     return new Promise((resolve) => {
       idle.add(resolve);
       run();
@@ -247,7 +267,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
     },
     push(given) {
       const events: readonly NewEvent[] = Array.isArray(given) ? (given as NewEvent[]) : [given as NewEvent];
-      if (isClosed) return Promise.reject(new ClientError('ERR_CLOSED', 'the publisher is closed'));
+      if (isClosed) {
+        return Promise.reject(new ClientError('ERR_CLOSED', 'the publisher is closed'));
+      }
       if (buffered + events.length > maxBuffered) {
         const message = `${String(buffered)} events are waiting: push again when some have been taken`;
         return Promise.reject(new ClientError('ERR_BUFFER_FULL', message));
@@ -278,8 +300,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
 function textOf(event: NewEvent): { readonly id: string; readonly text: string } {
   const id = event.id ?? crypto.randomUUID();
   const isJson = !['undefined', 'function', 'symbol'].includes(typeof event.payload);
-  if (event.rawPayload === undefined && !isJson)
+  if (event.rawPayload === undefined && !isJson) {
     throw new TypeError('an event needs a payload that is a JSON value, or a rawPayload');
+  }
   const payload = event.rawPayload ?? JSON.stringify(event.payload);
   const head = JSON.stringify({ access_id: event.accessId, created_at: event.createdAt, id });
   return { id, text: `${head.slice(0, -1)},"payload":${payload}}` };
@@ -289,7 +312,9 @@ function textOf(event: NewEvent): { readonly id: string; readonly text: string }
 function receiptsOf(text: string, count: number): Receipt[] | undefined {
   try {
     const { events } = JSON.parse(text) as { events: Receipt[] };
-    if (events.length !== count) return undefined;
+    if (events.length !== count) {
+      return undefined;
+    }
     return events.map(({ version, cursor, duplicate }) => ({ version, cursor, duplicate }));
   } catch {
     return undefined;
@@ -301,8 +326,12 @@ function problemOf(answer: Answer): ClientError {
   let serverCode: string | undefined;
   try {
     const problem = JSON.parse(answer.text) as { detail?: unknown; code?: unknown };
-    if (typeof problem.detail === 'string') detail = problem.detail;
-    if (typeof problem.code === 'string') serverCode = problem.code;
+    if (typeof problem.detail === 'string') {
+      detail = problem.detail;
+    }
+    if (typeof problem.code === 'string') {
+      serverCode = problem.code;
+    }
   } catch {
     // Something in between has answered: its status says what there is to say.
   }

@@ -34,8 +34,9 @@ export function eventOf(text: string): ClientEvent {
     typeof wire.access_id !== 'string' ||
     typeof wire.cursor !== 'string' ||
     !Number.isInteger(wire.version)
-  )
+  ) {
     throw new SyntaxError('this is no event');
+  }
   // The payload is the last member, and no string before it can hold an unescaped quote.
   const rawPayload = text.slice(text.indexOf(PAYLOAD) + PAYLOAD.length, text.lastIndexOf('}'));
   return {
@@ -66,9 +67,13 @@ function endOfObject(text: string, start: number): number {
   let depth = 0;
   for (let at = start; at < text.length; at += 1) {
     const letter = text[at];
-    if (letter === '"') at = endOfString(text, at);
-    else if (letter === '{') depth += 1;
-    else if (letter === '}' && (depth -= 1) === 0) return at + 1;
+    if (letter === '"') {
+      at = endOfString(text, at);
+    } else if (letter === '{') {
+      depth += 1;
+    } else if (letter === '}' && (depth -= 1) === 0) {
+      return at + 1;
+    }
   }
   return text.length;
 }
@@ -76,8 +81,11 @@ function endOfObject(text: string, start: number): number {
 /** The closing quote of the string that begins at `start`. */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at += 1) {
-    if (text[at] === '\\') at += 1;
-    else if (text[at] === '"') return at;
+    if (text[at] === '\\') {
+      at += 1;
+    } else if (text[at] === '"') {
+      return at;
+    }
   }
   return text.length;
 }

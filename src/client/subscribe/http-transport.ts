@@ -1,15 +1,15 @@
 /** A subscription over plain HTTP, where WebSockets are blocked: an event stream a feed, or long polls. */
 import { ClientError } from '../errors.ts';
-import { eventOf, eventsOf, type ClientEvent } from './event.ts';
+import { type ClientEvent, eventOf, eventsOf } from './event.ts';
+import { createWatch } from './timeout-signal.ts';
 import {
   ConnectionLost,
+  type Frame,
   garbled,
   refusalOf,
-  type Frame,
   type Transport,
   type TransportOptions,
 } from './transport.ts';
-import { createWatch } from './timeout-signal.ts';
 
 /** Seconds that a long poll waits. */
 const WAIT_SECONDS = 25;
@@ -42,7 +42,9 @@ async function* merged(options: TransportOptions, read: Reader): AsyncGenerator<
     }
   } finally {
     watch.abort();
-    for (const pending of waiting.values()) pending.catch(() => undefined);
+    for (const pending of waiting.values()) {
+      pending.catch(() => undefined);
+    }
   }
 }
 
@@ -67,7 +69,9 @@ async function* readStream(
   try {
     const response = await ask(options, accessId, cursor, '', 'text/event-stream', watch.signal);
     watch.hold();
-    if (response.body === null) throw new ConnectionLost('this fetch cannot stream', false);
+    if (response.body === null) {
+      throw new ConnectionLost('this fetch cannot stream', false);
+    }
     yield { type: 'live', accessId };
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
@@ -75,12 +79,16 @@ async function* readStream(
       watch.restart();
       const read = await reader.read().catch(() => undefined);
       watch.hold();
-      if (read?.value === undefined) throw new ConnectionLost('the stream ended', true);
+      if (read?.value === undefined) {
+        throw new ConnectionLost('the stream ended', true);
+      }
       text += read.value;
       const records = text.split('\n\n');
       text = records.pop() ?? '';
       const events = records.flatMap(eventsOfRecord);
-      if (events.length > 0) yield { type: 'events', events };
+      if (events.length > 0) {
+        yield { type: 'events', events };
+      }
     }
   } finally {
     watch.abort();
@@ -90,7 +98,9 @@ async function* readStream(
 /** The event of a record of the stream; a comment has none. */
 function eventsOfRecord(record: string): ClientEvent[] {
   const data = record.split('\n').find((line) => line.startsWith('data: '));
-  if (data === undefined) return [];
+  if (data === undefined) {
+    return [];
+  }
   try {
     return [eventOf(data.slice('data: '.length))];
   } catch {
@@ -107,8 +117,11 @@ async function* poll(
   let isLive = false;
   for (;;) {
     const found = await page(options, accessId, cursor, cursor === 'now' ? 0 : WAIT_SECONDS);
-    if (found.events.length > 0) yield { type: 'events', events: found.events };
-    else if (cursor === 'now' || cursor === 'start') yield { type: 'start', accessId, cursor: found.cursor };
+    if (found.events.length > 0) {
+      yield { type: 'events', events: found.events };
+    } else if (cursor === 'now' || cursor === 'start') {
+      yield { type: 'start', accessId, cursor: found.cursor };
+    }
     cursor = found.cursor;
     if (found.isCaughtUp && !isLive) {
       isLive = true;
@@ -147,8 +160,9 @@ export async function page(
 function pageOf(text: string): Page {
   try {
     const { cursor, caught_up: isCaughtUp } = JSON.parse(text) as { cursor: unknown; caught_up: unknown };
-    if (typeof cursor === 'string' && typeof isCaughtUp === 'boolean')
+    if (typeof cursor === 'string' && typeof isCaughtUp === 'boolean') {
       return { events: eventsOf(text), cursor, isCaughtUp };
+    }
   } catch {
     // Told below.
   }
@@ -175,13 +189,18 @@ async function ask(
   } catch (error) {
     throw error instanceof ClientError ? error : new ConnectionLost('the server could not be reached', false);
   }
-  if (response.ok && response.headers.get('Content-Type')?.startsWith(accept) === true) return response;
-  if (response.ok) throw garbled();
+  if (response.ok && response.headers.get('Content-Type')?.startsWith(accept) === true) {
+    return response;
+  }
+  if (response.ok) {
+    throw garbled();
+  }
   const text = await response.text().catch(() => '');
   const retryAfter = Number(response.headers.get('Retry-After') ?? 0) || 0;
   const isTemporary = response.status === 408 || response.status === 429 || response.status >= 500;
-  if (isTemporary)
+  if (isTemporary) {
     throw new ConnectionLost(`the server answered ${String(response.status)}`, false, retryAfter);
+  }
   const refusal = refusalOf(text, `the server answered ${String(response.status)}`, response.status);
   throw refusal.accessId === undefined
     ? new ClientError(refusal.code, refusal.message, {

@@ -1,12 +1,12 @@
 /** A subscription over one WebSocket: several feeds, in-band token refresh, and back-pressure from the loop. */
 import { ClientError } from '../errors.ts';
-import { eventsOf, type ClientEvent } from './event.ts';
+import { type ClientEvent, eventsOf } from './event.ts';
 import { page } from './http-transport.ts';
 import {
   ConnectionLost,
+  type Frame,
   garbled,
   refusalOf,
-  type Frame,
   type Socket,
   type TransportOptions,
 } from './transport.ts';
@@ -25,7 +25,9 @@ const OPEN = 1;
 
 export async function* socketTransport(options: TransportOptions): AsyncGenerator<Frame, void, void> {
   const { signal, WebSocket } = options;
-  if (WebSocket === undefined) throw new ConnectionLost('there is no WebSocket here', false);
+  if (WebSocket === undefined) {
+    throw new ConnectionLost('there is no WebSocket here', false);
+  }
   const token = await options.token();
   const queue: string[] = [];
   let characters = 0;
@@ -60,7 +62,9 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
       after,
     }));
     socket.send(JSON.stringify(first));
-    for (const other of others) socket.send(JSON.stringify({ type: 'subscribe', ...other }));
+    for (const other of others) {
+      socket.send(JSON.stringify({ type: 'subscribe', ...other }));
+    }
   };
   socket.onmessage = ({ data }: { readonly data: unknown }) => {
     clearTimeout(silence);
@@ -91,7 +95,9 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
       if (text === undefined) {
         const reason = ended();
         if (reason !== undefined) {
-          if (!wasOpen && reason instanceof ConnectionLost && !signal.aborted) await learnWhy(options);
+          if (!wasOpen && reason instanceof ConnectionLost && !signal.aborted) {
+            await learnWhy(options);
+          }
           throw reason;
         }
         await new Promise<void>((resolve) => (wake = resolve));
@@ -145,8 +151,9 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   async function refresh(): Promise<void> {
     try {
       const fresh = await options.token();
-      if (fresh !== undefined && socket.readyState === OPEN)
+      if (fresh !== undefined && socket.readyState === OPEN) {
         socket.send(JSON.stringify({ type: 'token', token: fresh }));
+      }
     } catch {
       // No token now: the next connection asks again.
     }
@@ -155,7 +162,9 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
 
 /** A browser does not say why a socket was refused; the same question over HTTP does. @throws what it says */
 async function learnWhy(options: TransportOptions): Promise<void> {
-  for (const [accessId, after] of options.starts) await page(options, accessId, after, 0, 1);
+  for (const [accessId, after] of options.starts) {
+    await page(options, accessId, after, 0, 1);
+  }
 }
 
 interface SocketFrame {
@@ -179,15 +188,23 @@ function open(
   url: string,
   token: string | undefined,
 ): Socket {
-  if (token === undefined) return new WebSocket(url, []);
-  if (PROTOCOL_NAME.test(token)) return new WebSocket(url, ['lastseen', `lastseen.bearer.${token}`]);
+  if (token === undefined) {
+    return new WebSocket(url, []);
+  }
+  if (PROTOCOL_NAME.test(token)) {
+    return new WebSocket(url, ['lastseen', `lastseen.bearer.${token}`]);
+  }
   // Only where headers can be set; a browser ignores them.
   return new WebSocket(url, ['lastseen'], { headers: { Authorization: `Bearer ${token}` } });
 }
 
 function reasonOf(code: number, reason: string, wasOpen: boolean, refusal: string | undefined): Error {
   const text = `the server closed with ${String(code)}${reason === '' ? '' : ` ${reason}`}`;
-  if (code === 1000 && reason === 'close') return new ClientError('ERR_DROPPED', 'the access_id was dropped');
-  if (code === 1008 || code >= 4500) return refusalOf(refusal ?? '', text);
+  if (code === 1000 && reason === 'close') {
+    return new ClientError('ERR_DROPPED', 'the access_id was dropped');
+  }
+  if (code === 1008 || code >= 4500) {
+    return refusalOf(refusal ?? '', text);
+  }
   return new ConnectionLost(text, wasOpen);
 }

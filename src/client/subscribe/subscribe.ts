@@ -3,12 +3,12 @@
  * goes on after the last event that the loop has taken. What cannot be honoured is thrown, never skipped.
  */
 import { pause, pauseMs } from '../backoff.ts';
-import type { CursorStore } from './cursor-store.ts';
 import { ClientError } from '../errors.ts';
+import { createTokens, type TokenSource } from '../tokens/token-source.ts';
+import type { CursorStore } from './cursor-store.ts';
 import type { ClientEvent } from './event.ts';
 import { pollTransport, streamTransport } from './http-transport.ts';
 import { socketTransport } from './socket-transport.ts';
-import { createTokens, type TokenSource } from '../tokens/token-source.ts';
 import {
   ConnectionLost,
   type Fetch,
@@ -83,17 +83,20 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
   const names = (options.transports ?? ['websocket', 'stream', 'poll']).filter(
     (name) => name !== 'websocket' || WebSocket !== undefined,
   );
-  if (names.length === 0 || accessIds.length === 0)
+  if (names.length === 0 || accessIds.length === 0) {
     throw new ClientError('ERR_REFUSED', 'there is no transport to use, or no access_id to read');
-  if (accessIds.length > MAX_ACCESS_IDS)
+  }
+  if (accessIds.length > MAX_ACCESS_IDS) {
     throw new ClientError(
       'ERR_REFUSED',
       `a subscription reads at most ${String(MAX_ACCESS_IDS)} access_ids, got ${String(accessIds.length)}: make several`,
     );
+  }
   const cursors = new Map<string, string>();
   const versions = new Map<string, number>();
-  for (const accessId of accessIds)
+  for (const accessId of accessIds) {
     cursors.set(accessId, (await store?.load(accessId)) ?? options.after ?? 'now');
+  }
   const signal = options.signal ?? new AbortController().signal;
   const tokens = createTokens(options.token);
   const isAborted = (): boolean => signal.aborted;
@@ -113,12 +116,18 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
         for await (const frame of connection) {
           unauthenticated = 0;
           if (frame.type === 'start') {
-            if (catchingUp.size === accessIds.length) onState({ name: 'catching-up', transport: name });
+            if (catchingUp.size === accessIds.length) {
+              onState({ name: 'catching-up', transport: name });
+            }
             // The place of a start that was named by a word; a cursor stays what the loop has taken.
-            if (isWord(cursors.get(frame.accessId))) cursors.set(frame.accessId, frame.cursor);
+            if (isWord(cursors.get(frame.accessId))) {
+              cursors.set(frame.accessId, frame.cursor);
+            }
           } else if (frame.type === 'live') {
             catchingUp.delete(frame.accessId);
-            if (catchingUp.size === 0) onState({ name: 'live', transport: name });
+            if (catchingUp.size === 0) {
+              onState({ name: 'live', transport: name });
+            }
           } else {
             for (const event of frame.events) {
               check(event);
@@ -131,9 +140,13 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
           }
         }
       } catch (error) {
-        if (isAborted()) return;
+        if (isAborted()) {
+          return;
+        }
         const lost = await lossOf(error);
-        if (Date.now() - startedAt > STABLE_MS && lost.wasOpen) attempt = 0;
+        if (Date.now() - startedAt > STABLE_MS && lost.wasOpen) {
+          attempt = 0;
+        }
         attempt += 1;
         failures = lost.wasOpen ? 0 : failures + 1;
         if (failures >= MAX_FAILURES) {
@@ -164,7 +177,9 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
   function check(event: ClientEvent): void {
     const before = versions.get(event.accessId);
     const isAskedFor = cursors.has(event.accessId);
-    if (isAskedFor && (before === undefined || event.version === before + 1)) return;
+    if (isAskedFor && (before === undefined || event.version === before + 1)) {
+      return;
+    }
     throw new ClientError(
       'ERR_GAP',
       isAskedFor
@@ -176,9 +191,15 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
 
   /** What a retry may mend; what it may not is thrown. */
   async function lossOf(error: unknown): Promise<ConnectionLost> {
-    if (error instanceof ConnectionLost) return error;
-    if (!(error instanceof ClientError)) throw error;
-    if (error.code === 'ERR_TOKEN_UNAVAILABLE') return new ConnectionLost(error.message, true);
+    if (error instanceof ConnectionLost) {
+      return error;
+    }
+    if (!(error instanceof ClientError)) {
+      throw error;
+    }
+    if (error.code === 'ERR_TOKEN_UNAVAILABLE') {
+      return new ConnectionLost(error.message, true);
+    }
     // A token that has just ended: another one is asked for, once.
     if (error.status === 401 && unauthenticated === 0 && tokens.refused()) {
       unauthenticated += 1;

@@ -22,7 +22,9 @@ export function createWatch(outer: AbortSignal, ms?: number): Watch {
   };
   function restart(): void {
     hold();
-    if (ms !== undefined && !controller.signal.aborted) timer = setTimeout(abort, ms);
+    if (ms !== undefined && !controller.signal.aborted) {
+      timer = setTimeout(abort, ms);
+    }
   }
   function hold(): void {
     clearTimeout(timer);
@@ -32,7 +34,10 @@ export function createWatch(outer: AbortSignal, ms?: number): Watch {
     outer.removeEventListener('abort', abort);
   }
   outer.addEventListener('abort', abort);
-  if (outer.aborted) abort();
-  else restart();
+  if (outer.aborted) {
+    abort();
+  } else {
+    restart();
+  }
   return { signal: controller.signal, restart, hold, abort, stop };
 }

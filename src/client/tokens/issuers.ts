@@ -95,7 +95,9 @@ export interface LineAssertionOptions {
 export async function lineAssertion(options: LineAssertionOptions): Promise<string> {
   const { channelId, kid, privateKey, ttlSeconds = 30, tokenExpiresInSeconds } = options;
   within('ttlSeconds', ttlSeconds, 1_800);
-  if (tokenExpiresInSeconds !== undefined) within('tokenExpiresInSeconds', tokenExpiresInSeconds, 2_592_000);
+  if (tokenExpiresInSeconds !== undefined) {
+    within('tokenExpiresInSeconds', tokenExpiresInSeconds, 2_592_000);
+  }
   const now = options.nowSeconds ?? Math.floor(Date.now() / 1_000);
   const header = { alg: 'RS256', typ: 'JWT', kid };
   const claims = {
@@ -128,8 +130,9 @@ async function post(
     body: new URLSearchParams(form).toString(),
   });
   // The answer may hold a token: only its status is told.
-  if (!response.ok)
+  if (!response.ok) {
     throw new ClientError('ERR_TOKEN_REQUEST', `the token endpoint answered ${String(response.status)}`);
+  }
   try {
     return (await response.json()) as IssuedToken;
   } catch {
@@ -138,14 +141,17 @@ async function post(
 }
 
 function within(name: string, value: number, max: number): void {
-  if (Number.isInteger(value) && value >= 1 && value <= max) return;
+  if (Number.isInteger(value) && value >= 1 && value <= max) {
+    return;
+  }
   throw new RangeError(`${name} must be an integer from 1 to ${String(max)}, got ${String(value)}`);
 }
 
 function bytesOfPem(pem: string): Uint8Array<ArrayBuffer> {
   const body = /-----BEGIN PRIVATE KEY-----([\s\S]+?)-----END PRIVATE KEY-----/.exec(pem)?.[1];
-  if (body === undefined)
+  if (body === undefined) {
     throw new RangeError('privateKey must be PKCS #8 in PEM ("BEGIN PRIVATE KEY"), or a JWK');
+  }
   return Uint8Array.from(atob(body.replace(/\s/g, '')), (letter) => letter.charCodeAt(0));
 }
 

@@ -50,7 +50,9 @@ const named = new Map<string, TokenCache>();
 /** The cache of that name. @throws ERR_TOKEN_UNAVAILABLE if there is none */
 export function tokenCache(name: string): TokenCache {
   const cache = named.get(name);
-  if (cache !== undefined) return cache;
+  if (cache !== undefined) {
+    return cache;
+  }
   throw new ClientError('ERR_TOKEN_UNAVAILABLE', `there is no token cache named ${JSON.stringify(name)}`);
 }
 
@@ -60,8 +62,9 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
   const refreshBefore = seconds('refreshBeforeSeconds', options.refreshBeforeSeconds ?? 600, 0);
   const retryAfter = seconds('retryAfterSeconds', options.retryAfterSeconds ?? 30, 0.001);
   const timeout = seconds('issueTimeoutSeconds', options.issueTimeoutSeconds ?? 30, 0.001);
-  if (name !== undefined && named.has(name))
+  if (name !== undefined && named.has(name)) {
     throw new Error(`a token cache named ${JSON.stringify(name)} exists already`);
+  }
 
   let current: { readonly token: string; readonly endsAt: number } | undefined;
   let running: Promise<void> | undefined;
@@ -97,13 +100,17 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
   }
 
   function retryDelay(): number {
-    if (failures === 1) return retryAfter;
+    if (failures === 1) {
+      return retryAfter;
+    }
     const longest = Math.max(retryAfter, Math.min(MAX_RETRY_SECONDS, retryAfter * 2 ** (failures - 1)));
     return retryAfter + Math.random() * (longest - retryAfter);
   }
 
   function plan(delaySeconds: number): void {
-    if (isClosed) return;
+    if (isClosed) {
+      return;
+    }
     clearTimeout(timer);
     const at = Date.now() + delaySeconds * 1_000;
     const wait = (): void => {
@@ -113,7 +120,9 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
         Math.min(Math.max(left, 0), MAX_TIMER_MS),
       );
       // A process that has nothing else to do may end.
-      if (canUnref(timer)) timer.unref();
+      if (canUnref(timer)) {
+        timer.unref();
+      }
     };
     wait();
   }
@@ -132,25 +141,37 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
 
   const cache: TokenCache = {
     async token() {
-      if (isClosed) throw new ClientError('ERR_TOKEN_UNAVAILABLE', 'the token cache is closed');
-      if (valid() === undefined && running !== undefined) await running;
+      if (isClosed) {
+        throw new ClientError('ERR_TOKEN_UNAVAILABLE', 'the token cache is closed');
+      }
+      if (valid() === undefined && running !== undefined) {
+        await running;
+      }
       const token = valid();
-      if (token !== undefined) return token;
+      if (token !== undefined) {
+        return token;
+      }
       const reason = lastError === undefined ? 'the last one has ended' : 'the issuer fails';
       throw new ClientError('ERR_TOKEN_UNAVAILABLE', `no valid token: ${reason}`, { cause: lastError });
     },
     invalidate(token) {
-      if (isClosed || (token !== undefined && token !== current?.token)) return;
+      if (isClosed || (token !== undefined && token !== current?.token)) {
+        return;
+      }
       current = undefined;
       void refresh();
     },
     close() {
       isClosed = true;
       clearTimeout(timer);
-      if (name !== undefined && named.get(name) === cache) named.delete(name);
+      if (name !== undefined && named.get(name) === cache) {
+        named.delete(name);
+      }
     },
   };
-  if (name !== undefined) named.set(name, cache);
+  if (name !== undefined) {
+    named.set(name, cache);
+  }
   void refresh();
   return cache;
 }
@@ -161,20 +182,24 @@ function canUnref(timer: unknown): timer is { unref(): void } {
 }
 
 function seconds(name: string, value: number, min: number): number {
-  if (Number.isFinite(value) && value >= min) return value;
+  if (Number.isFinite(value) && value >= min) {
+    return value;
+  }
   throw new RangeError(`${name} must be a number of seconds from ${String(min)}, got ${String(value)}`);
 }
 
 /** Says what is wrong with an answer, never what it was. */
 function usable(issued: unknown): IssuedToken {
   const { access_token: token, expires_in: expiresIn } = (issued ?? {}) as Partial<IssuedToken>;
-  if (typeof token !== 'string' || token === '')
+  if (typeof token !== 'string' || token === '') {
     throw new ClientError('ERR_TOKEN_REQUEST', 'the issuer gave no access_token');
-  if (typeof expiresIn !== 'number' || !Number.isFinite(expiresIn) || expiresIn <= 0)
+  }
+  if (typeof expiresIn !== 'number' || !Number.isFinite(expiresIn) || expiresIn <= 0) {
     throw new ClientError(
       'ERR_TOKEN_REQUEST',
       'the issuer gave no expires_in that is a number of seconds above 0',
     );
+  }
   return { access_token: token, expires_in: expiresIn };
 }
 

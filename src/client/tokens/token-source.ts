@@ -20,18 +20,26 @@ export function createTokens(source: TokenSource | undefined): Tokens {
   let last: string | undefined;
   return {
     async get() {
-      if (source === undefined || typeof source === 'string') return source;
+      if (source === undefined || typeof source === 'string') {
+        return source;
+      }
       try {
         last = await inTime(Promise.resolve(typeof source === 'function' ? source() : source.token()));
         return last;
       } catch (error) {
-        if (error instanceof ClientError && error.code !== 'ERR_TOKEN_REQUEST') throw error;
+        if (error instanceof ClientError && error.code !== 'ERR_TOKEN_REQUEST') {
+          throw error;
+        }
         throw new ClientError('ERR_TOKEN_UNAVAILABLE', 'no token can be had now', { cause: error });
       }
     },
     refused() {
-      if (source === undefined || typeof source === 'string') return false;
-      if (typeof source === 'object') source.invalidate(last);
+      if (source === undefined || typeof source === 'string') {
+        return false;
+      }
+      if (typeof source === 'object') {
+        source.invalidate(last);
+      }
       return true;
     },
   };

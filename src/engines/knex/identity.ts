@@ -75,7 +75,9 @@ export function identityStore(knex: Knex): IdentityStore {
       const query = knex<UserRow>('users')
         .orderBy([{ column: 'inserted_at' }, { column: 'id' }])
         .limit(limit);
-      if (nickname !== undefined) void query.where({ nickname });
+      if (nickname !== undefined) {
+        void query.where({ nickname });
+      }
       if (after !== undefined) {
         void query.where((either) => {
           void either

@@ -1,6 +1,6 @@
 /** Brings a database to the schema this code knows, by knex. */
 import type { Knex } from 'knex';
-import { migrations, type Migration } from '../../../migrations/index.ts';
+import { type Migration, migrations } from '../../../migrations/index.ts';
 import { LastseenError } from '../../errors.ts';
 
 /** The migrations by name, so that they are the same whether they run from source or from `dist`. */
@@ -25,7 +25,9 @@ export async function requireMigrated(knex: Knex): Promise<void> {
   await refuseNewer(knex);
   const done = await completed(knex);
   const missing = migrations.filter((migration) => !done.includes(migration.name));
-  if (missing.length === 0) return;
+  if (missing.length === 0) {
+    return;
+  }
   const names = missing.map((migration) => migration.name).join(', ');
   throw new LastseenError(
     'ERR_STORE_UNAVAILABLE',
@@ -37,7 +39,9 @@ async function refuseNewer(knex: Knex): Promise<void> {
   const unknown = (await completed(knex)).filter(
     (done) => !migrations.some((migration) => migration.name === done),
   );
-  if (unknown.length === 0) return;
+  if (unknown.length === 0) {
+    return;
+  }
   throw new LastseenError(
     'ERR_STORE_UNAVAILABLE',
     `the database is newer than this program (it has ${unknown.join(', ')}): upgrade lastseen`,
@@ -45,7 +49,9 @@ async function refuseNewer(knex: Knex): Promise<void> {
 }
 
 async function completed(knex: Knex): Promise<string[]> {
-  if (!(await knex.schema.hasTable('knex_migrations'))) return [];
+  if (!(await knex.schema.hasTable('knex_migrations'))) {
+    return [];
+  }
   const rows = await knex<{ name: string }>('knex_migrations').select('name');
   return rows.map((row) => row.name);
 }

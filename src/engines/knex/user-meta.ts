@@ -21,7 +21,9 @@ export function userMetaStore(
   return {
     async userMeta(userId, property) {
       const query = knex<MetaRow>('user_meta').where({ user_id: userId }).orderBy('property');
-      if (property !== undefined) void query.where({ property });
+      if (property !== undefined) {
+        void query.where({ property });
+      }
       return (await query).map(({ property: name, value }) => ({ property: name, value }));
     },
     async writeUserMeta({ userId, entries, isWhole, maxBytes }) {
@@ -30,8 +32,12 @@ export function userMetaStore(
           // A write first. On SQLite it takes the lock that a reader could not be raised to; on PostgreSQL writers of
           // one user take turns, so that what they see of each other adds up.
           const found = await transaction('users').where({ id: userId }).update({ id: userId });
-          if (found === 0) return 'no-user';
-          if (isWhole) await transaction('user_meta').where({ user_id: userId }).delete();
+          if (found === 0) {
+            return 'no-user';
+          }
+          if (isWhole) {
+            await transaction('user_meta').where({ user_id: userId }).delete();
+          }
           for (let at = 0; at < entries.length; at += ROWS_A_STATEMENT) {
             const rows = entries.slice(at, at + ROWS_A_STATEMENT).map(({ property, value }) => ({
               user_id: userId,
@@ -42,11 +48,15 @@ export function userMetaStore(
             await transaction('user_meta').insert(rows).onConflict(['user_id', 'property']).merge();
           }
           const sums = await transaction('user_meta').where({ user_id: userId }).sum({ bytes: 'bytes' });
-          if (Number(sums[0]?.['bytes'] ?? 0) > maxBytes) throw new TooLarge();
+          if (Number(sums[0]?.['bytes'] ?? 0) > maxBytes) {
+            throw new TooLarge();
+          }
           return 'written';
         });
       } catch (error) {
-        if (error instanceof TooLarge) return 'too-large';
+        if (error instanceof TooLarge) {
+          return 'too-large';
+        }
         throw error;
       }
     },

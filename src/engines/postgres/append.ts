@@ -13,10 +13,10 @@ import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { Event } from '../../log/event.ts';
 import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '../../log/store.ts';
-import { abandon, connect, isRefusal, unavailable } from './connection.ts';
-import { APPEND_LOCK, OutcomeUnknown, settle, type GroupName } from './settle.ts';
 import { columnsOf, insertEvents, resultOf } from './columns.ts';
-import { nameOf, number, type Known, type Stored, type StoredBatch } from './numbering.ts';
+import { abandon, connect, isRefusal, unavailable } from './connection.ts';
+import { type Known, nameOf, number, type Stored, type StoredBatch } from './numbering.ts';
+import { APPEND_LOCK, type GroupName, OutcomeUnknown, settle } from './settle.ts';
 
 /** SQLSTATE of an id that is there already. */
 const UNIQUE_VIOLATION = '23505';
@@ -61,8 +61,12 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
   const hint = options.notify === false ? '' : 'notify lastseen;';
 
   async function connected(): Promise<WriterConnection> {
-    if (isClosed) throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store is closed');
-    if (current !== undefined) return current;
+    if (isClosed) {
+      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store is closed');
+    }
+    if (current !== undefined) {
+      return current;
+    }
     const fresh = await connect(options.url, () => {
       drop(fresh);
     });
@@ -71,7 +75,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
   }
 
   function drop(lost: pg.Client): void {
-    if (current?.client === lost) current = undefined;
+    if (current?.client === lost) {
+      current = undefined;
+    }
     cachedHead = -1;
     abandon(lost);
   }
@@ -81,9 +87,13 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     try {
       return (await inOneStatement(requests, recordedAt)) ?? (await inTransaction(requests, recordedAt));
     } catch (error) {
-      if (error instanceof OutcomeUnknown) return { pending: settle(options.url, error, () => isClosed) };
+      if (error instanceof OutcomeUnknown) {
+        return { pending: settle(options.url, error, () => isClosed) };
+      }
       // If the whole group fails on something unforeseen, each request gets a transaction of its own.
-      if (isRefusal(error) && requests.length > 1) return appendAlone(requests, recordedAt);
+      if (isRefusal(error) && requests.length > 1) {
+        return appendAlone(requests, recordedAt);
+      }
       throw unavailable(error);
     }
   }
@@ -93,7 +103,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     for (const request of requests) {
       try {
         const result = await inTransaction([request], recordedAt).catch((error: unknown) => {
-          if (error instanceof OutcomeUnknown) return settle(options.url, error, () => isClosed);
+          if (error instanceof OutcomeUnknown) {
+            return settle(options.url, error, () => isClosed);
+          }
           throw error;
         });
         outcomes.push(...result.outcomes);
@@ -113,7 +125,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     requests: readonly AppendRequest[],
     recordedAt: number,
   ): Promise<AppendResult | undefined> {
-    if (requests.some(({ key, rows }) => key !== null || rows !== undefined)) return undefined;
+    if (requests.some(({ key, rows }) => key !== null || rows !== undefined)) {
+      return undefined;
+    }
     const connection = await connected();
     const columns = columnsOf(requests, cachedVersions, recordedAt);
     const name = nextGroup(connection);
@@ -139,11 +153,14 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
         columns.payloads,
       ]);
       const done = rows[0];
-      if (done === undefined) throw new Error('lastseen_append has returned nothing');
+      if (done === undefined) {
+        throw new Error('lastseen_append has returned nothing');
+      }
       const versions = done.versions.map(Number);
       const head = done.head_before + columns.accessIds.length;
-      if (cachedHead !== done.head_before || cachedVersions.size > MAX_KNOWN_VERSIONS)
+      if (cachedHead !== done.head_before || cachedVersions.size > MAX_KNOWN_VERSIONS) {
         cachedVersions = new Map();
+      }
       columns.names.forEach((name, at) => {
         cachedVersions.set(name, (versions[at] ?? 0) + (columns.counts[at] ?? 0));
       });
@@ -154,7 +171,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       });
     } catch (error) {
       if (isRefusal(error)) {
-        if ((error as pg.DatabaseError).code === UNIQUE_VIOLATION) return undefined;
+        if ((error as pg.DatabaseError).code === UNIQUE_VIOLATION) {
+          return undefined;
+        }
         throw error;
       }
       drop(connection.client);
@@ -169,7 +188,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
           );
           return resultOf(requests, recordedAt, first - 1, (at) => {
             const row = rows[at];
-            if (row === undefined) throw new Error('the events were pruned before they could be answered');
+            if (row === undefined) {
+              throw new Error('the events were pruned before they could be answered');
+            }
             return row.version;
           });
         },
@@ -195,16 +216,23 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
                 current_setting('synchronous_commit') in ('off', 'local') as is_lax from log`,
       )) as unknown as pg.QueryResult<{ head: number; epoch: string; is_lax: boolean }>[];
       const log = begun[3]?.rows[0];
-      if (log === undefined)
+      if (log === undefined) {
         throw new Error('the table log has no row: this is not a whole lastseen database');
-      if (log.is_lax) await connection.query('set local synchronous_commit = on');
-      if (log.head !== cachedHead) cachedVersions = new Map();
+      }
+      if (log.is_lax) {
+        await connection.query('set local synchronous_commit = on');
+      }
+      if (log.head !== cachedHead) {
+        cachedVersions = new Map();
+      }
       const known = await look(connection, requests);
       const changed = await writeRows(connection, requests);
       const draft = number(requests, log.head, known, recordedAt, changed);
       const result: AppendResult = { recordedAt, outcomes: draft.outcomes };
       await insertEvents(connection, draft.rows);
-      for (const batch of draft.batches) await insertBatch(connection, batch);
+      for (const batch of draft.batches) {
+        await insertBatch(connection, batch);
+      }
       const head = log.head + draft.rows.length;
       if (draft.rows.length === 0 && !requests.some(({ rows }) => rows !== undefined)) {
         await connection.query('commit');
@@ -219,7 +247,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
            ${hint} commit`,
         );
       } catch (error) {
-        if (isRefusal(error)) throw error;
+        if (isRefusal(error)) {
+          throw error;
+        }
         throw new OutcomeUnknown(
           { ...name, events: draft.rows.length },
           () => Promise.resolve(result),
@@ -230,17 +260,26 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       options.onHead(head, log.epoch);
       return result;
     } catch (error) {
-      if (isRefusal(error)) await connection.query('rollback').catch(() => undefined);
-      else drop(connection);
+      if (isRefusal(error)) {
+        await connection.query('rollback').catch(() => undefined);
+      } else {
+        drop(connection);
+      }
       throw error;
     }
   }
 
   function committed(head: number, versions: ReadonlyMap<string, number>, rows: readonly Event[]): void {
     cachedHead = head;
-    if (cachedVersions.size > MAX_KNOWN_VERSIONS) cachedVersions = new Map();
-    for (const [accessId, version] of versions) cachedVersions.set(accessId, version);
-    for (const row of rows) cachedVersions.set(row.accessId, row.version);
+    if (cachedVersions.size > MAX_KNOWN_VERSIONS) {
+      cachedVersions = new Map();
+    }
+    for (const [accessId, version] of versions) {
+      cachedVersions.set(accessId, version);
+    }
+    for (const row of rows) {
+      cachedVersions.set(row.accessId, row.version);
+    }
   }
 
   /** Reads before anything is written, under the lock: nobody else can change what is found. */
@@ -252,8 +291,11 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     for (const { events } of requests) {
       for (const { accessId } of events) {
         const version = cachedVersions.get(accessId);
-        if (version === undefined) unknown.add(accessId);
-        else versions.set(accessId, version);
+        if (version === undefined) {
+          unknown.add(accessId);
+        } else {
+          versions.set(accessId, version);
+        }
       }
     }
     const batches = new Map<string, StoredBatch>();
@@ -263,7 +305,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
         'select key, fingerprint, first_position from batches where key = any($1)',
         [keys],
       );
-      for (const batch of found.rows) batches.set(batch.key, batch);
+      for (const batch of found.rows) {
+        batches.set(batch.key, batch);
+      }
     }
     if (named.length > 0) {
       const found = await connection.query<Stored & { access_id: string; event_id: string }>(
@@ -272,7 +316,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
          join events e on e.access_id = wanted.access_id and e.event_id = wanted.event_id`,
         [named.map((event) => event.accessId), named.map((event) => event.id)],
       );
-      for (const row of found.rows) events.set(nameOf(row.access_id, row.event_id), row);
+      for (const row of found.rows) {
+        events.set(nameOf(row.access_id, row.event_id), row);
+      }
     }
     if (unknown.size > 0) {
       const found = await connection.query<{ access_id: string; version: number | null }>(
@@ -282,10 +328,14 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
          from unnest($1::text[]) as wanted(access_id)`,
         [[...unknown]],
       );
-      for (const row of found.rows) versions.set(row.access_id, row.version ?? 0);
+      for (const row of found.rows) {
+        versions.set(row.access_id, row.version ?? 0);
+      }
     }
     // Receipts of a repeated batch name the versions of its events.
-    for (const batch of batches.values()) await readBatch(connection, batch, requests, events);
+    for (const batch of batches.values()) {
+      await readBatch(connection, batch, requests, events);
+    }
     return { batches, events, versions };
   }
 
@@ -301,7 +351,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       'select position, version, created_at, payload from events where position >= $1 order by position limit $2',
       [batch.first_position, longest],
     );
-    for (const row of found.rows) into.set(String(row.position), row);
+    for (const row of found.rows) {
+      into.set(String(row.position), row);
+    }
   }
 
   /** Writes the rows that requests bring, each request's all or none. Gives the places of those that did not fit. */
@@ -311,11 +363,15 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
   ): Promise<ReadonlySet<number>> {
     const changed = new Set<number>();
     for (const [at, { rows }] of requests.entries()) {
-      if (rows === undefined) continue;
+      if (rows === undefined) {
+        continue;
+      }
       await connection.query('savepoint rows');
       for (const { sql, bindings, rows: expected } of rows) {
         const { rowCount } = await connection.query(sql, [...bindings]);
-        if (expected === undefined || rowCount === expected) continue;
+        if (expected === undefined || rowCount === expected) {
+          continue;
+        }
         await connection.query('rollback to rows');
         changed.add(at);
         break;
@@ -335,7 +391,9 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     },
     close() {
       isClosed = true;
-      if (current !== undefined) void current.client.end();
+      if (current !== undefined) {
+        void current.client.end();
+      }
     },
   };
 }

@@ -3,11 +3,11 @@ import pg from 'pg';
 import { newEpoch } from '../../../migrations/0001_log.ts';
 import { LastseenError } from '../../errors.ts';
 import type { KeyedBatch, LogSource, LogTarget, PrunedFeed } from '../archive.ts';
-import { connect, connectionConfig } from './connection.ts';
-import { createPostgresReader } from './reader.ts';
 import { insertEvents } from './columns.ts';
-import { APPEND_LOCK } from './settle.ts';
+import { connect, connectionConfig } from './connection.ts';
 import { migratePostgres } from './engine.ts';
+import { createPostgresReader } from './reader.ts';
+import { APPEND_LOCK } from './settle.ts';
 
 const PAGE_BYTES = 8 * 1024 * 1024;
 
@@ -70,7 +70,7 @@ export async function openPostgresTarget(url: string): Promise<LogTarget> {
   return {
     events: (events) => insertEvents(client, events),
     async feeds(feeds) {
-      for (const feed of feeds)
+      for (const feed of feeds) {
         await client.query('insert into feeds values ($1, $2, $3, $4, $5)', [
           feed.accessId,
           feed.version,
@@ -78,15 +78,17 @@ export async function openPostgresTarget(url: string): Promise<LogTarget> {
           feed.prunedVersion,
           feed.prunedPosition,
         ]);
+      }
     },
     async batches(batches) {
-      for (const batch of batches)
+      for (const batch of batches) {
         await client.query('insert into batches values ($1, $2, $3, $4)', [
           batch.key,
           batch.fingerprint,
           batch.firstPosition,
           batch.lastPosition,
         ]);
+      }
     },
     async commit(state) {
       await client.query('update log set epoch = $1, floor = $2, head = $3', [

@@ -78,7 +78,9 @@ export function resultOf(
 
 /** Writes numbered events in one statement. */
 export async function insertEvents(connection: pg.Client, events: readonly Event[]): Promise<void> {
-  if (events.length === 0) return;
+  if (events.length === 0) {
+    return;
+  }
   await connection.query(
     `insert into events (position, access_id, version, created_at, recorded_at, event_id, payload)
      select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::json[])`,

@@ -16,7 +16,9 @@ types.setTypeParser(JSON_TYPE, (text: string) => text);
 
 function safeInteger(text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value)) throw new Error(`${text} is beyond 2^53`);
+  if (!Number.isSafeInteger(value)) {
+    throw new Error(`${text} is beyond 2^53`);
+  }
   return value;
 }
 
@@ -66,7 +68,9 @@ export function isRefusal(error: unknown): boolean {
 
 /** An expected error for a store that cannot be reached now. Says nothing of the address. */
 export function unavailable(error: unknown): LastseenError {
-  if (error instanceof LastseenError) return error;
+  if (error instanceof LastseenError) {
+    return error;
+  }
   const reason =
     error instanceof pg.DatabaseError
       ? error.message

@@ -2,20 +2,20 @@
  * The PostgreSQL engine (14 and later): any number of nodes over one database, with the same promises as the SQLite
  * file. Puts together the writer, the reader and the watch over the log.
  */
-import knexFactory, { type Knex } from 'knex';
 import { randomUUID } from 'node:crypto';
+import knexFactory, { type Knex } from 'knex';
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { AppendResult, EventStore } from '../../log/store.ts';
 import type { Engine } from '../engine.ts';
 import { identityStore } from '../knex/identity.ts';
 import { migrate, requireMigrated } from '../knex/migrate.ts';
+import { createPostgresWriter } from './append.ts';
 import { connect, connectionConfig, unavailable } from './connection.ts';
 import { startPeers } from './peers.ts';
 import { prunePostgres } from './prune.ts';
 import { createPostgresReader } from './reader.ts';
-import { startWatch, type Seen } from './watch.ts';
-import { createPostgresWriter } from './append.ts';
+import { type Seen, startWatch } from './watch.ts';
 
 export interface PostgresOptions {
   readonly url: string;
@@ -55,14 +55,18 @@ export async function openPostgres(options: PostgresOptions): Promise<Engine> {
   const resetListeners = new Set<() => void>();
 
   const wake = (): void => {
-    for (const listener of wakeListeners) listener();
+    for (const listener of wakeListeners) {
+      listener();
+    }
   };
   const peers = startPeers(pool, nodeId, onError);
   const writer = createPostgresWriter({
     url,
     ...(options.notify === undefined ? {} : { notify: options.notify }),
     onHead: (to, of) => {
-      if (of === known) head = Math.max(head, to);
+      if (of === known) {
+        head = Math.max(head, to);
+      }
     },
   });
   const watch = startWatch({
@@ -82,7 +86,9 @@ export async function openPostgres(options: PostgresOptions): Promise<Engine> {
       // Another log stands here now: it was restored, or replaced.
       known = seen.epoch;
       head = seen.head;
-      for (const listener of resetListeners) listener();
+      for (const listener of resetListeners) {
+        listener();
+      }
     } else if (seen.head > head) {
       wake();
     }
@@ -160,13 +166,15 @@ async function migrateLocked(url: string, knex: Knex): Promise<string[]> {
   const guard = await connect(url);
   try {
     const { rows } = await guard.query<{ server_version_num: string }>('show server_version_num');
-    if (Number(rows[0]?.server_version_num) < 140_000)
+    if (Number(rows[0]?.server_version_num) < 140_000) {
       throw new LastseenError('ERR_STORE_UNAVAILABLE', 'PostgreSQL 14 or later is needed');
+    }
     await guard.query('begin');
     await lockForMigration(guard);
     // knex's own lock stays behind when a node dies while it migrates; under ours nobody else can hold it.
-    if (await knex.schema.hasTable('knex_migrations_lock'))
+    if (await knex.schema.hasTable('knex_migrations_lock')) {
       await knex('knex_migrations_lock').update({ is_locked: 0 });
+    }
     const ran = await migrate(knex);
     await guard.query('commit');
     return ran;
@@ -181,7 +189,9 @@ async function lockForMigration(guard: pg.Client): Promise<void> {
     const { rows } = await guard.query<{ got: boolean }>(
       `select pg_try_advisory_xact_lock(${String(MIGRATE_LOCK)}) as got`,
     );
-    if (rows[0]?.got === true) return;
+    if (rows[0]?.got === true) {
+      return;
+    }
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
@@ -189,7 +199,9 @@ async function lockForMigration(guard: pg.Client): Promise<void> {
 async function requireUtf8(knex: Knex): Promise<void> {
   const { rows } = await knex.raw<{ rows: { server_encoding: string }[] }>('show server_encoding');
   const encoding = rows[0]?.server_encoding;
-  if (encoding === 'UTF8') return;
+  if (encoding === 'UTF8') {
+    return;
+  }
   throw new LastseenError(
     'ERR_STORE_UNAVAILABLE',
     `the database must be encoded in UTF8, and is in ${String(encoding)}`,
@@ -208,7 +220,9 @@ function knexFor(url: string): Knex {
 }
 
 function notServed(error: unknown): LastseenError {
-  if (error instanceof LastseenError) return error;
+  if (error instanceof LastseenError) {
+    return error;
+  }
   const { code, message } = error as { code?: string; message?: string };
   return new LastseenError(
     'ERR_STORE_UNAVAILABLE',
@@ -220,8 +234,11 @@ function notServed(error: unknown): LastseenError {
 function lastOf(result: AppendResult): number {
   let last = 0;
   for (const outcome of result.outcomes) {
-    if ('receipts' in outcome)
-      for (const receipt of outcome.receipts) last = Math.max(last, receipt.position);
+    if ('receipts' in outcome) {
+      for (const receipt of outcome.receipts) {
+        last = Math.max(last, receipt.position);
+      }
+    }
   }
   return last;
 }

@@ -42,15 +42,18 @@ export function number(
   /** What this group itself appends: its later requests may repeat it. */
   const fresh = new Map<string, Stored>();
   const batches = new Map(known.batches);
-  for (const [at, request] of requests.entries())
+  for (const [at, request] of requests.entries()) {
     draft.outcomes.push(changed.has(at) ? { refused: changedMeanwhile() } : numberOne(request));
+  }
   return draft;
 
   function numberOne(request: AppendRequest): AppendOutcome {
     const { events, key } = request;
     const earlier = key === null ? undefined : batches.get(key.value);
     if (earlier !== undefined) {
-      if (earlier.fingerprint !== key?.fingerprint) return { refused: conflict(request, -1) };
+      if (earlier.fingerprint !== key?.fingerprint) {
+        return { refused: conflict(request, -1) };
+      }
       return { receipts: repeated(request, earlier.first_position) };
     }
     const receipts: Receipt[] = [];
@@ -65,7 +68,9 @@ export function number(
         const isSame =
           stored.payload === event.payload &&
           (event.createdAt === null || event.createdAt === stored.created_at);
-        if (!isSame) return { refused: conflict(request, index) };
+        if (!isSame) {
+          return { refused: conflict(request, index) };
+        }
         receipts.push({ position: stored.position, version: stored.version, duplicate: true });
         continue;
       }
@@ -74,14 +79,19 @@ export function number(
       versions.set(event.accessId, version);
       const createdAt = event.createdAt ?? recordedAt;
       rows.push({ position, recordedAt, ...event, version, createdAt });
-      if (name !== undefined)
+      if (name !== undefined) {
         named.set(name, { position, version, created_at: createdAt, payload: event.payload });
+      }
       receipts.push({ position, version, duplicate: false });
     }
     const first = head + draft.rows.length + 1;
     draft.rows.push(...rows);
-    for (const [accessId, version] of versions) known.versions.set(accessId, version);
-    for (const [name, stored] of named) fresh.set(name, stored);
+    for (const [accessId, version] of versions) {
+      known.versions.set(accessId, version);
+    }
+    for (const [name, stored] of named) {
+      fresh.set(name, stored);
+    }
     if (key !== null) {
       const last = head + draft.rows.length;
       draft.batches.push([key.value, key.fingerprint, first, last]);
@@ -97,7 +107,9 @@ export function number(
       const name = event.id === null ? undefined : nameOf(event.accessId, event.id);
       const byId = name === undefined ? undefined : (fresh.get(name) ?? known.events.get(name));
       const position = byId?.position ?? next;
-      if (position === next) next += 1;
+      if (position === next) {
+        next += 1;
+      }
       const version =
         byId?.version ??
         known.events.get(String(position))?.version ??

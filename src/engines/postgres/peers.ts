@@ -2,8 +2,8 @@
  * The nodes over one log. Each node has a row in `nodes` and says every two seconds that it lives; a question is a counter
  * that the asker raises, the answer a text that each node writes under the number of the question.
  */
-import type pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
 import type { Peers } from '../../peers.ts';
 import { createShown } from './shared-entries.ts';
 
@@ -44,7 +44,9 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
   }
 
   async function answer(): Promise<void> {
-    if (isAnswering || isStopped) return;
+    if (isAnswering || isStopped) {
+      return;
+    }
     isAnswering = true;
     try {
       const found = await pool.query<NodeRow>(
@@ -52,12 +54,13 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
         [nodeId],
       );
       const question = found.rows[0];
-      if (question !== undefined)
+      if (question !== undefined) {
         await pool.query('update nodes set answered = $2, answer = $3 where node_id = $1', [
           nodeId,
           question.asked,
           answerNow(),
         ]);
+      }
     } finally {
       isAnswering = false;
     }
@@ -65,7 +68,9 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
 
   const quietly = (work: Promise<void>): void => {
     work.catch((error: unknown) => {
-      if (!isStopped) onError(error);
+      if (!isStopped) {
+        onError(error);
+      }
     });
   };
   const timer = setInterval(() => {
@@ -99,8 +104,9 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
           [[...wanted.keys()]],
         );
         const answers = found.rows.filter((row) => row.answered >= (wanted.get(row.node_id) ?? 0));
-        if (answers.length >= wanted.size || Date.now() > deadline)
+        if (answers.length >= wanted.size || Date.now() > deadline) {
           return answers.map((row) => row.answer ?? '[]');
+        }
         await sleep(ASK_PAUSE_MS);
       }
     },

@@ -49,10 +49,11 @@ export async function prunePostgres(pool: pg.Pool, rule: PruneRule): Promise<num
     forgotten += await repeat(() => forget(pool, OLDEST, [through, before]));
   }
   if (rule.keepPerAccessId !== undefined) {
-    for (const [accessId, version] of await feedsOver(pool, rule.keepPerAccessId))
+    for (const [accessId, version] of await feedsOver(pool, rule.keepPerAccessId)) {
       forgotten += await repeat(() =>
         forget(pool, OF_FEED, [accessId, version - (rule.keepPerAccessId ?? 0)]),
       );
+    }
   }
   return forgotten;
 }
@@ -81,10 +82,15 @@ async function feedsOver(pool: pg.Pool, keep: number): Promise<[string, number][
     const { rows } = await pool.query<{ access_id: string; version: number; pruned_version: number }>(FEEDS, [
       after,
     ]);
-    for (const row of rows)
-      if (row.version - row.pruned_version > keep) over.push([row.access_id, row.version]);
+    for (const row of rows) {
+      if (row.version - row.pruned_version > keep) {
+        over.push([row.access_id, row.version]);
+      }
+    }
     const last = rows.at(-1);
-    if (last === undefined || rows.length < FEEDS_A_LOOK) return over;
+    if (last === undefined || rows.length < FEEDS_A_LOOK) {
+      return over;
+    }
     after = last.access_id;
   }
 }
@@ -94,7 +100,9 @@ async function repeat(step: () => Promise<number>): Promise<number> {
   for (;;) {
     const count = await step();
     total += count;
-    if (count < STEP_EVENTS) return total;
+    if (count < STEP_EVENTS) {
+      return total;
+    }
   }
 }
 

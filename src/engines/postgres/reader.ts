@@ -103,8 +103,9 @@ export function createPostgresReader(pool: pg.Pool): PostgresReader {
     async bounds() {
       const found = await pool.query<Bounds>('select epoch, floor, head from log');
       const bounds = found.rows[0];
-      if (bounds === undefined)
+      if (bounds === undefined) {
         throw new Error('the table log has no row: this is not a whole lastseen database');
+      }
       return bounds;
     },
     async lastPosition(accessId) {

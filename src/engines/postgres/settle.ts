@@ -3,8 +3,8 @@
  * append lock the number says whether it is there. One that is not is given up for ever before it is refused, so that a
  * statement that was still on its way appends nothing (G1, G4).
  */
-import type pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { AppendResult } from '../../log/store.ts';
 import { abandon, connect, unavailable } from './connection.ts';
@@ -52,8 +52,12 @@ export async function settle(
   const deadline = Date.now() + SETTLE_MS;
   while (Date.now() < deadline && !isClosed()) {
     const found = await lookFor(url, attempt);
-    if (found === 'absent') throw unavailable(attempt);
-    if (found !== undefined) return found;
+    if (found === 'absent') {
+      throw unavailable(attempt);
+    }
+    if (found !== undefined) {
+      return found;
+    }
     await sleep(SETTLE_PAUSE_MS);
   }
   const message =
@@ -74,8 +78,9 @@ async function lookFor(url: string, attempt: OutcomeUnknown): Promise<AppendResu
     );
     const left = rows[0];
     // A name whose groups were only given up stands at position 0, where no event ends.
-    if (left?.last_group === attempt.group && left.last_position >= attempt.events)
+    if (left?.last_group === attempt.group && left.last_position >= attempt.events) {
       return await attempt.found(left.last_position, connection);
+    }
     await connection.query(
       `insert into writers values ($1, now(), $2, 0)
        on conflict (writer_id) do update set last_group = excluded.last_group`,
@@ -86,6 +91,8 @@ async function lookFor(url: string, attempt: OutcomeUnknown): Promise<AppendResu
   } catch {
     return undefined;
   } finally {
-    if (connection !== undefined) abandon(connection);
+    if (connection !== undefined) {
+      abandon(connection);
+    }
   }
 }

@@ -55,7 +55,9 @@ export function createShown(options: {
   let isStopped = false;
 
   function planFlush(ms: number): void {
-    if (isStopped || isFlushing || unwritten.size === 0) return;
+    if (isStopped || isFlushing || unwritten.size === 0) {
+      return;
+    }
     flushing ??= setTimeout(() => void flush(), ms);
   }
 
@@ -71,7 +73,9 @@ export function createShown(options: {
       // Newer changes of the same entries stay.
       unwritten = new Map([...changes, ...unwritten]);
       pause = RETRY_MS;
-      if (!isStopped) onError(error);
+      if (!isStopped) {
+        onError(error);
+      }
     } finally {
       isFlushing = false;
       planFlush(pause);
@@ -90,14 +94,16 @@ export function createShown(options: {
          on conflict (node_id) do update set shown_version = nodes.shown_version + 1`,
         [nodeId],
       );
-      if (gone.length > 0)
+      if (gone.length > 0) {
         await client.query('delete from shown where node_id = $1 and key = any($2)', [nodeId, gone]);
-      if (set.length > 0)
+      }
+      if (set.length > 0) {
         await client.query(
           `insert into shown (node_id, key, value) select $1, * from unnest($2::text[], $3::text[])
            on conflict (node_id, key) do update set value = excluded.value`,
           [nodeId, set.map(([key]) => key), set.map(([, value]) => value)],
         );
+      }
       await client.query('notify lastseen_ask');
       await client.query('commit');
       failed = false;
@@ -108,19 +114,25 @@ export function createShown(options: {
 
   async function look(): Promise<void> {
     isWanted = true;
-    if (isLooking || isStopped || listeners.size === 0) return;
+    if (isLooking || isStopped || listeners.size === 0) {
+      return;
+    }
     isLooking = true;
     isWanted = false;
     const startedAt = Date.now();
     try {
       await compare();
     } catch (error) {
-      if (!stopped()) onError(error);
+      if (!stopped()) {
+        onError(error);
+      }
     } finally {
       looking = setTimeout(
         () => {
           isLooking = false;
-          if (wanted()) void look();
+          if (wanted()) {
+            void look();
+          }
         },
         Math.max(LOOK_MS, (Date.now() - startedAt) * LOOK_FACTOR),
       );
@@ -140,12 +152,21 @@ export function createShown(options: {
         return known === undefined ? [] : [[id, known] as const];
       }),
     );
-    if (changed.length > 0)
-      for (const [id, other] of await read(changed.map((node) => node.node_id))) now.set(id, other);
-    if (stopped()) return;
+    if (changed.length > 0) {
+      for (const [id, other] of await read(changed.map((node) => node.node_id))) {
+        now.set(id, other);
+      }
+    }
+    if (stopped()) {
+      return;
+    }
     const changes = differences(entriesOf(others), entriesOf(now));
     others = now;
-    if (changes.length > 0) for (const listener of listeners) listener(changes);
+    if (changes.length > 0) {
+      for (const listener of listeners) {
+        listener(changes);
+      }
+    }
   }
 
   async function read(nodeIds: readonly string[]): Promise<Map<string, Other>> {
@@ -157,7 +178,9 @@ export function createShown(options: {
     const found = new Map<string, { version: string; entries: Map<string, string> }>();
     for (const row of rows) {
       const other = found.get(row.node_id) ?? { version: row.shown_version, entries: new Map() };
-      if (row.key !== null) other.entries.set(row.key, row.value ?? '');
+      if (row.key !== null) {
+        other.entries.set(row.key, row.value ?? '');
+      }
       found.set(row.node_id, other);
     }
     return found;

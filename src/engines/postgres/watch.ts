@@ -62,17 +62,23 @@ export function startWatch(options: WatchOptions): Watch {
   }, HEARTBEAT_MS);
 
   async function look(): Promise<void> {
-    if (isPolling || isStopped()) return;
+    if (isPolling || isStopped()) {
+      return;
+    }
     isPolling = true;
     const headBefore = options.head();
     try {
       const found = await options.pool.query<Seen>('select epoch, head from log');
       const seen = found.rows[0];
-      if (seen !== undefined && !isStopped()) options.onSeen(seen, headBefore);
+      if (seen !== undefined && !isStopped()) {
+        options.onSeen(seen, headBefore);
+      }
       isBroken = false;
     } catch (error) {
       // Said once for each time it breaks.
-      if (!isBroken && !isStopped()) options.onError(error);
+      if (!isBroken && !isStopped()) {
+        options.onError(error);
+      }
       isBroken = true;
     } finally {
       isPolling = false;
@@ -90,8 +96,11 @@ export function startWatch(options: WatchOptions): Watch {
       );
       client.on('notification', (message) => {
         failures = 0;
-        if (message.channel === 'lastseen_ask') options.onAsk();
-        else if (!options.isOwn(message.processId)) options.onHint();
+        if (message.channel === 'lastseen_ask') {
+          options.onAsk();
+        } else if (!options.isOwn(message.processId)) {
+          options.onHint();
+        }
       });
       if (isStopped()) {
         abandon(client);
@@ -103,14 +112,18 @@ export function startWatch(options: WatchOptions): Watch {
       options.onHint();
       await probe(client);
     } catch (error) {
-      if (failures === 0) options.onError(error);
+      if (failures === 0) {
+        options.onError(error);
+      }
       lose(listener, url);
     }
   }
 
   /** A transaction pooler takes LISTEN and never delivers: found out by a hint to ourselves. */
   async function probe(client: pg.Client): Promise<void> {
-    if (hasHints || hasSaidSo) return;
+    if (hasHints || hasSaidSo) {
+      return;
+    }
     const heard = new Promise<boolean>((resolve) => {
       const late = setTimeout(() => {
         resolve(false);
@@ -131,10 +144,16 @@ export function startWatch(options: WatchOptions): Watch {
   }
 
   function lose(client: pg.Client | undefined, url: string): void {
-    if (client !== undefined && client !== listener) return;
+    if (client !== undefined && client !== listener) {
+      return;
+    }
     listener = undefined;
-    if (client !== undefined) abandon(client);
-    if (isStopped() || reconnect !== undefined) return;
+    if (client !== undefined) {
+      abandon(client);
+    }
+    if (isStopped() || reconnect !== undefined) {
+      return;
+    }
     failures += 1;
     const longest = Math.min(MAX_RECONNECT_MS, RECONNECT_MS * 2 ** Math.min(failures, 10));
     reconnect = setTimeout(
@@ -150,13 +169,17 @@ export function startWatch(options: WatchOptions): Watch {
   async function check(): Promise<void> {
     const client = listener;
     const url = options.listenUrl;
-    if (client === undefined || url === undefined) return;
+    if (client === undefined || url === undefined) {
+      return;
+    }
     const late = setTimeout(() => {
       lose(client, url);
     }, HEARTBEAT_TIMEOUT_MS);
     try {
       await client.query('select 1');
-      if (client === listener) failures = 0;
+      if (client === listener) {
+        failures = 0;
+      }
     } catch {
       lose(client, url);
     } finally {
@@ -164,8 +187,11 @@ export function startWatch(options: WatchOptions): Watch {
     }
   }
 
-  if (options.listenUrl === undefined) options.onNotice(`no LISTEN: polling every ${String(POLL_MS)} ms`);
-  else void listen(options.listenUrl);
+  if (options.listenUrl === undefined) {
+    options.onNotice(`no LISTEN: polling every ${String(POLL_MS)} ms`);
+  } else {
+    void listen(options.listenUrl);
+  }
 
   return {
     async stop() {
@@ -175,7 +201,9 @@ export function startWatch(options: WatchOptions): Watch {
       clearTimeout(reconnect);
       const client = listener;
       listener = undefined;
-      if (client !== undefined) await client.end().catch(() => undefined);
+      if (client !== undefined) {
+        await client.end().catch(() => undefined);
+      }
     },
   };
 }

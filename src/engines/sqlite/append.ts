@@ -76,18 +76,28 @@ export function openAppender(
     try {
       for (const part of parts) {
         const refusal = appendOne(columns, part, recordedAt, draft, receipts);
-        if (refusal !== undefined) refusals.set(part.request, refusal);
+        if (refusal !== undefined) {
+          refusals.set(part.request, refusal);
+        }
       }
-      if (index.isFlushing) index.writeSlice();
+      if (index.isFlushing) {
+        index.writeSlice();
+      }
       commit.run();
     } catch (error) {
-      if (db.inTransaction) rollback.run();
+      if (db.inTransaction) {
+        rollback.run();
+      }
       throw error;
     }
     head = draft.head;
     const indexed = index.committed();
-    for (const event of draft.events) index.add(...event);
-    if (indexed !== undefined) onIndexed(indexed);
+    for (const event of draft.events) {
+      index.add(...event);
+    }
+    if (indexed !== undefined) {
+      onIndexed(indexed);
+    }
   }
 
   function appendOne(
@@ -100,13 +110,19 @@ export function openAppender(
     const key = columns.keys[part.request] ?? null;
     const known = key === null ? undefined : selectBatch.get(key.value);
     if (known !== undefined) {
-      if (known[0] !== key?.fingerprint) return { conflict: { index: -1 } };
+      if (known[0] !== key?.fingerprint) {
+        return { conflict: { index: -1 } };
+      }
       repeat(columns, part, known[1], receipts);
       return undefined;
     }
     const duplicates = findDuplicates(columns, part);
-    if ('conflict' in duplicates) return duplicates;
-    if (!writeRows(columns.rows.get(part.request))) return { changed: true };
+    if ('conflict' in duplicates) {
+      return duplicates;
+    }
+    if (!writeRows(columns.rows.get(part.request))) {
+      return { changed: true };
+    }
     const first = draft.head + 1;
     for (let at = part.from; at < part.to; at += 1) {
       const stored = duplicates.stored.get(at);
@@ -139,13 +155,17 @@ export function openAppender(
         receipts.versions[at] = version;
       }
     }
-    if (key !== null) insertBatch.run(key.value, key.fingerprint, first, draft.head);
+    if (key !== null) {
+      insertBatch.run(key.value, key.fingerprint, first, draft.head);
+    }
     return undefined;
   }
 
   /** Writes the rows of a request, all or none. False when one does not find what it must change. */
   function writeRows(rows: readonly RowChange[] | undefined): boolean {
-    if (rows === undefined) return true;
+    if (rows === undefined) {
+      return true;
+    }
     db.exec('savepoint rows');
     for (const { sql, bindings, rows: expected } of rows) {
       const { changes } = db.prepare(sql).run(...bindings);
@@ -164,22 +184,29 @@ export function openAppender(
     const seen = new Map<string, number>();
     for (let at = part.from; at < part.to; at += 1) {
       const id = columns.ids[at] ?? null;
-      if (id === null) continue;
+      if (id === null) {
+        continue;
+      }
       found ??= { stored: new Map(), twins: new Map() };
       const accessId = columns.accessIds[at] ?? '';
       const name = JSON.stringify([accessId, id]);
       const twin = seen.get(name);
       if (twin !== undefined) {
-        if (!isSame(columns, at, columns.createdAts[twin] ?? null, columns.payloads[twin]))
+        if (!isSame(columns, at, columns.createdAts[twin] ?? null, columns.payloads[twin])) {
           return { conflict: { index: at - part.from } };
+        }
         found.twins.set(at, twin);
         continue;
       }
       seen.set(name, at);
       const row = selectById.get(accessId, id);
-      if (row === undefined) continue;
+      if (row === undefined) {
+        continue;
+      }
       const [position, version, createdAt, payload] = row;
-      if (!isSame(columns, at, createdAt, payload)) return { conflict: { index: at - part.from } };
+      if (!isSame(columns, at, createdAt, payload)) {
+        return { conflict: { index: at - part.from } };
+      }
       found.stored.set(at, { position, version });
     }
     return found ?? NO_DUPLICATES;
@@ -192,7 +219,9 @@ export function openAppender(
       const id = columns.ids[at] ?? null;
       const byId = id === null ? undefined : selectById.get(columns.accessIds[at] ?? '', id);
       const position = byId?.[0] ?? next;
-      if (position === next) next += 1;
+      if (position === next) {
+        next += 1;
+      }
       receipts.positions[at] = position;
       receipts.versions[at] = selectVersion.get(position) ?? 0;
       receipts.isDuplicate[at] = 1;
@@ -217,9 +246,15 @@ export function openAppender(
         appendParts(columns, parts, recordedAt, receipts, refusals);
       } catch (error) {
         refusals.clear();
-        if (parts.length === 1) refusals.set(0, { failed: messageOf(error) });
+        if (parts.length === 1) {
+          refusals.set(0, { failed: messageOf(error) });
+        }
         // If the whole group fails on something unforeseen, each request gets a transaction of its own.
-        else for (const part of parts) appendAlone(part);
+        else {
+          for (const part of parts) {
+            appendAlone(part);
+          }
+        }
       }
       return receipts;
 

@@ -1,15 +1,15 @@
 /** The SQLite file as source and target of a move, its online backup, and its restore. */
-import Database from 'better-sqlite3';
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
+import Database from 'better-sqlite3';
 import { newEpoch } from '../../../migrations/0001_log.ts';
 import { LastseenError } from '../../errors.ts';
 import type { KeyedBatch, LogSource, LogState, LogTarget, PrunedFeed } from '../archive.ts';
 import { openIndex } from './deferred-index.ts';
+import { migrateSqlite } from './engine.ts';
 import { lockFile } from './lock.ts';
 import { openReader } from './reader.ts';
 import { createRecentPositions } from './recent-positions.ts';
-import { migrateSqlite } from './engine.ts';
 
 const PAGE_BYTES = 8 * 1024 * 1024;
 
@@ -60,7 +60,9 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
   const unlock = lockFile(path);
   const db = new Database(path);
   const close = (): Promise<void> => {
-    if (db.inTransaction) db.exec('rollback');
+    if (db.inTransaction) {
+      db.exec('rollback');
+    }
     db.close();
     unlock();
     return Promise.resolve();
@@ -105,13 +107,15 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
     },
     feeds(feeds) {
       flush(true);
-      for (const feed of feeds)
+      for (const feed of feeds) {
         saveFeed.run(feed.accessId, feed.version, feed.position, feed.prunedVersion, feed.prunedPosition);
+      }
       return Promise.resolve();
     },
     batches(batches) {
-      for (const batch of batches)
+      for (const batch of batches) {
         saveBatch.run(batch.key, batch.fingerprint, batch.firstPosition, batch.lastPosition);
+      }
       return Promise.resolve();
     },
     commit(state) {
@@ -126,7 +130,9 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
 
 /** Copies the log to a new file, whole and consistent, while a server may be running over it. */
 export function backupSqlite(path: string, to: string): void {
-  if (existsSync(to)) throw new LastseenError('ERR_REQUEST_INVALID', `${to} exists already`);
+  if (existsSync(to)) {
+    throw new LastseenError('ERR_REQUEST_INVALID', `${to} exists already`);
+  }
   const db = openReadonly(path);
   try {
     copyInto(db, to);
@@ -147,7 +153,9 @@ export function restoreSqlite(path: string, from: string): string | undefined {
   const partial = `${path}-restoring`;
   try {
     const [check] = backup.pragma('quick_check') as { quick_check: string }[];
-    if (check?.quick_check !== 'ok') throw new LastseenError('ERR_REQUEST_INVALID', `${from} is damaged`);
+    if (check?.quick_check !== 'ok') {
+      throw new LastseenError('ERR_REQUEST_INVALID', `${from} is damaged`);
+    }
     stateOf(backup);
     rmSync(partial, { force: true });
     copyInto(backup, partial);
@@ -158,8 +166,11 @@ export function restoreSqlite(path: string, from: string): string | undefined {
     const aside = `${path}-before-${new Date().toISOString().replaceAll(':', '-')}`;
     const hadOne = existsSync(path);
     // The write-ahead log belongs to the file it was made for.
-    for (const suffix of ['', '-wal', '-shm'])
-      if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+    for (const suffix of ['', '-wal', '-shm']) {
+      if (existsSync(path + suffix)) {
+        renameSync(path + suffix, aside + suffix);
+      }
+    }
     renameSync(partial, path);
     sync(dirname(path));
     return hadOne ? aside : undefined;
@@ -171,7 +182,9 @@ export function restoreSqlite(path: string, from: string): string | undefined {
 
 /** Gives the database at `path` a new epoch. @throws ERR_STORE_LOCKED while a server runs over it */
 export function renewSqliteEpoch(path: string): void {
-  if (!existsSync(path)) throw missing(path);
+  if (!existsSync(path)) {
+    throw missing(path);
+  }
   const unlock = lockFile(path);
   try {
     const db = new Database(path, { fileMustExist: true });
@@ -198,7 +211,9 @@ function sync(path: string): void {
 }
 
 function openReadonly(path: string): Database.Database {
-  if (!existsSync(path)) throw missing(path);
+  if (!existsSync(path)) {
+    throw missing(path);
+  }
   const db = new Database(path, { readonly: true, fileMustExist: true });
   try {
     stateOf(db);
@@ -212,7 +227,9 @@ function openReadonly(path: string): Database.Database {
 function stateOf(db: Database.Database): LogState {
   try {
     const state = db.prepare<[], LogState>(selectState).get();
-    if (state !== undefined) return state;
+    if (state !== undefined) {
+      return state;
+    }
   } catch (error) {
     throw new LastseenError('ERR_REQUEST_INVALID', `${db.name} is no lastseen database`, { cause: error });
   }

@@ -3,9 +3,9 @@
  * taking its lock (a PASSIVE checkpoint), and tells the main thread when the WAL has grown so far that the writer
  * should begin it anew.
  */
-import Database from 'better-sqlite3';
 import { statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
+import Database from 'better-sqlite3';
 
 /** WAL bytes from which a checkpoint is worth its flush, and from which the writer is asked to begin anew. */
 const CHECKPOINT_BYTES = 4 * 1024 * 1024;
@@ -18,10 +18,14 @@ db.pragma('busy_timeout = 0');
 
 const timer = setInterval(() => {
   const bytes = walBytes();
-  if (bytes < CHECKPOINT_BYTES) return;
+  if (bytes < CHECKPOINT_BYTES) {
+    return;
+  }
   try {
     db.pragma('wal_checkpoint(PASSIVE)');
-    if (bytes > RESTART_BYTES) parentPort?.postMessage({ type: 'restart-wal' });
+    if (bytes > RESTART_BYTES) {
+      parentPort?.postMessage({ type: 'restart-wal' });
+    }
   } catch (error) {
     // Busy or out of space: the WAL keeps everything, and the next round tries again.
     parentPort?.postMessage({

@@ -97,16 +97,21 @@ export function openIndex(db: Database): DeferredIndex {
     headVersion(accessId) {
       const known =
         pending.get(accessId)?.version ?? flush?.feeds.get(accessId)?.version ?? heads.get(accessId);
-      if (known !== undefined) return known;
+      if (known !== undefined) {
+        return known;
+      }
       const version = selectHead.get(accessId) ?? 0;
-      if (heads.size >= MAX_CACHED_HEADS) heads.clear();
+      if (heads.size >= MAX_CACHED_HEADS) {
+        heads.clear();
+      }
       heads.set(accessId, version);
       return version;
     },
     add,
     startFlush(isForced = false) {
-      if (flush !== undefined || pendingEvents === 0 || (pendingEvents < FLUSH_EVENTS && !isForced))
+      if (flush !== undefined || pendingEvents === 0 || (pendingEvents < FLUSH_EVENTS && !isForced)) {
         return undefined;
+      }
       const accessIds = [...pending.keys()].sort();
       flush = {
         feeds: pending,
@@ -127,26 +132,40 @@ export function openIndex(db: Database): DeferredIndex {
       return flush !== undefined;
     },
     writeSlice() {
-      if (flush === undefined) return;
+      if (flush === undefined) {
+        return;
+      }
       const rows = Math.min(flush.rowsDone + SLICE_ROWS, flush.rows.length);
       for (const row of flush.rows.slice(flush.rowsDone, rows)) {
         insertRow.run(row.segment, row.accessId, row.lastOffset, row.maxCreatedAt, row.offsets);
       }
       const room = SLICE_ROWS - (rows - flush.rowsDone);
       const headsEnd = Math.min(flush.headsDone + room, flush.heads.length);
-      for (const head of flush.heads.slice(flush.headsDone, headsEnd)) upsertHead.run(...head);
-      if (rows === flush.rows.length && headsEnd === flush.heads.length) setIndexed.run(flush.through);
+      for (const head of flush.heads.slice(flush.headsDone, headsEnd)) {
+        upsertHead.run(...head);
+      }
+      if (rows === flush.rows.length && headsEnd === flush.heads.length) {
+        setIndexed.run(flush.through);
+      }
       sliceEnd = { rows, heads: headsEnd };
     },
     committed() {
-      if (flush === undefined || sliceEnd === undefined) return undefined;
+      if (flush === undefined || sliceEnd === undefined) {
+        return undefined;
+      }
       flush.rowsDone = sliceEnd.rows;
       flush.headsDone = sliceEnd.heads;
       sliceEnd = undefined;
-      if (flush.rowsDone < flush.rows.length || flush.headsDone < flush.heads.length) return undefined;
+      if (flush.rowsDone < flush.rows.length || flush.headsDone < flush.heads.length) {
+        return undefined;
+      }
       const { feeds, through } = flush;
       flush = undefined;
-      for (const [accessId, feed] of feeds) if (heads.has(accessId)) heads.set(accessId, feed.version);
+      for (const [accessId, feed] of feeds) {
+        if (heads.has(accessId)) {
+          heads.set(accessId, feed.version);
+        }
+      }
       return through;
     },
   };
@@ -165,7 +184,9 @@ function recover(db: Database, add: DeferredIndex['add']): void {
     )
     .raw()
     .iterate(indexed);
-  for (const [position, accessId, version, createdAt] of rows) add(position, accessId, version, createdAt);
+  for (const [position, accessId, version, createdAt] of rows) {
+    add(position, accessId, version, createdAt);
+  }
 }
 
 /** The rows of the index, in the order of its key. `accessIds` is sorted as SQLite sorts text: by code point. */
@@ -173,7 +194,9 @@ function indexRows(feeds: ReadonlyMap<string, PendingFeed>, accessIds: readonly 
   const rows: IndexRow[] = [];
   for (const accessId of accessIds) {
     const feed = feeds.get(accessId);
-    if (feed === undefined) continue;
+    if (feed === undefined) {
+      continue;
+    }
     let from = 0;
     while (from < feed.positions.length) {
       const segment = Math.floor((feed.positions[from] ?? 0) / SEGMENT_EVENTS);
@@ -181,7 +204,9 @@ function indexRows(feeds: ReadonlyMap<string, PendingFeed>, accessIds: readonly 
       let maxCreatedAt = Number.MIN_SAFE_INTEGER;
       while (offsets.length < CHUNK_EVENTS && from < feed.positions.length) {
         const offset = (feed.positions[from] ?? 0) - segment * SEGMENT_EVENTS;
-        if (offset >= SEGMENT_EVENTS) break;
+        if (offset >= SEGMENT_EVENTS) {
+          break;
+        }
         offsets.push(offset);
         maxCreatedAt = Math.max(maxCreatedAt, feed.createdAts[from] ?? 0);
         from += 1;
@@ -219,10 +244,14 @@ export function openIndexReader(
       for (const chunk of chunks) {
         for (const at of JSON.parse(chunk) as number[]) {
           from = at;
-          if (at > offset) positions.push(segment * SEGMENT_EVENTS + at);
+          if (at > offset) {
+            positions.push(segment * SEGMENT_EVENTS + at);
+          }
         }
       }
-      if (chunks.length < 8) break;
+      if (chunks.length < 8) {
+        break;
+      }
     }
     return positions;
   };

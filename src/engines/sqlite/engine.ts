@@ -3,14 +3,14 @@
  * in a second thread; reads are short statements on read-only connections here (G1, G2, G4, G5). What is reported
  * as committed is what the writer has answered: a reader that sees the file a moment earlier says nothing of it.
  */
-import Database from 'better-sqlite3';
-import knexFactory, { type Knex } from 'knex';
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import Database from 'better-sqlite3';
+import knexFactory, { type Knex } from 'knex';
 import { LastseenError } from '../../errors.ts';
-import { noPeers } from '../../peers.ts';
 import type { AppendOutcome, AppendRequest, AppendResult, EventStore } from '../../log/store.ts';
+import { noPeers } from '../../peers.ts';
 import type { Engine } from '../engine.ts';
 import { identityStore } from '../knex/identity.ts';
 import { migrate, requireMigrated } from '../knex/migrate.ts';
@@ -84,12 +84,17 @@ async function openStore(
   let head = await ready(writer);
   const start = readStart(path);
   const recent = createRecentPositions(start.indexed);
-  for (const [position, accessId] of start.unindexed) recent.add(position, accessId);
+  for (const [position, accessId] of start.unindexed) {
+    recent.add(position, accessId);
+  }
   const reader = openReader(path, recent);
   const checkpointer = startThread('checkpointer-thread', path);
   checkpointer.on('message', (message: { type: string; message?: string }) => {
-    if (message.type === 'restart-wal') post({ type: 'restart-wal' });
-    else onError(new Error(`checkpoint failed: ${message.message ?? ''}`));
+    if (message.type === 'restart-wal') {
+      post({ type: 'restart-wal' });
+    } else {
+      onError(new Error(`checkpoint failed: ${message.message ?? ''}`));
+    }
   });
 
   let waiting:
@@ -122,14 +127,21 @@ async function openStore(
   });
   // Handled in the order sent and without a pause, so that the memory of recent positions follows the writer's.
   writer.on('message', (reply: WriterReply) => {
-    if (reply.type === 'appended') onAppended(reply);
-    else if (reply.type === 'frozen') recent.freeze();
-    else if (reply.type === 'indexed') recent.indexed(reply.through);
-    else if (reply.type === 'pruned') onPruned?.(reply.forgotten, reply.failed);
+    if (reply.type === 'appended') {
+      onAppended(reply);
+    } else if (reply.type === 'frozen') {
+      recent.freeze();
+    } else if (reply.type === 'indexed') {
+      recent.indexed(reply.through);
+    } else if (reply.type === 'pruned') {
+      onPruned?.(reply.forgotten, reply.failed);
+    }
   });
 
   function onAppended(reply: WriterReply & { type: 'appended' }): void {
-    if (waiting === undefined) return;
+    if (waiting === undefined) {
+      return;
+    }
     const { requests, resolve } = waiting;
     waiting = undefined;
     head = reply.head;
@@ -139,7 +151,9 @@ async function openStore(
       const outcome = outcomeOf(request, reply.receipts.refusals.get(at), reply.receipts, from);
       if ('receipts' in outcome) {
         request.events.forEach((event, index) => {
-          if (isDuplicate[from + index] === 0) recent.add(positions[from + index] ?? 0, event.accessId);
+          if (isDuplicate[from + index] === 0) {
+            recent.add(positions[from + index] ?? 0, event.accessId);
+          }
         });
       }
       from += request.events.length;
@@ -153,7 +167,9 @@ async function openStore(
   }
 
   function append(requests: readonly AppendRequest[]): Promise<AppendResult> {
-    if (dead !== undefined) return Promise.reject(unavailable(dead.message));
+    if (dead !== undefined) {
+      return Promise.reject(unavailable(dead.message));
+    }
     return new Promise((resolve, reject) => {
       waiting = { requests, resolve, reject };
       post({ type: 'append', columns: columnsOf(requests) });
@@ -181,11 +197,17 @@ async function openStore(
           new Promise<number>((resolve, reject) => {
             onPruned = (forgotten, failed) => {
               onPruned = undefined;
-              if (failed === undefined) resolve(forgotten);
-              else reject(unavailable(failed));
+              if (failed === undefined) {
+                resolve(forgotten);
+              } else {
+                reject(unavailable(failed));
+              }
             };
-            if (dead === undefined) post({ type: 'prune', rule });
-            else onPruned(0, dead.message);
+            if (dead === undefined) {
+              post({ type: 'prune', rule });
+            } else {
+              onPruned(0, dead.message);
+            }
           }),
       );
       pruning = turn.catch(() => 0);
@@ -198,7 +220,9 @@ async function openStore(
       checkpointer.postMessage('close');
       await new Promise((resolve) => checkpointer.once('exit', resolve));
       reader.close();
-      if (dead === undefined) post({ type: 'close' });
+      if (dead === undefined) {
+        post({ type: 'close' });
+      }
       await closed;
       await knex.destroy();
       unlock();
@@ -209,7 +233,9 @@ async function openStore(
 /** From source, a thread must first be taught TypeScript; from `dist` there is nothing to teach. */
 function startThread(name: string, path: string): Worker {
   const options = { workerData: { path } };
-  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL(`./${name}.js`, import.meta.url), options);
+  if (!import.meta.url.endsWith('.ts')) {
+    return new Worker(new URL(`./${name}.js`, import.meta.url), options);
+  }
   const file = JSON.stringify(new URL(`./${name}.ts`, import.meta.url).href);
   const teach = `import('tsx/esm/api').then(({ register }) => { register(); return import(${file}); })`;
   return new Worker(teach, { ...options, eval: true });
@@ -220,8 +246,11 @@ function ready(writer: Worker): Promise<number> {
     writer.once('error', reject);
     writer.once('message', (reply: WriterReply) => {
       writer.off('error', reject);
-      if (reply.type === 'ready') resolve(reply.head);
-      else reject(new Error(`the writer thread began with ${reply.type}`));
+      if (reply.type === 'ready') {
+        resolve(reply.head);
+      } else {
+        reject(new Error(`the writer thread began with ${reply.type}`));
+      }
     });
   });
 }
@@ -230,11 +259,12 @@ function readStart(path: string): { epoch: string; indexed: number; unindexed: [
   const db = new Database(path, { readonly: true });
   try {
     const log = db.prepare<[], { epoch: string; indexed: number }>('select epoch, indexed from log').get();
-    if (log === undefined)
+    if (log === undefined) {
       throw new LastseenError(
         'ERR_STORE_UNAVAILABLE',
         `${path} has no row in table log: it is not a whole lastseen database`,
       );
+    }
     const unindexed = db
       .prepare<[number], [number, string]>(
         'select position, access_id from events where position > ? order by position',
@@ -254,7 +284,9 @@ function outcomeOf(
   from: number,
 ): AppendOutcome {
   if (refusal !== undefined) {
-    if ('failed' in refusal) return { refused: unavailable(refusal.failed) };
+    if ('failed' in refusal) {
+      return { refused: unavailable(refusal.failed) };
+    }
     return {
       refused: 'changed' in refusal ? changedMeanwhile() : conflict(request, refusal.conflict.index),
     };

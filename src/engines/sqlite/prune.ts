@@ -42,8 +42,12 @@ export function openPruner(db: Database, flushIndex: () => void): Pruner {
   );
 
   const forget = db.transaction((doomed: readonly Doomed[]) => {
-    for (const [position, accessId, version] of doomed) mark.run(version, position, accessId);
-    for (const [position] of doomed) remove.run(position);
+    for (const [position, accessId, version] of doomed) {
+      mark.run(version, position, accessId);
+    }
+    for (const [position] of doomed) {
+      remove.run(position);
+    }
     moveFloor.run();
   });
 
@@ -51,7 +55,9 @@ export function openPruner(db: Database, flushIndex: () => void): Pruner {
   function oldest({ through = 0, recordedBefore = Number.MIN_SAFE_INTEGER }: PruneRule): Doomed[] {
     const doomed: Doomed[] = [];
     for (const [position, accessId, version, recordedAt] of selectOldest.iterate(STEP_EVENTS)) {
-      if (position > through && recordedAt >= recordedBefore) break;
+      if (position > through && recordedAt >= recordedBefore) {
+        break;
+      }
       doomed.push([position, accessId, version]);
     }
     return doomed;
@@ -65,7 +71,9 @@ export function openPruner(db: Database, flushIndex: () => void): Pruner {
     while (doomed.length < STEP_EVENTS && segment * SEGMENT_EVENTS <= last) {
       for (const position of indexedPositions(segment, accessId, offset, STEP_EVENTS)) {
         const at = selectVersion.get(position) ?? Number.MAX_SAFE_INTEGER;
-        if (at > version || doomed.length >= STEP_EVENTS) return doomed;
+        if (at > version || doomed.length >= STEP_EVENTS) {
+          return doomed;
+        }
         doomed.push([position, accessId, at]);
       }
       segment += 1;
@@ -88,8 +96,9 @@ export function openPruner(db: Database, flushIndex: () => void): Pruner {
     async prune(rule) {
       flushIndex();
       let forgotten = 0;
-      if (rule.through !== undefined || rule.recordedBefore !== undefined)
+      if (rule.through !== undefined || rule.recordedBefore !== undefined) {
         forgotten += await repeat(() => oldest(rule));
+      }
       const keep = rule.keepPerAccessId;
       if (keep !== undefined) {
         for (const [accessId, version, last, pruned] of selectFeedsOver.all(keep)) {

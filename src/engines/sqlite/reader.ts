@@ -72,7 +72,9 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
 
   function positionsAfter(accessId: string, position: number, limit: number): number[] {
     const indexed = recent.indexedThrough;
-    if (position >= indexed) return recent.after(accessId, position, limit);
+    if (position >= indexed) {
+      return recent.after(accessId, position, limit);
+    }
     const positions: number[] = [];
     if ((selectLast.get(accessId) ?? 0) > position) {
       const lastSegment = Math.floor(indexed / SEGMENT_EVENTS);
@@ -80,14 +82,17 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
       let offset = position - segment * SEGMENT_EVENTS;
       while (segment <= lastSegment && positions.length < limit) {
         for (const at of indexedPositions(segment, accessId, offset, limit - positions.length)) {
-          if (at <= indexed) positions.push(at);
+          if (at <= indexed) {
+            positions.push(at);
+          }
         }
         segment += 1;
         offset = -1;
       }
     }
-    if (positions.length < limit)
+    if (positions.length < limit) {
       positions.push(...recent.after(accessId, indexed, limit - positions.length));
+    }
     return positions;
   }
 
@@ -105,7 +110,9 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
       for (const row of rows) {
         const event = eventOf(row);
         bytes += eventBytes(event);
-        if (events.length > 0 && bytes > maxBytes) return { events, isCut: true };
+        if (events.length > 0 && bytes > maxBytes) {
+          return { events, isCut: true };
+        }
         events.push(event);
       }
       from += step;
@@ -127,9 +134,12 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
       const { events, isCut } = eventsAt(positions, limit.maxBytes);
       // Asked after the events: what was forgotten meanwhile is known.
       const prunedThrough = selectPruned.get(accessId) ?? 0;
-      if (isCut) return { events, through: events.at(-1)?.position ?? position, prunedThrough };
-      if (positions.length === limit.maxEvents)
+      if (isCut) {
+        return { events, through: events.at(-1)?.position ?? position, prunedThrough };
+      }
+      if (positions.length === limit.maxEvents) {
         return { events, through: positions.at(-1) ?? position, prunedThrough };
+      }
       return { events, through: Math.max(position, head), prunedThrough };
     },
     lastPosition(accessId) {
@@ -141,11 +151,14 @@ export function openReader(path: string, recent: RecentPositions): SqliteReader 
         for (const chunk of selectChunksSince.all(segment, accessId, createdAt)) {
           for (const offset of JSON.parse(chunk) as number[]) {
             const at = segment * SEGMENT_EVENTS + offset;
-            if (at <= indexed && (selectCreatedAt.get(at) ?? Number.NEGATIVE_INFINITY) >= createdAt)
+            if (at <= indexed && (selectCreatedAt.get(at) ?? Number.NEGATIVE_INFINITY) >= createdAt) {
               return at - 1;
+            }
           }
         }
-        if (segment % 64 === 63) await new Promise((resolve) => setImmediate(resolve));
+        if (segment % 64 === 63) {
+          await new Promise((resolve) => setImmediate(resolve));
+        }
       }
       const found = selectRecentSince.get(indexed, accessId, createdAt);
       return found === undefined || found > head ? head : found - 1;
@@ -165,7 +178,9 @@ function fitting(rows: Iterable<Row>, maxBytes: number): Event[] {
   for (const row of rows) {
     const event = eventOf(row);
     bytes += eventBytes(event);
-    if (events.length > 0 && bytes > maxBytes) break;
+    if (events.length > 0 && bytes > maxBytes) {
+      break;
+    }
     events.push(event);
   }
   return events;

@@ -28,8 +28,11 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
     add(position, accessId) {
       const current = generations.at(-1);
       const positions = current?.get(accessId);
-      if (positions === undefined) current?.set(accessId, [position]);
-      else positions.push(position);
+      if (positions === undefined) {
+        current?.set(accessId, [position]);
+      } else {
+        positions.push(position);
+      }
     },
     freeze() {
       generations.push(new Map<string, number[]>());
@@ -55,7 +58,9 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
     last(accessId) {
       for (const generation of generations.toReversed()) {
         const last = generation.get(accessId)?.at(-1);
-        if (last !== undefined) return last;
+        if (last !== undefined) {
+          return last;
+        }
       }
       return undefined;
     },
@@ -67,8 +72,11 @@ function firstAbove(positions: readonly number[], position: number): number {
   let high = positions.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if ((positions[middle] ?? 0) <= position) low = middle + 1;
-    else high = middle;
+    if ((positions[middle] ?? 0) <= position) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
   return low;
 }

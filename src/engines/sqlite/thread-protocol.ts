@@ -64,7 +64,9 @@ export function columnsOf(requests: readonly AppendRequest[]): AppendColumns {
     payloads: [],
   };
   for (const [at, { events, key, rows }] of requests.entries()) {
-    if (rows !== undefined) columns.rows.set(at, rows);
+    if (rows !== undefined) {
+      columns.rows.set(at, rows);
+    }
     columns.counts.push(events.length);
     columns.keys.push(key);
     for (const event of events) {

@@ -2,15 +2,17 @@
  * The writer thread of the SQLite engine: the only connection that writes (WAL, `synchronous=FULL`: G1). It takes one
  * group of requests at a time, and between them keeps the deferred index and forgets what retention gives up.
  */
-import Database from 'better-sqlite3';
 import { parentPort, workerData } from 'node:worker_threads';
+import Database from 'better-sqlite3';
 import { messageOf, openAppender } from './append.ts';
 import { openIndex } from './deferred-index.ts';
 import { openPruner } from './prune.ts';
 import type { WriterMessage, WriterReply } from './thread-protocol.ts';
 
 const port = parentPort;
-if (port === null) throw new Error('the writer runs as a worker thread only');
+if (port === null) {
+  throw new Error('the writer runs as a worker thread only');
+}
 
 const db = new Database((workerData as { path: string }).path);
 db.pragma('journal_mode = WAL');
@@ -34,7 +36,9 @@ const writeSlice = db.transaction(() => {
 function flushAll(): void {
   for (;;) {
     if (!index.isFlushing) {
-      if (index.startFlush(true) === undefined) return;
+      if (index.startFlush(true) === undefined) {
+        return;
+      }
       send({ type: 'frozen' });
     }
     flushSlice();
@@ -44,14 +48,18 @@ function flushAll(): void {
 function flushSlice(): void {
   writeSlice.immediate();
   const through = index.committed();
-  if (through !== undefined) send({ type: 'indexed', through });
+  if (through !== undefined) {
+    send({ type: 'indexed', through });
+  }
 }
 
 let idleFlush: NodeJS.Immediate | undefined;
 
 /** Goes on with a flush while no push is waiting; pushes carry slices with them otherwise. */
 function flushWhenIdle(): void {
-  if (idleFlush !== undefined || !index.isFlushing) return;
+  if (idleFlush !== undefined || !index.isFlushing) {
+    return;
+  }
   idleFlush = setImmediate(() => {
     idleFlush = undefined;
     try {
@@ -73,7 +81,9 @@ port.on('message', (message: WriterMessage) => {
       const recordedAt = Date.now();
       const receipts = appender.append(message.columns, recordedAt);
       send({ type: 'appended', recordedAt, receipts, head: appender.head });
-      if (index.startFlush() !== undefined) send({ type: 'frozen' });
+      if (index.startFlush() !== undefined) {
+        send({ type: 'frozen' });
+      }
       flushWhenIdle();
       break;
     }

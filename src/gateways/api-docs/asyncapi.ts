@@ -31,7 +31,9 @@ export function asyncApiOf(descriptions: readonly Description[], version: string
     };
     for (const from of ['client', 'server'] as const) {
       const messages = Object.entries(channel.messages).filter(([, message]) => message.from === from);
-      if (messages.length === 0) continue;
+      if (messages.length === 0) {
+        continue;
+      }
       // Operations are told from the server's side.
       operations[from === 'client' ? `${name}Receive` : `${name}Send`] = {
         action: from === 'client' ? 'receive' : 'send',

@@ -4,8 +4,8 @@
  */
 import type { Express } from 'express';
 import { z } from 'zod';
-import type { Description } from '../../http/description.ts';
 import { LastseenError } from '../../errors.ts';
+import type { Description } from '../../http/description.ts';
 import { asyncApiOf } from './asyncapi.ts';
 import { openApiOf } from './openapi.ts';
 

@@ -22,7 +22,9 @@ export function createSchemaCollector(target: 'draft-2020-12' | 'draft-07'): Sch
         unrepresentable: 'any',
         override({ jsonSchema }) {
           // A number that is written in a URL is read from text: its type is what the writer must know.
-          if (jsonSchema.type === 'integer') delete jsonSchema.pattern;
+          if (jsonSchema.type === 'integer') {
+            delete jsonSchema.pattern;
+          }
         },
       });
       const { $defs, definitions, ...plain } = moved(made) as Record<string, unknown>;
@@ -35,14 +37,21 @@ export function createSchemaCollector(target: 'draft-2020-12' | 'draft-07'): Sch
 
 /** References into a schema's own definitions, turned to the common ones. */
 function moved(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(moved);
-  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) {
+    return value.map(moved);
+  }
+  if (typeof value !== 'object' || value === null) {
+    return value;
+  }
   return Object.fromEntries(
     Object.entries(value).flatMap(([key, inner]): [string, unknown][] => {
-      if (key === '$ref' && typeof inner === 'string')
+      if (key === '$ref' && typeof inner === 'string') {
         return [[key, inner.replace(/^#\/(\$defs|definitions)\//, '#/components/schemas/')]];
+      }
       // Our own name for it, of no use to a reader.
-      if (key === 'id' && typeof inner === 'string') return [];
+      if (key === 'id' && typeof inner === 'string') {
+        return [];
+      }
       return [[key, moved(inner)]];
     }),
   );

@@ -1,8 +1,8 @@
 /** Descriptions → an OpenAPI 3.1 document. Pure. */
 import { z } from 'zod';
-import type { Answer, Content, Description, RouteDescription } from '../../http/description.ts';
-import { ERROR_CODES, meaningOf } from '../../errors.ts';
 import type { ErrorCode } from '../../errors.ts';
+import { ERROR_CODES, meaningOf } from '../../errors.ts';
+import type { Answer, Content, Description, RouteDescription } from '../../http/description.ts';
 import { createSchemaCollector, type Json, type SchemaCollector } from './json-schema.ts';
 
 const Problem = z
@@ -30,9 +30,14 @@ export function openApiOf(descriptions: readonly Description[], version: string)
     (paths[path] ??= {})[method.toLowerCase()] = { tags: [tag], ...operationOf(name, route, schemas) };
   };
   for (const { name, routes, channels = {} } of descriptions) {
-    for (const [route, description] of Object.entries(routes)) add(name, route, description);
-    for (const channel of Object.values(channels))
-      if (channel.kind === 'websocket') add(name, `GET ${channel.address}`, upgradeOf(channel.summary));
+    for (const [route, description] of Object.entries(routes)) {
+      add(name, route, description);
+    }
+    for (const channel of Object.values(channels)) {
+      if (channel.kind === 'websocket') {
+        add(name, `GET ${channel.address}`, upgradeOf(channel.summary));
+      }
+    }
   }
   return {
     openapi: '3.1.0',
@@ -93,8 +98,12 @@ function operationIdOf(name: string): string {
 }
 
 function securityOf(access: RouteDescription['access']): Json[] {
-  if (access === 'open') return [];
-  if (access === 'client') return [{ client: [] }, {}];
+  if (access === 'open') {
+    return [];
+  }
+  if (access === 'client') {
+    return [{ client: [] }, {}];
+  }
   return [{ bearer: access === 'any' ? [] : [access] }];
 }
 
@@ -130,9 +139,12 @@ function contentOf(content: Content, schemas: SchemaCollector): Json {
 /** One answer a status, naming the codes that come with it. */
 function errorsOf(route: RouteDescription, schemas: SchemaCollector): Json {
   const usual: ErrorCode[] = ['ERR_INTERNAL'];
-  if (route.access !== 'open' && route.access !== 'client') usual.push('ERR_UNAUTHENTICATED');
-  if (route.access !== 'open' && route.access !== 'client' && route.access !== 'any')
+  if (route.access !== 'open' && route.access !== 'client') {
+    usual.push('ERR_UNAUTHENTICATED');
+  }
+  if (route.access !== 'open' && route.access !== 'client' && route.access !== 'any') {
     usual.push('ERR_FORBIDDEN');
+  }
   const codes = new Map<number, ErrorCode[]>();
   for (const code of [...(route.errors ?? []), ...usual]) {
     const status = meaningOf(code).status;

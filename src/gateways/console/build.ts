@@ -5,4 +5,6 @@ import { bundleConsole } from './bundle.ts';
 
 const directory = join(import.meta.dirname, '../../../dist/console');
 await mkdir(directory, { recursive: true });
-for (const [name, contents] of await bundleConsole()) await writeFile(join(directory, name), contents);
+for (const [name, contents] of await bundleConsole()) {
+  await writeFile(join(directory, name), contents);
+}

@@ -1,8 +1,8 @@
 /** The console's files, made from source: when the package is built, and on first use where it runs from source. */
-import { build } from 'esbuild';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 
 /** By file name. @throws what esbuild says of a source that does not build */
 export async function bundleConsole(): Promise<ReadonlyMap<string, Uint8Array>> {
@@ -24,6 +24,8 @@ export async function bundleConsole(): Promise<ReadonlyMap<string, Uint8Array>> 
   const files = new Map<string, Uint8Array>(
     outputFiles.map(({ path, contents }) => [basename(path), contents]),
   );
-  for (const name of ['index.html', 'icon.svg']) files.set(name, await readFile(source(name)));
+  for (const name of ['index.html', 'icon.svg']) {
+    files.set(name, await readFile(source(name)));
+  }
   return files;
 }

@@ -2,14 +2,14 @@
  * GET /console: the operator's page and its script, for anybody: nothing secret is in them, and what they do they ask the
  * API for with the token that is typed in. The policy lets the page talk to this server only.
  */
-import type { Express, Request, Response } from 'express';
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import type { Express, Request, Response } from 'express';
 import { z } from 'zod';
-import type { Description, RouteDescription } from '../../http/description.ts';
 import { LastseenError, shown } from '../../errors.ts';
+import type { Description, RouteDescription } from '../../http/description.ts';
 
 const TYPES: Readonly<Record<string, string>> = {
   html: 'text/html; charset=utf-8',
@@ -91,8 +91,9 @@ export function mountConsole({ app }: { readonly app: Express }): void {
     app.get(path, async (request: Request<{ file: string }>, response: Response) => {
       const name = nameOf(request);
       const asset = (await assets()).get(name);
-      if (asset === undefined)
+      if (asset === undefined) {
         throw new LastseenError('ERR_NOT_FOUND', `the console has no file ${shown(name)}`);
+      }
       send(asset, request, response);
     });
     app.all(path, (_request, response) => {
@@ -113,7 +114,9 @@ function send(
     return;
   }
   const isZipped = request.acceptsEncodings(['gzip', 'identity']) === 'gzip';
-  if (isZipped) response.setHeader('Content-Encoding', 'gzip');
+  if (isZipped) {
+    response.setHeader('Content-Encoding', 'gzip');
+  }
   response.setHeader('Content-Type', type);
   response.end(isZipped ? zipped : plain);
 }

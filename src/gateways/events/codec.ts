@@ -1,8 +1,8 @@
 /** Queries of GET /events ⇄ values, and the two forms of its answer. Pure. */
 import { z } from 'zod';
-import { eventJson } from '../../log/event-json.ts';
 import { LastseenError, shown } from '../../errors.ts';
-import { createdAtFault, nameFault, type Event } from '../../log/event.ts';
+import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
+import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
 
 export interface EventsQuery {
@@ -58,11 +58,16 @@ export function decodeQuery(query: unknown, lastEventId: string | undefined): Ev
   }
   const { access_id: accessId, after, timestamp, limit, wait } = parsed.data;
   const nameIs = nameFault(accessId);
-  if (nameIs !== undefined) throw invalid('access_id', nameIs);
-  if (timestamp !== undefined && after !== undefined)
+  if (nameIs !== undefined) {
+    throw invalid('access_id', nameIs);
+  }
+  if (timestamp !== undefined && after !== undefined) {
     throw invalid('timestamp', 'must not stand beside `after`');
+  }
   const timeIs = timestamp === undefined ? undefined : createdAtFault(timestamp);
-  if (timeIs !== undefined) throw invalid('timestamp', timeIs);
+  if (timeIs !== undefined) {
+    throw invalid('timestamp', timeIs);
+  }
   return {
     accessId,
     start: startOf(lastEventId ?? after, timestamp),

@@ -1,6 +1,6 @@
 /** What this room says of itself. */
 import { z } from 'zod';
-import { Cursor, Name, WireEvent, type Description } from '../../http/description.ts';
+import { Cursor, type Description, Name, WireEvent } from '../../http/description.ts';
 import { Query } from './codec.ts';
 
 const Page = z.object({

@@ -3,11 +3,11 @@ import type { Express, Request, Response } from 'express';
 import type { CloseReason, Connection } from '../../delivery/connection.ts';
 import type { Hub } from '../../delivery/hub.ts';
 import { createSession } from '../../delivery/session.ts';
+import { LastseenError } from '../../errors.ts';
 import type { Guards } from '../../http/guards.ts';
 import { userError } from '../../http/problem.ts';
 import type { Limits } from '../../http/rate-limits.ts';
-import { requireAccess, type Principal } from '../../identity/principal.ts';
-import { LastseenError } from '../../errors.ts';
+import { type Principal, requireAccess } from '../../identity/principal.ts';
 import type { Log } from '../../log/log.ts';
 import type { Logger } from '../../logger.ts';
 import { decodeQuery, encodePage, encodeRecords, type EventsQuery } from './codec.ts';
@@ -106,7 +106,9 @@ function pause(
     request.socket.once('close', end);
     draining.addEventListener('abort', end);
     void woken.then(end);
-    if (draining.aborted) end();
+    if (draining.aborted) {
+      end();
+    }
   });
 }
 
@@ -118,8 +120,9 @@ async function stream(
 ): Promise<void> {
   const { log, hub, logger } = options;
   const { accessId } = query;
-  if (options.draining.aborted)
+  if (options.draining.aborted) {
     throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
+  }
   if (
     hub.isFull ||
     hub.isFullFor(accessId) ||
@@ -128,7 +131,9 @@ async function stream(
     throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later');
   }
   const position = await log.resolve(accessId, query.start);
-  if (response.destroyed) return;
+  if (response.destroyed) {
+    return;
+  }
   response.writeHead(200, {
     'Content-Type': 'text/event-stream; charset=utf-8',
     'Cache-Control': 'no-store',
@@ -147,7 +152,9 @@ async function stream(
   });
   const comments = setInterval(() => {
     // A reader that takes nothing gets no comments either: nothing may pile up.
-    if (response.writableLength === 0) response.write(': still here\n\n');
+    if (response.writableLength === 0) {
+      response.write(': still here\n\n');
+    }
   }, COMMENT_EVERY_MS);
   response.on('close', () => {
     clearInterval(comments);
@@ -168,7 +175,9 @@ function streamConnection(response: Response): Connection {
     gateway: 'events',
     canPong: false,
     write(frame) {
-      if (!response.writableEnded && !response.destroyed) response.write(frame);
+      if (!response.writableEnded && !response.destroyed) {
+        response.write(frame);
+      }
     },
     get bufferedBytes() {
       return response.writableLength;
@@ -182,8 +191,11 @@ function streamConnection(response: Response): Connection {
     ping: () => undefined,
     close(reason: CloseReason) {
       // What is stuck would never end politely.
-      if (reason === 'stalled') response.destroy();
-      else response.end();
+      if (reason === 'stalled') {
+        response.destroy();
+      } else {
+        response.end();
+      }
     },
   };
 }

@@ -1,15 +1,15 @@
 /** Who comes in, before the upgrade: the decision table of the protocol, and the record of refusals. */
 import type { IncomingMessage } from 'node:http';
 import type { Hub } from '../../delivery/hub.ts';
-import type { Guards } from '../../http/guards.ts';
-import type { Limits } from '../../http/rate-limits.ts';
-import { problemOf, userError, type Problem } from '../../http/problem.ts';
-import type { Principal } from '../../identity/principal.ts';
 import { LastseenError } from '../../errors.ts';
+import type { Guards } from '../../http/guards.ts';
+import { type Problem, problemOf, userError } from '../../http/problem.ts';
+import type { Limits } from '../../http/rate-limits.ts';
+import type { Principal } from '../../identity/principal.ts';
 import type { Logger } from '../../logger.ts';
-import { readAuth, type DeviceAuth } from './auth.ts';
-import { DeviceRefusal, refusalProblem } from './refusal.ts';
+import { type DeviceAuth, readAuth } from './auth.ts';
 import type { DeviceRoom, Holder } from './device-service.ts';
+import { DeviceRefusal, refusalProblem } from './refusal.ts';
 import { within } from './within.ts';
 
 export interface GateOptions {
@@ -45,7 +45,9 @@ export function createGate<H extends Holder>(room: DeviceRoom<H>, options: GateO
 
   function requirePlace({ subject, accessIds }: Principal, deviceId: string): void {
     const isFull = accessIds.includes(deviceId) && hub.isFullFor(deviceId);
-    if (!isFull && hub.countOf(subject) < options.maxConnectionsPerPrincipal) return;
+    if (!isFull && hub.countOf(subject) < options.maxConnectionsPerPrincipal) {
+      return;
+    }
     const message = 'this device has too many connections: come back later';
     throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', message);
   }
@@ -53,14 +55,20 @@ export function createGate<H extends Holder>(room: DeviceRoom<H>, options: GateO
   /** With a token, credentials beside it are not looked at. */
   async function cameBack({ deviceId, token = null }: DeviceAuth): Promise<H> {
     const opened = await room.tokens.open(token);
-    if (!opened.isOurs) throw new DeviceRefusal(deviceId, 'invalid_token', '');
-    if (opened.isOver) throw new DeviceRefusal(deviceId, 'invalid_token', '', { hint: 'token_expired' });
+    if (!opened.isOurs) {
+      throw new DeviceRefusal(deviceId, 'invalid_token', '');
+    }
+    if (opened.isOver) {
+      throw new DeviceRefusal(deviceId, 'invalid_token', '', { hint: 'token_expired' });
+    }
     if (opened.deviceId !== deviceId) {
       const info = `wrong device id in token, '${opened.deviceId}'`;
       throw new DeviceRefusal(deviceId, 'invalid_token', info);
     }
     const holder = await room.comeBack(deviceId, opened.grant);
-    if (holder === undefined) throw new DeviceRefusal(deviceId, 'invalid_token', '');
+    if (holder === undefined) {
+      throw new DeviceRefusal(deviceId, 'invalid_token', '');
+    }
     return holder;
   }
 
@@ -70,14 +78,18 @@ export function createGate<H extends Holder>(room: DeviceRoom<H>, options: GateO
     try {
       await limits.checkAttempts(names);
     } catch (error) {
-      if (!(error instanceof LastseenError)) throw error;
+      if (!(error instanceof LastseenError)) {
+        throw error;
+      }
       throw new DeviceRefusal(deviceId, 'authentication_failed', 'too many failed logins from this address', {
         hint: 'rate_limited',
         retryAfterSeconds: error.retryAfterSeconds,
       });
     }
     const holder = await within(room.idleMs, room.login(deviceId, credentials));
-    if (holder !== undefined) return holder;
+    if (holder !== undefined) {
+      return holder;
+    }
     await limits.failed(names);
     throw new DeviceRefusal(deviceId, 'authentication_failed', '');
   }
@@ -109,7 +121,9 @@ export function createGate<H extends Holder>(room: DeviceRoom<H>, options: GateO
       try {
         return await decide(request);
       } catch (error) {
-        if (error instanceof DeviceRefusal) record(error, request);
+        if (error instanceof DeviceRefusal) {
+          record(error, request);
+        }
         throw error;
       }
     },

@@ -27,19 +27,37 @@ const TOKEN_KEY = 'fedecks-token';
 
 /** @throws DeviceRefusal of type `invalid_auth_header` */
 export function readAuth(header: string | undefined): DeviceAuth {
-  if (header === undefined) throw invalid('missing');
-  if (header.length >= HEADER_BYTES) throw invalid('too long');
-  if (!BASE64.test(header)) throw invalid('not base64');
+  if (header === undefined) {
+    throw invalid('missing');
+  }
+  if (header.length >= HEADER_BYTES) {
+    throw invalid('too long');
+  }
+  if (!BASE64.test(header)) {
+    throw invalid('not base64');
+  }
   const decoded = decode(Buffer.from(header, 'base64'));
   // The text for all of it; a term without a value here is as good as unsafe.
-  if (!decoded.ok) throw invalid('encoded binary auth was invalid or unsafe');
+  if (!decoded.ok) {
+    throw invalid('encoded binary auth was invalid or unsafe');
+  }
   const map = decoded.term;
-  if (!(map instanceof Map)) throw invalid('not a map');
+  if (!(map instanceof Map)) {
+    throw invalid('not a map');
+  }
   const deviceId = map.get(ID_KEY);
-  if (typeof deviceId !== 'string' || deviceId === '') throw invalid('no device id');
-  if (Buffer.byteLength(deviceId) > MAX_DEVICE_ID_BYTES) throw invalid('too long');
+  if (typeof deviceId !== 'string' || deviceId === '') {
+    throw invalid('no device id');
+  }
+  if (Buffer.byteLength(deviceId) > MAX_DEVICE_ID_BYTES) {
+    throw invalid('too long');
+  }
   const credentials = new Map<string, Term>();
-  for (const [key, value] of map) if (typeof key === 'string') credentials.set(key, value);
+  for (const [key, value] of map) {
+    if (typeof key === 'string') {
+      credentials.set(key, value);
+    }
+  }
   return { deviceId, token: map.get(TOKEN_KEY), credentials };
 }
 

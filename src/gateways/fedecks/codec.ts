@@ -1,10 +1,10 @@
 /** Frames for devices: each is one binary message that holds one term. Pure. */
-import { binaryFrame } from '../../http/frame.ts';
 import type { LastseenError } from '../../errors.ts';
+import { binaryFrame } from '../../http/frame.ts';
 import type { Event } from '../../log/event.ts';
-import { charlist, EtfError, tuple, type Term } from './etf/term.ts';
 import { encode } from './etf/encode.ts';
 import { fromJson } from './etf/json.ts';
+import { charlist, EtfError, type Term, tuple } from './etf/term.ts';
 
 /** @throws EtfError for what has no bytes */
 export function termFrame(term: Term): Buffer {
@@ -31,7 +31,9 @@ function eventFrame(event: Event, cursor: string): Buffer {
   try {
     return termFrame(new Map<Term, Term>([...place, ['payload', fromJson(event.payload)]]));
   } catch (error) {
-    if (!(error instanceof EtfError)) throw error;
+    if (!(error instanceof EtfError)) {
+      throw error;
+    }
     return termFrame(new Map<Term, Term>([...place, ['unsendable', error.message]]));
   }
 }
@@ -41,6 +43,8 @@ export function errorTerm(error: LastseenError): Map<Term, Term> {
     ['error', error.code],
     ['detail', error.message],
   ]);
-  if (error.floor !== undefined) term.set('floor', error.floor);
+  if (error.floor !== undefined) {
+    term.set('floor', error.floor);
+  }
   return term;
 }

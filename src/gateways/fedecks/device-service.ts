@@ -1,7 +1,7 @@
 /** What stands behind a path: the port between the protocol of devices and who serves them (a handler, or the log). */
-import type { SessionFeed, Session } from '../../delivery/session.ts';
-import type { Principal } from '../../identity/principal.ts';
+import type { Session, SessionFeed } from '../../delivery/session.ts';
 import type { LastseenError } from '../../errors.ts';
+import type { Principal } from '../../identity/principal.ts';
 import type { Term } from './etf/term.ts';
 import type { DeviceHandler } from './handler.ts';
 import type { DeviceTokens } from './tokens.ts';

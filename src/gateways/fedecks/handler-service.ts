@@ -1,9 +1,9 @@
 /** An application's own handler as a room: nothing of it reaches the log of events. */
 import { randomUUID } from 'node:crypto';
-import type { Principal } from '../../identity/principal.ts';
 import { LastseenError, shown } from '../../errors.ts';
-import type { Device, DeviceMount } from './handler.ts';
+import type { Principal } from '../../identity/principal.ts';
 import type { DeviceRoom, Holder } from './device-service.ts';
+import type { Device, DeviceMount } from './handler.ts';
 import { createDeviceTokens } from './tokens.ts';
 
 /** @throws ERR_REQUEST_INVALID naming the option that is wrong; never a secret's value */
@@ -13,10 +13,15 @@ export function createHandlerRoom(mount: DeviceMount): DeviceRoom {
   const tokenRefreshMillis = mount.tokenRefreshMillis ?? 10_800_000;
   const idleTimeoutMillis = mount.idleTimeoutMillis ?? 60_000;
   const maxMessageBytes = mount.maxMessageBytes ?? 1_048_576;
-  if (!/^(\/[\w.~-]+)+$/.test(path))
+  if (!/^(\/[\w.~-]+)+$/.test(path)) {
     throw invalid('path', `must be a path such as "/boxes/websocket", got ${shown(path)}`);
-  if (secret.length < 16) throw invalid('secret', 'must have at least 16 characters');
-  if (salt === '') throw invalid('salt', 'must not be empty');
+  }
+  if (secret.length < 16) {
+    throw invalid('secret', 'must have at least 16 characters');
+  }
+  if (salt === '') {
+    throw invalid('salt', 'must not be empty');
+  }
   requireCount('tokenExpirySecs', tokenExpirySecs, 315_360_000);
   requireCount('tokenRefreshMillis', tokenRefreshMillis, MAX_TIMER_MS);
   requireCount('idleTimeoutMillis', idleTimeoutMillis, MAX_TIMER_MS);
@@ -57,8 +62,9 @@ export function createHandlerRoom(mount: DeviceMount): DeviceRoom {
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 function requireCount(option: string, value: number, max: number): void {
-  if (!Number.isInteger(value) || value < 1 || value > max)
+  if (!Number.isInteger(value) || value < 1 || value > max) {
     throw invalid(option, `must be an integer from 1 to ${max}, got ${shown(value)}`);
+  }
 }
 
 function invalid(option: string, fault: string): LastseenError {

@@ -3,8 +3,8 @@
  * made one after the other, and its socket is not read meanwhile. A callback that throws, rejects or takes longer than
  * the idle time ends that one socket with 1011 and is logged.
  */
-import type { DeviceErrorType } from './refusal.ts';
 import type { Term } from './etf/term.ts';
+import type { DeviceErrorType } from './refusal.ts';
 
 export interface DeviceHandler {
   /**

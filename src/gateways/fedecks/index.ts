@@ -4,10 +4,10 @@
  */
 import type { Sockets } from '../../http/sockets.ts';
 import { createGate, type GateOptions } from './admission.ts';
-import { createHandlerRoom } from './handler-service.ts';
-import type { DeviceMount } from './handler.ts';
-import { createLogRoom, type LogRoomOptions } from './log-service.ts';
 import type { DeviceRoom, Holder } from './device-service.ts';
+import type { DeviceMount } from './handler.ts';
+import { createHandlerRoom } from './handler-service.ts';
+import { createLogRoom, type LogRoomOptions } from './log-service.ts';
 import { serveDevice } from './socket.ts';
 
 export type { DeviceMount } from './handler.ts';
@@ -22,7 +22,9 @@ export interface FedecksOptions extends LogRoomOptions, GateOptions {
 /** @throws ERR_REQUEST_INVALID when a handler cannot be mounted so */
 export function mountFedecks(options: FedecksOptions): void {
   mount(createLogRoom(options), options);
-  for (const device of options.devices) mount(createHandlerRoom(device), options);
+  for (const device of options.devices) {
+    mount(createHandlerRoom(device), options);
+  }
 }
 
 function mount<H extends Holder>(room: DeviceRoom<H>, options: FedecksOptions): void {

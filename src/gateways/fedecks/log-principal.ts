@@ -21,7 +21,9 @@ export function devicePrincipal(
   const accessIds = [deviceId, `${deviceId}/up`].filter(
     (name) => !name.endsWith('*') && (granted.has('admin') || isWithin(name, wide)),
   );
-  if (!scopes.has('subscribe') || !accessIds.includes(deviceId)) return undefined;
+  if (!scopes.has('subscribe') || !accessIds.includes(deviceId)) {
+    return undefined;
+  }
   return {
     subject: deviceId,
     scopes,

@@ -4,23 +4,23 @@
  */
 import type { Hub } from '../../delivery/hub.ts';
 import type { FeedEncoder } from '../../delivery/session.ts';
-import type { Limits } from '../../http/rate-limits.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import { userError } from '../../http/problem.ts';
+import type { Limits } from '../../http/rate-limits.ts';
 import type { Clients } from '../../identity/clients.ts';
 import type { Grants } from '../../identity/grants.ts';
 import type { Keys } from '../../identity/keys.ts';
-import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
+import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/store.ts';
-import { LastseenError, shown } from '../../errors.ts';
 import { accessIdFault } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
 import type { Logger } from '../../logger.ts';
 import { errorTerm, eventFrames } from './codec.ts';
+import type { Callbacks, DeviceRoom, Holder, Served } from './device-service.ts';
 import { toJson } from './etf/json.ts';
 import type { Term } from './etf/term.ts';
 import { devicePrincipal } from './log-principal.ts';
 import { createRefusalsFeed } from './refusals-feed.ts';
-import type { Callbacks, DeviceRoom, Holder, Served } from './device-service.ts';
 import { createDeviceTokens } from './tokens.ts';
 
 export interface LogRoomOptions {
@@ -52,7 +52,9 @@ export function createLogRoom(options: LogRoomOptions): DeviceRoom<LogHolder> {
     principal: Principal | undefined,
     grant?: TokenRecord,
   ): Promise<LogHolder | undefined> {
-    if (principal === undefined) return undefined;
+    if (principal === undefined) {
+      return undefined;
+    }
     return { principal, grant, position: await log.resolve(principal.subject, { after: 'now' }) };
   }
 
@@ -71,25 +73,39 @@ export function createLogRoom(options: LogRoomOptions): DeviceRoom<LogHolder> {
     }),
     async login(deviceId, credentials) {
       const issuedAt = Date.now();
-      if (accessIdFault(deviceId) !== undefined) return undefined;
-      if (isAuthOpen) return holderOf(devicePrincipal(deviceId, undefined, issuedAt));
+      if (accessIdFault(deviceId) !== undefined) {
+        return undefined;
+      }
+      if (isAuthOpen) {
+        return holderOf(devicePrincipal(deviceId, undefined, issuedAt));
+      }
       const [username, password] = [credentials.get('username'), credentials.get('password')];
-      if (typeof username !== 'string' || typeof password !== 'string') return undefined;
+      if (typeof username !== 'string' || typeof password !== 'string') {
+        return undefined;
+      }
       try {
         const client = await clients.authenticate(username, password);
         return await holderOf(devicePrincipal(deviceId, client, issuedAt));
       } catch (error) {
-        if (error instanceof LastseenError && error.code === 'ERR_CLIENT_INVALID') return undefined;
+        if (error instanceof LastseenError && error.code === 'ERR_CLIENT_INVALID') {
+          return undefined;
+        }
         throw error;
       }
     },
     async comeBack(deviceId, name) {
       const issuedAt = Date.now();
       const grant = await grants.find(name);
-      if (grant?.subject !== deviceId) return undefined;
-      if (isAuthOpen) return holderOf(devicePrincipal(deviceId, undefined, issuedAt, grant), grant);
+      if (grant?.subject !== deviceId) {
+        return undefined;
+      }
+      if (isAuthOpen) {
+        return holderOf(devicePrincipal(deviceId, undefined, issuedAt, grant), grant);
+      }
       const client = grant.clientId === null ? undefined : await clients.find(grant.clientId);
-      if (client === undefined) return undefined;
+      if (client === undefined) {
+        return undefined;
+      }
       return holderOf(devicePrincipal(deviceId, client, issuedAt, grant), grant);
     },
     serve: (device, holder) => serveFromLog(device, holder, options),
@@ -117,14 +133,18 @@ function serveFromLog(device: Served, holder: LogHolder, options: LogRoomOptions
 
   /** From the cursor on, whatever was sent before. A refused one leaves the feed stopped: nothing is skipped unsaid. */
   async function resume(cursor: Term | undefined): Promise<void> {
-    if (reading === 'on') session.unsubscribe(deviceId);
+    if (reading === 'on') {
+      session.unsubscribe(deviceId);
+    }
     reading = 'stopped';
     if (typeof cursor !== 'string') {
       const message = `"resume" must be a cursor, "start" or "now", got ${shown(cursor)}`;
       throw new LastseenError('ERR_CURSOR_MALFORMED', message);
     }
     const position = await log.resolve(deviceId, { after: cursor });
-    if (device.signal.aborted) return;
+    if (device.signal.aborted) {
+      return;
+    }
     device.send(new Map([['resumed', log.cursor(position)]]));
     read(position);
   }
@@ -141,7 +161,9 @@ function serveFromLog(device: Served, holder: LogHolder, options: LogRoomOptions
     limits.takeEvents(principal, 1);
     const events = [{ accessId: up, createdAt: null, id: null, payload }];
     const [receipt] = await log.append({ events, key: null });
-    if (receipt === undefined) throw new Error('an append without a receipt');
+    if (receipt === undefined) {
+      throw new Error('an append without a receipt');
+    }
     return new Map<Term, Term>([
       ['stored', log.cursor(receipt.position)],
       ['version', receipt.version],
@@ -161,7 +183,9 @@ function serveFromLog(device: Served, holder: LogHolder, options: LogRoomOptions
   return {
     /** One grant serves many tokens: it outlives the one that is issued now, or another goes on from it. */
     async nameToken() {
-      if (grant !== undefined && grant.expiresAt >= Date.now() + deviceTokenSeconds * 1_000) return grant.jti;
+      if (grant !== undefined && grant.expiresAt >= Date.now() + deviceTokenSeconds * 1_000) {
+        return grant.jti;
+      }
       const { principal } = session;
       const request = {
         subject: deviceId,
@@ -175,7 +199,9 @@ function serveFromLog(device: Served, holder: LogHolder, options: LogRoomOptions
       return grant.jti;
     },
     onHeard() {
-      if (reading === 'not-yet') read(holder.position);
+      if (reading === 'not-yet') {
+        read(holder.position);
+      }
     },
     onMessage: (message) =>
       saying(async () => {

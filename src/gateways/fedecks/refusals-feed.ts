@@ -14,8 +14,12 @@ export function createRefusalsFeed(log: Log): NonNullable<DeviceHandler['onError
   let kept = 0;
   return async (deviceId, type, info) => {
     const now = Math.floor(Date.now() / 60_000);
-    if (now !== minute) [minute, kept] = [now, 0];
-    if ((kept += 1) > MAX_A_MINUTE) return;
+    if (now !== minute) {
+      [minute, kept] = [now, 0];
+    }
+    if ((kept += 1) > MAX_A_MINUTE) {
+      return;
+    }
     const payload = JSON.stringify({ type: 'device_refused', device_id: deviceId, error: type, info });
     await log.append({ events: [{ accessId: DEVICES, createdAt: null, id: null, payload }], key: null });
   };

@@ -5,17 +5,17 @@
  * need not answer. (Who pings and never reads is ended by `ws`.)
  */
 import type { Connection } from '../../delivery/connection.ts';
-import { createSession } from '../../delivery/session.ts';
 import type { Hub } from '../../delivery/hub.ts';
-import type { AcceptedSocket } from '../../http/sockets.ts';
+import { createSession } from '../../delivery/session.ts';
 import { userError } from '../../http/problem.ts';
+import type { AcceptedSocket } from '../../http/sockets.ts';
 import type { Log } from '../../log/log.ts';
 import type { Logger } from '../../logger.ts';
+import type { Admitted } from './admission.ts';
 import { termFrame, tokenFrame } from './codec.ts';
+import type { Answer, Callbacks, DeviceRoom, Holder, Served } from './device-service.ts';
 import { decode } from './etf/decode.ts';
 import { isCharlist } from './etf/term.ts';
-import type { Admitted } from './admission.ts';
-import type { Answer, Callbacks, DeviceRoom, Holder, Served } from './device-service.ts';
 import { createTurns } from './turns.ts';
 import { within } from './within.ts';
 
@@ -72,7 +72,9 @@ export function serveDevice<H extends Holder>(
   let seenBytes = receivedBytes();
 
   const refresh = setInterval(() => {
-    if (isTokenDue) return;
+    if (isTokenDue) {
+      return;
+    }
     isTokenDue = true;
     turns.take(async () => {
       isTokenDue = false;
@@ -81,21 +83,27 @@ export function serveDevice<H extends Holder>(
   }, room.refreshMs);
   const idle = setTimeout(() => {
     // A large frame may take longer to come; and what is not read does not count against the device.
-    if (receivedBytes() !== seenBytes || turns.isBusy) heardNow();
-    else connection.close('no-pong');
+    if (receivedBytes() !== seenBytes || turns.isBusy) {
+      heardNow();
+    } else {
+      connection.close('no-pong');
+    }
   }, room.idleMs);
 
   socket.on('message', (data, isBinary) => {
     heardNow();
     const bytes = bytesOf(data);
-    if (isBinary) turns.take(() => receive(bytes));
+    if (isBinary) {
+      turns.take(() => receive(bytes));
+    }
     begin();
   });
-  for (const sign of ['ping', 'pong'] as const)
+  for (const sign of ['ping', 'pong'] as const) {
     socket.on(sign, () => {
       heardNow();
       begin();
     });
+  }
   socket.on('close', () => {
     clearInterval(refresh);
     clearTimeout(idle);
@@ -107,29 +115,44 @@ export function serveDevice<H extends Holder>(
 
   function heardNow(): void {
     seenBytes = receivedBytes();
-    if (!gone.signal.aborted) idle.refresh();
+    if (!gone.signal.aborted) {
+      idle.refresh();
+    }
   }
 
   function begin(): void {
     const waiting = early;
-    if (waiting === undefined) return;
+    if (waiting === undefined) {
+      return;
+    }
     early = undefined;
     turns.take(() => callbacks.onHeard?.());
-    for (const info of waiting) takeInfo(info);
+    for (const info of waiting) {
+      takeInfo(info);
+    }
   }
 
   async function receive(bytes: Buffer): Promise<void> {
     const decoded = decode(bytes, { maxBytes: room.maxMessageBytes });
-    if (decoded.ok && isCharlist(decoded.term, 'token_please')) await sendToken();
-    else if (decoded.ok) act(await within(room.idleMs, callbacks.onMessage?.(decoded.term)));
-    else act(await within(room.idleMs, callbacks.onRawMessage?.(bytes)));
+    if (decoded.ok && isCharlist(decoded.term, 'token_please')) {
+      await sendToken();
+    } else if (decoded.ok) {
+      act(await within(room.idleMs, callbacks.onMessage?.(decoded.term)));
+    } else {
+      act(await within(room.idleMs, callbacks.onRawMessage?.(bytes)));
+    }
   }
 
   function inform(info: unknown): boolean {
-    if (!isOpen() || infos >= MAX_INFOS) return false;
+    if (!isOpen() || infos >= MAX_INFOS) {
+      return false;
+    }
     infos += 1;
-    if (early === undefined) takeInfo(info);
-    else early.push(info);
+    if (early === undefined) {
+      takeInfo(info);
+    } else {
+      early.push(info);
+    }
     return true;
   }
 
@@ -142,13 +165,19 @@ export function serveDevice<H extends Holder>(
 
   /** Of a handler in JavaScript anything may come. */
   function act(answer: Answer): void {
-    if (!isOpen() || answer === undefined || answer === 'ok') return;
-    if ('reply' in answer) device.send(answer.reply);
-    else if ('push' in answer) device.send(answer.push);
-    else if ('stop' in answer) {
+    if (!isOpen() || answer === undefined || answer === 'ok') {
+      return;
+    }
+    if ('reply' in answer) {
+      device.send(answer.reply);
+    } else if ('push' in answer) {
+      device.send(answer.push);
+    } else if ('stop' in answer) {
       logger.info({ gateway: room.gateway, device_id: deviceId, reason: answer.stop }, 'device stopped');
       connection.close('dropped');
-    } else throw new Error('a device callback must answer "ok", a reply, a push or a stop');
+    } else {
+      throw new Error('a device callback must answer "ok", a reply, a push or a stop');
+    }
   }
 
   async function sendToken(): Promise<void> {

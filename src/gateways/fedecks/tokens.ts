@@ -2,8 +2,8 @@
  * Tokens of devices: JWE (RFC 7516, direct encryption, A256GCM), opaque to the device. Inside are bytes and not claims,
  * because header and device id share 1,023 bytes: 16 of a grant's UUID, 6 of the end in seconds since 1970, and the id.
  */
-import { compactDecrypt, CompactEncrypt } from 'jose';
 import { hkdfSync } from 'node:crypto';
+import { compactDecrypt, CompactEncrypt } from 'jose';
 import type { Term } from './etf/term.ts';
 
 export interface DeviceTokens {
@@ -52,9 +52,13 @@ export function createDeviceTokens(options: DeviceTokensOptions): DeviceTokens {
         .encrypt(await key());
     },
     async open(token) {
-      if (typeof token !== 'string') return { isOurs: false };
+      if (typeof token !== 'string') {
+        return { isOurs: false };
+      }
       const bytes = await decrypted(token, await key());
-      if (bytes === undefined || bytes.length <= ID_START) return { isOurs: false };
+      if (bytes === undefined || bytes.length <= ID_START) {
+        return { isOurs: false };
+      }
       const hex = bytes.toString('hex', 0, UUID_BYTES);
       return {
         isOurs: true,

@@ -35,23 +35,32 @@ export function createTurns({ socket, connection, signal, onFault }: TurnsOption
 
   function breathe(): void {
     // A socket that closes is read: for the peer's own close.
-    if (isOpen() && waiting > 0) socket.pause();
-    else socket.resume();
+    if (isOpen() && waiting > 0) {
+      socket.pause();
+    } else {
+      socket.resume();
+    }
   }
 
   /** A peer that never takes anything is closed as stalled at the hub's beat. */
   async function room(): Promise<void> {
-    if (!isOpen() || connection.bufferedBytes < HIGH_WATER_BYTES) return;
+    if (!isOpen() || connection.bufferedBytes < HIGH_WATER_BYTES) {
+      return;
+    }
     await new Promise<void>((resolve) => {
       onRoom = resolve;
-      if (signal.aborted) resolve();
+      if (signal.aborted) {
+        resolve();
+      }
     });
   }
 
   async function turn(work: () => unknown): Promise<void> {
     try {
       await room();
-      if (isOpen()) await work();
+      if (isOpen()) {
+        await work();
+      }
     } catch (error) {
       onFault(error);
     }

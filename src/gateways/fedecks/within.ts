@@ -2,7 +2,9 @@
 
 /** @throws Error when it takes longer; it goes on, and nobody waits for it */
 export async function within<T>(ms: number, work: T | Promise<T>): Promise<T> {
-  if (typeof work !== 'object' || work === null || !('then' in work)) return work;
+  if (typeof work !== 'object' || work === null || !('then' in work)) {
+    return work;
+  }
   let timer: NodeJS.Timeout | undefined;
   const tooLong = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {

@@ -2,8 +2,8 @@
 import type { Express } from 'express';
 import { z } from 'zod';
 import { LastseenError } from '../../errors.ts';
-import type { Log } from '../../log/log.ts';
 import type { Description } from '../../http/description.ts';
+import type { Log } from '../../log/log.ts';
 
 export const healthDescription: Description = {
   name: 'health',
@@ -32,7 +32,9 @@ export function mountHealth(app: Express, log: Log, isDraining: () => boolean): 
     response.json({ status: 'ok' });
   });
   app.get('/ready', async (_request, response) => {
-    if (isDraining()) throw new LastseenError('ERR_DRAINING', 'the server is shutting down');
+    if (isDraining()) {
+      throw new LastseenError('ERR_DRAINING', 'the server is shutting down');
+    }
     try {
       await log.bounds();
     } catch (error) {

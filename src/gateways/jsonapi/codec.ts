@@ -4,9 +4,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
+import { type InputFault, LastseenError } from '../../errors.ts';
 import type { User } from '../../identity/store.ts';
 import type { UserAttributes } from '../../identity/users.ts';
-import { LastseenError, type InputFault } from '../../errors.ts';
 
 export const MEDIA_TYPE = 'application/vnd.api+json';
 
@@ -71,10 +71,14 @@ export function decodeUpdate(body: unknown, id: string): Partial<UserAttributes>
 
 function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const parsed = schema.safeParse(body);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    return parsed.data;
+  }
   const faults = parsed.error.issues.flatMap((issue): InputFault[] => {
     const at = issue.path.map((part) => `/${String(part)}`).join('');
-    if (issue.code !== 'unrecognized_keys') return [{ pointer: at, detail: issue.message }];
+    if (issue.code !== 'unrecognized_keys') {
+      return [{ pointer: at, detail: issue.message }];
+    }
     return issue.keys.map((key) => ({
       pointer: `${at}/${key}`,
       detail: `Expected only defined properties, got key ["${[...issue.path, key].join('", "')}"].`,
@@ -95,16 +99,24 @@ const FIELDS = ['nickname', 'stamps_collected'];
 /** `page[size]`, `page[after]`, `filter[nickname]`, `fields[user]`. @throws ERR_REQUEST_INVALID naming the parameter */
 export function decodeListQuery(parameters: URLSearchParams): ListQuery {
   const known = new Set(['page[size]', 'page[after]', 'filter[nickname]', 'fields[user]']);
-  for (const name of parameters.keys()) if (!known.has(name)) throw badParameter(name, 'is not known here');
+  for (const name of parameters.keys()) {
+    if (!known.has(name)) {
+      throw badParameter(name, 'is not known here');
+    }
+  }
   const size = parameters.get('page[size]') ?? String(MAX_PAGE);
-  if (!/^[1-9]\d{0,2}$/.test(size) || Number(size) > MAX_PAGE)
+  if (!/^[1-9]\d{0,2}$/.test(size) || Number(size) > MAX_PAGE) {
     throw badParameter('page[size]', `must be an integer from 1 to ${String(MAX_PAGE)}`);
+  }
   const after = parameters.get('page[after]');
   const place = after === null ? undefined : /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(after);
-  if (place === null) throw badParameter('page[after]', 'must be taken from links.next');
+  if (place === null) {
+    throw badParameter('page[after]', 'must be taken from links.next');
+  }
   const fields = parameters.get('fields[user]')?.split(',');
-  if (fields?.some((field) => field !== '' && !FIELDS.includes(field)) === true)
+  if (fields?.some((field) => field !== '' && !FIELDS.includes(field)) === true) {
     throw badParameter('fields[user]', `must be some of ${FIELDS.join(',')}`);
+  }
   return {
     limit: Number(size),
     after: place === undefined ? undefined : { insertedAt: Number(place[1]), id: place[2] ?? '' },
@@ -159,14 +171,18 @@ export function errorDocument(error: LastseenError, status: number, title: strin
 
 /** JSON:API 1.0: no media type parameters, a profile (1.1) aside. @throws ERR_MEDIA_TYPE */
 export function requireContentType(header: string | undefined): void {
-  if (isPlain(header ?? '')) return;
+  if (isPlain(header ?? '')) {
+    return;
+  }
   throw new LastseenError('ERR_MEDIA_TYPE', `Content-Type must be ${MEDIA_TYPE}, without parameters`);
 }
 
 /** @throws ERR_NOT_ACCEPTABLE when JSON:API is accepted only with parameters */
 export function requireAccept(header: string | undefined): void {
   const ours = (header ?? '').split(',').filter((range) => range.trim().toLowerCase().startsWith(MEDIA_TYPE));
-  if (ours.length === 0 || ours.some((range) => isPlain(range.replace(/;\s*q=[\d.]+/i, '')))) return;
+  if (ours.length === 0 || ours.some((range) => isPlain(range.replace(/;\s*q=[\d.]+/i, '')))) {
+    return;
+  }
   throw new LastseenError('ERR_NOT_ACCEPTABLE', `answers are ${MEDIA_TYPE}, without parameters`);
 }
 

@@ -3,14 +3,14 @@
  * admins list and look up; a user's own token may change the user.
  */
 import type { Express, Request, Response } from 'express';
+import { LastseenError } from '../../errors.ts';
 import { parseJson, readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import type { Guards } from '../../http/guards.ts';
-import type { Limits } from '../../http/rate-limits.ts';
 import { statusOf, userError } from '../../http/problem.ts';
-import { requireScope, type Principal } from '../../identity/principal.ts';
+import type { Limits } from '../../http/rate-limits.ts';
+import { type Principal, requireScope } from '../../identity/principal.ts';
 import { DEFAULT_TOKEN_SECONDS, type Tokens } from '../../identity/tokens.ts';
 import type { Users } from '../../identity/users.ts';
-import { LastseenError } from '../../errors.ts';
 import type { Logger } from '../../logger.ts';
 import {
   decodeCreate,
@@ -87,11 +87,12 @@ export function mountJsonApi(options: JsonApiOptions): void {
     serve(async (request, response, holder) => {
       requireOwner(holder, request.params.id);
       const user = await users.find(request.params.id);
-      if (user === undefined)
+      if (user === undefined) {
         throw new LastseenError(
           'ERR_NOT_FOUND',
           `No user record found with \`id: ${request.params.id.slice(0, 64)}\``,
         );
+      }
       send(response, 200, document(resource(user), { self: request.originalUrl }));
     }),
   );
@@ -120,8 +121,9 @@ export function mountJsonApi(options: JsonApiOptions): void {
       requireScope(holder, 'admin');
       const { id } = request.params;
       const seconds = await tokenSeconds(request);
-      if ((await users.find(id)) === undefined)
+      if ((await users.find(id)) === undefined) {
         throw new LastseenError('ERR_NOT_FOUND', `No user record found with \`id: ${id.slice(0, 64)}\``);
+      }
       const issued = await options.tokens.issue({
         subject: id,
         scope: 'subscribe',
@@ -153,18 +155,22 @@ function notServed(request: Request<{ id: string }>): Promise<void> {
 
 /** `{"expires_in":SECONDS}`, or nothing. */
 async function tokenSeconds(request: Request<{ id: string }>): Promise<number> {
-  if (request.headers['content-length'] === undefined || request.headers['content-length'] === '0')
+  if (request.headers['content-length'] === undefined || request.headers['content-length'] === '0') {
     return DEFAULT_TOKEN_SECONDS;
+  }
   requireMediaType(request, ['application/json', MEDIA_TYPE]);
   const { expires_in: seconds = DEFAULT_TOKEN_SECONDS } = await readJsonObject(request, MAX_BYTES);
-  if (Number.isInteger(seconds) && (seconds as number) > 0 && (seconds as number) <= 86_400)
+  if (Number.isInteger(seconds) && (seconds as number) > 0 && (seconds as number) <= 86_400) {
     return seconds as number;
+  }
   const faults = [{ pointer: '/expires_in', detail: 'must be an integer from 1 to 86400' }];
   throw new LastseenError('ERR_REQUEST_INVALID', 'expires_in must be an integer from 1 to 86400', { faults });
 }
 
 function requireOwner(holder: Principal, id: string): void {
-  if (holder.subject !== id) requireScope(holder, 'admin');
+  if (holder.subject !== id) {
+    requireScope(holder, 'admin');
+  }
 }
 
 async function body(request: Request<{ id: string }>): Promise<unknown> {
@@ -180,7 +186,9 @@ function nextOf(request: Request<{ id: string }>, place: string): string {
 
 function answer(error: LastseenError, request: Request<{ id: string }>, response: Response): void {
   const { status, title, headers } = statusOf(error);
-  if (!request.complete) response.setHeader('Connection', 'close');
+  if (!request.complete) {
+    response.setHeader('Connection', 'close');
+  }
   response.set(headers);
   send(response, status, errorDocument(error, status, title));
 }

@@ -9,10 +9,10 @@ import { z } from 'zod';
 import type { Hub } from '../../delivery/hub.ts';
 import { HIGH_WATER_BYTES, type Session, type SessionFeed } from '../../delivery/session.ts';
 import { LastseenError } from '../../errors.ts';
-import type { Log } from '../../log/log.ts';
 import type { Description } from '../../http/description.ts';
 import type { Guards } from '../../http/guards.ts';
 import { errorsSaid } from '../../http/problem.ts';
+import type { Log } from '../../log/log.ts';
 
 export const metricsDescription: Description = {
   name: 'metrics',
@@ -133,7 +133,9 @@ export function createMetrics(): Metrics {
       },
     );
     counter('lastseen_errors_total', 'Errors told to clients, on every transport.', ['code'], (inc) => {
-      for (const [code, count] of errorsSaid()) inc({ code }, count);
+      for (const [code, count] of errorsSaid()) {
+        inc({ code }, count);
+      }
     });
     gauge('lastseen_queue_events', 'Events waiting for their commit.', [], (set) => {
       set({}, log.queuedEvents);
@@ -157,21 +159,28 @@ export function createMetrics(): Metrics {
       'Bytes of events handed to connections.',
       ['gateway'],
       (inc) => {
-        for (const [gateway, { bytes }] of hub.delivered()) inc({ gateway }, bytes);
+        for (const [gateway, { bytes }] of hub.delivered()) {
+          inc({ gateway }, bytes);
+        }
       },
     );
     gauge('lastseen_connections', 'Sockets and event streams that are open.', ['gateway'], (set) => {
       const counts = new Map<string, number>();
-      for (const { connection } of hub.sessions)
+      for (const { connection } of hub.sessions) {
         counts.set(connection.gateway, (counts.get(connection.gateway) ?? 0) + 1);
-      for (const [gateway, count] of counts) set({ gateway }, count);
+      }
+      for (const [gateway, count] of counts) {
+        set({ gateway }, count);
+      }
     });
     gauge('lastseen_subscriptions', 'Feeds that connections read.', ['state'], (set) => {
       let behind = 0;
       let all = 0;
       for (const session of hub.sessions) {
         all += session.feeds.length;
-        for (const feed of session.feeds) behind += isBehind(session, feed) ? 1 : 0;
+        for (const feed of session.feeds) {
+          behind += isBehind(session, feed) ? 1 : 0;
+        }
       }
       set({ state: 'live' }, all - behind);
       set({ state: 'catching_up' }, behind);
@@ -182,18 +191,26 @@ export function createMetrics(): Metrics {
       [],
       (set) => {
         let lag = 0;
-        for (const session of hub.sessions)
-          for (const feed of session.feeds)
-            if (isBehind(session, feed)) lag = Math.max(lag, log.head - feed.position);
+        for (const session of hub.sessions) {
+          for (const feed of session.feeds) {
+            if (isBehind(session, feed)) {
+              lag = Math.max(lag, log.head - feed.position);
+            }
+          }
+        }
         set({}, lag);
       },
     );
     gauge('lastseen_buffered_bytes', 'Bytes that wait in the buffers of all connections.', [], (set) => {
       let bytes = 0;
-      for (const { connection } of hub.sessions) bytes += connection.bufferedBytes;
+      for (const { connection } of hub.sessions) {
+        bytes += connection.bufferedBytes;
+      }
       set({}, bytes);
     });
-    if (walBytes === undefined) return;
+    if (walBytes === undefined) {
+      return;
+    }
     gauge('lastseen_sqlite_wal_bytes', 'Bytes of the write-ahead log beside the file.', [], (set) => {
       set({}, walBytes());
     });

@@ -3,8 +3,8 @@
  * rules, and a test holds them against the codecs.
  */
 import { z } from 'zod';
-import { Cursor, Name, WireEvent, type Description } from '../../http/description.ts';
 import { ERROR_CODES } from '../../errors.ts';
+import { Cursor, type Description, Name, WireEvent } from '../../http/description.ts';
 import { accessIdFault } from '../../log/event.ts';
 import { CloudEvent } from './push-codec.ts';
 

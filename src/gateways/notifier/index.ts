@@ -1,21 +1,21 @@
 /** The notifier's room: POST /push_events, POST /drop_user, GET /clients, WebSocket /subscribe_to_events. */
-import type { Express, Request, Response } from 'express';
 import { createHash } from 'node:crypto';
+import type { Express, Request, Response } from 'express';
 import { dropUser } from '../../delivery/control.ts';
 import type { Hub } from '../../delivery/hub.ts';
-import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
-import type { HttpApp } from '../../http/app.ts';
-import type { Limits } from '../../http/rate-limits.ts';
-import type { Tokens } from '../../identity/tokens.ts';
-import type { Guards } from '../../http/guards.ts';
-import type { Sockets } from '../../http/sockets.ts';
-import { requireAccess, type Principal } from '../../identity/principal.ts';
 import { LastseenError } from '../../errors.ts';
+import type { HttpApp } from '../../http/app.ts';
+import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
+import type { Guards } from '../../http/guards.ts';
+import type { Limits } from '../../http/rate-limits.ts';
+import type { Sockets } from '../../http/sockets.ts';
+import { type Principal, requireAccess } from '../../identity/principal.ts';
+import type { Tokens } from '../../identity/tokens.ts';
 import { nameFault, type NewEvent } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
-import type { Peers } from '../../peers.ts';
 import type { AppendRequest } from '../../log/store.ts';
 import type { Logger } from '../../logger.ts';
+import type { Peers } from '../../peers.ts';
 import { connectedHere, sendClients } from './clients.ts';
 import { decodePush, encodeReceipts, PUSH_TYPES, type PushLimits } from './push-codec.ts';
 import { createSocketHandler } from './socket.ts';
@@ -65,11 +65,15 @@ async function push(options: NotifierOptions, request: Request, response: Respon
   const type = requireMediaType(request, PUSH_TYPES);
   options.limits.takeRequest(principal);
   const events = decodePush(type, await readText(request, options.maxBatchBytes), options);
-  for (const event of events) requireAccess(principal, event.accessId);
+  for (const event of events) {
+    requireAccess(principal, event.accessId);
+  }
   options.limits.takeEvents(principal, events.length);
   const receipts = await log.append({ events, key: batchKey(request, principal, events) });
   const wantsReceipts = /(^|[\s,;])return=representation\b/i.test(String(request.headers['prefer'] ?? ''));
-  if (wantsReceipts) response.setHeader('Preference-Applied', 'return=representation');
+  if (wantsReceipts) {
+    response.setHeader('Preference-Applied', 'return=representation');
+  }
   response.setHeader('Content-Type', 'application/json; charset=utf-8');
   response.end(wantsReceipts ? encodeReceipts(events, receipts, log.cursor) : 'true');
 }
@@ -77,12 +81,17 @@ async function push(options: NotifierOptions, request: Request, response: Respon
 /** Keys are each principal's own, so that one connector cannot hit on another's. */
 function batchKey(request: Request, principal: Principal, events: readonly NewEvent[]): AppendRequest['key'] {
   const key = request.headers['idempotency-key'];
-  if (key === undefined) return null;
+  if (key === undefined) {
+    return null;
+  }
   const fault = nameFault(key);
-  if (fault !== undefined) throw new LastseenError('ERR_REQUEST_INVALID', `Idempotency-Key ${fault}`);
+  if (fault !== undefined) {
+    throw new LastseenError('ERR_REQUEST_INVALID', `Idempotency-Key ${fault}`);
+  }
   const hash = createHash('sha256');
-  for (const { accessId, createdAt, id, payload } of events)
+  for (const { accessId, createdAt, id, payload } of events) {
     hash.update(JSON.stringify([accessId, createdAt, id, payload]));
+  }
   return { value: JSON.stringify([principal.subject, key]), fingerprint: hash.digest('hex') };
 }
 
@@ -100,7 +109,9 @@ async function drop(options: NotifierOptions, request: Request, response: Respon
     const faults = [{ pointer: '/revoke', detail: 'must be true or false' }];
     throw new LastseenError('ERR_REQUEST_INVALID', 'revoke must be true or false', { faults });
   }
-  if (revoke === true) await options.tokens.revokeSubject(accessId as string);
+  if (revoke === true) {
+    await options.tokens.revokeSubject(accessId as string);
+  }
   await dropUser(options.log, accessId as string);
   response.type('json').end('true');
 }

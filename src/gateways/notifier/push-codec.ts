@@ -1,9 +1,9 @@
 /** Bodies of POST /push_events ⇄ new events. Pure. Payloads keep the sender's text (G9). */
 import { z } from 'zod';
+import { type InputFault, LastseenError, shown } from '../../errors.ts';
 import { parseJson } from '../../http/body.ts';
-import { LastseenError, shown, type InputFault } from '../../errors.ts';
-import { accessIdFault, createdAtFault, invalidEvents, nameFault, type NewEvent } from '../../log/event.ts';
 import { compact, depthOf, elementSpans, MAX_DEPTH, memberSpan, type Span } from '../../json-text.ts';
+import { accessIdFault, createdAtFault, invalidEvents, nameFault, type NewEvent } from '../../log/event.ts';
 import type { Receipt } from '../../log/store.ts';
 
 export const PUSH_TYPES = [
@@ -40,7 +40,9 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
   const faults: InputFault[] = [];
   const events: NewEvent[] = [];
   values.forEach((value, index) => {
-    if (faults.length >= MAX_FAULTS) return;
+    if (faults.length >= MAX_FAULTS) {
+      return;
+    }
     const span = spans[index];
     const at = isSingle ? '' : `/${String(index)}`;
     const report = (field: string, detail: string): void => {
@@ -51,7 +53,9 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
       return;
     }
     const event = decode(value as Record<string, unknown>, text, span, report);
-    if (event === undefined) return;
+    if (event === undefined) {
+      return;
+    }
     const bytes = Buffer.byteLength(event.payload);
     if (bytes > limits.maxPayloadBytes) {
       const message = `${at}/payload: may have at most ${String(limits.maxPayloadBytes)} bytes, got ${String(bytes)}: nothing was appended`;
@@ -59,11 +63,14 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
         faults: [{ pointer: `${at}/payload`, detail: 'is too large' }],
       });
     }
-    if (depthOf(event.payload) > MAX_DEPTH)
+    if (depthOf(event.payload) > MAX_DEPTH) {
       report('/payload', `must not nest deeper than ${String(MAX_DEPTH)}`);
+    }
     events.push(event);
   });
-  if (faults.length > 0) throw invalidEvents(faults);
+  if (faults.length > 0) {
+    throw invalidEvents(faults);
+  }
   return events;
 }
 
@@ -83,12 +90,26 @@ function decodeEvent(
   const accessFault = accessIdFault(accessId);
   const timeFault = createdAtFault(createdAt);
   const idFault = id === null ? undefined : nameFault(id);
-  if (accessFault !== undefined) report(`/${name}`, accessFault);
-  if (timeFault !== undefined) report('/created_at', timeFault);
-  if (idFault !== undefined) report('/id', idFault);
-  if (payload === undefined) report('/payload', 'is required: any JSON value');
-  if (accessFault !== undefined || timeFault !== undefined || idFault !== undefined || payload === undefined)
+  if (accessFault !== undefined) {
+    report(`/${name}`, accessFault);
+  }
+  if (timeFault !== undefined) {
+    report('/created_at', timeFault);
+  }
+  if (idFault !== undefined) {
+    report('/id', idFault);
+  }
+  if (payload === undefined) {
+    report('/payload', 'is required: any JSON value');
+  }
+  if (
+    accessFault !== undefined ||
+    timeFault !== undefined ||
+    idFault !== undefined ||
+    payload === undefined
+  ) {
     return undefined;
+  }
   return {
     accessId: accessId as string,
     createdAt: createdAt as number,
@@ -115,7 +136,9 @@ function decodeCloudEvent(
 ): NewEvent | undefined {
   const parsed = CloudEvent.safeParse(value);
   if (!parsed.success) {
-    for (const issue of parsed.error.issues) report(`/${issue.path.join('/')}`, issue.message);
+    for (const issue of parsed.error.issues) {
+      report(`/${issue.path.join('/')}`, issue.message);
+    }
     return undefined;
   }
   const { id, source, subject, time } = parsed.data;
@@ -123,9 +146,15 @@ function decodeCloudEvent(
   const name = `${source} ${id}`;
   const subjectFault = accessIdFault(subject);
   const idFault = nameFault(name);
-  if (subjectFault !== undefined) report('/subject', subjectFault);
-  if (idFault !== undefined) report('/id', `with its source ${idFault}`);
-  if (subjectFault !== undefined || idFault !== undefined) return undefined;
+  if (subjectFault !== undefined) {
+    report('/subject', subjectFault);
+  }
+  if (idFault !== undefined) {
+    report('/id', `with its source ${idFault}`);
+  }
+  if (subjectFault !== undefined || idFault !== undefined) {
+    return undefined;
+  }
   return {
     accessId: subject,
     createdAt: time === undefined ? null : Date.parse(time),

@@ -1,8 +1,8 @@
 /** Messages of /subscribe_to_events ⇄ values. Pure, but for remembering frames it has already made. */
-import { eventJson } from '../../log/event-json.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
-import { shown, LastseenError } from '../../errors.ts';
-import { createdAtFault, nameFault, type Event } from '../../log/event.ts';
+import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
+import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
 
 /** What a client may say. A first message also opens the connection, in one of two forms. */
@@ -31,28 +31,36 @@ export type ClientMessage =
  */
 export function decodeFirst(text: string | undefined): ClientMessage | undefined {
   const message = parseObject(text);
-  if (message === undefined) return undefined;
+  if (message === undefined) {
+    return undefined;
+  }
   const token = typeof message['token'] === 'string' ? message['token'] : undefined;
   const ticket = typeof message['ticket'] === 'string' ? message['ticket'] : undefined;
   if ('after' in message || 'type' in message) {
     return { ...decodeSubscribe(message), token, ticket };
   }
   const { access_id: accessId, timestamp } = message;
-  if (nameFault(accessId) !== undefined || createdAtFault(timestamp) !== undefined) return undefined;
+  if (nameFault(accessId) !== undefined || createdAtFault(timestamp) !== undefined) {
+    return undefined;
+  }
   return { type: 'legacy', accessId: accessId as string, timestamp: timestamp as number, token, ticket };
 }
 
 /** A later message of the exact form. @throws ERR_REQUEST_INVALID */
 export function decodeNext(text: string | undefined): ClientMessage {
   const message = parseObject(text);
-  if (message === undefined) throw invalid('', 'must be a JSON object');
+  if (message === undefined) {
+    throw invalid('', 'must be a JSON object');
+  }
   switch (message['type']) {
     case 'subscribe':
       return { ...decodeSubscribe(message), token: undefined, ticket: undefined };
     case 'unsubscribe':
       return { type: 'unsubscribe', accessId: accessIdOf(message) };
     case 'token':
-      if (typeof message['token'] === 'string') return { type: 'token', token: message['token'] };
+      if (typeof message['token'] === 'string') {
+        return { type: 'token', token: message['token'] };
+      }
       throw invalid('/token', 'must be a string');
     default:
       throw invalid('/type', `must be "subscribe", "unsubscribe" or "token", got ${shown(message['type'])}`);
@@ -69,10 +77,14 @@ function decodeSubscribe(message: Record<string, unknown>): {
   }
   const accessId = accessIdOf(message);
   const { after, timestamp } = message;
-  if (typeof after === 'string') return { type: 'subscribe', accessId, start: { after } };
+  if (typeof after === 'string') {
+    return { type: 'subscribe', accessId, start: { after } };
+  }
   if (after === null && timestamp !== undefined) {
     const fault = createdAtFault(timestamp);
-    if (fault !== undefined) throw invalid('/timestamp', fault);
+    if (fault !== undefined) {
+      throw invalid('/timestamp', fault);
+    }
     return { type: 'subscribe', accessId, start: { createdAt: timestamp as number } };
   }
   throw invalid(
@@ -83,15 +95,21 @@ function decodeSubscribe(message: Record<string, unknown>): {
 
 function accessIdOf(message: Record<string, unknown>): string {
   const fault = nameFault(message['access_id']);
-  if (fault !== undefined) throw invalid('/access_id', fault);
+  if (fault !== undefined) {
+    throw invalid('/access_id', fault);
+  }
   return message['access_id'] as string;
 }
 
 function parseObject(text: string | undefined): Record<string, unknown> | undefined {
-  if (text === undefined) return undefined;
+  if (text === undefined) {
+    return undefined;
+  }
   try {
     const value = JSON.parse(text) as unknown;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      return undefined;
+    }
     return value as Record<string, unknown>;
   } catch {
     return undefined;
@@ -149,7 +167,9 @@ function remember(
   make: () => Buffer,
 ): Buffer {
   const known = frames.get(events);
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    return known;
+  }
   const frame = make();
   frames.set(events, frame);
   return frame;

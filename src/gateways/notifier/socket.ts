@@ -3,22 +3,22 @@
  * message decides which; it has a deadline, so that a silent socket costs nothing for long.
  */
 import { createSession, type FeedEncoder, type Session } from '../../delivery/session.ts';
+import { LastseenError } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import { closeReasonOf, userError } from '../../http/problem.ts';
-import { textOf, type AcceptedSocket } from '../../http/sockets.ts';
-import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
-import { LastseenError } from '../../errors.ts';
+import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
+import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { Event } from '../../log/event.ts';
+import type { NotifierOptions } from './index.ts';
 import {
+  type ClientMessage,
   createSocketEncoder,
   decodeFirst,
   decodeNext,
   errorFrame,
   jsonFrame,
-  type ClientMessage,
   type SocketEncoder,
 } from './socket-codec.ts';
-import type { NotifierOptions } from './index.ts';
 
 /** Time for the first message. */
 const FIRST_MESSAGE_MS = 10_000;
@@ -54,20 +54,27 @@ function serve(
 
   socket.on('message', (data) => {
     session?.alive();
-    if (isLegacy) return;
+    if (isLegacy) {
+      return;
+    }
     const text = textOf(data);
     // One after the other, and no more is read meanwhile: what waits is bounded by what one read brings.
     socket.pause();
     work = work.then(async () => {
-      if (socket.readyState === socket.OPEN && session === undefined) await open(text);
-      else if (socket.readyState === socket.OPEN && !isLegacy) await next(text);
+      if (socket.readyState === socket.OPEN && session === undefined) {
+        await open(text);
+      } else if (socket.readyState === socket.OPEN && !isLegacy) {
+        await next(text);
+      }
       socket.resume();
     });
   });
   socket.on('pong', () => session?.alive());
   socket.on('close', () => {
     clearTimeout(deadline);
-    if (session !== undefined) hub.remove(session);
+    if (session !== undefined) {
+      hub.remove(session);
+    }
   });
 
   /** The first message. */
@@ -101,16 +108,22 @@ function serve(
     let message: ClientMessage | undefined;
     try {
       message = decodeNext(text);
-      if (message.type === 'subscribe') await subscribe(message);
-      else if (message.type === 'unsubscribe') session?.unsubscribe(message.accessId);
-      else if (message.type === 'token') await refresh(message.token);
+      if (message.type === 'subscribe') {
+        await subscribe(message);
+      } else if (message.type === 'unsubscribe') {
+        session?.unsubscribe(message.accessId);
+      } else if (message.type === 'token') {
+        await refresh(message.token);
+      }
     } catch (error) {
       const known = userError(error, logger);
       connection.write(
         errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined),
       );
       const reason = closeReasonOf(known);
-      if (reason !== undefined) connection.close(reason);
+      if (reason !== undefined) {
+        connection.close(reason);
+      }
     }
   }
 
@@ -141,8 +154,9 @@ function serve(
     accessId: string,
     message: { token?: string | undefined; ticket?: string | undefined },
   ): Promise<Principal> {
-    if (message.token !== undefined || message.ticket !== undefined || principal === undefined)
+    if (message.token !== undefined || message.ticket !== undefined || principal === undefined) {
       principal = await guards.fromMessage(message);
+    }
     const holder = session?.principal ?? principal;
     requireScope(holder, 'subscribe');
     requireAccess(holder, accessId);
@@ -165,13 +179,17 @@ function serve(
     holder: Principal,
     heartbeat: (positions: ReadonlyMap<string, number>) => Buffer | undefined,
   ): Session {
-    if (session !== undefined) return session;
+    if (session !== undefined) {
+      return session;
+    }
     session = createSession({
       log,
       connection,
       principal: holder,
       onExpiring: (seconds) => {
-        if (!isLegacy) connection.write(jsonFrame({ type: 'token_expiring', expires_in: seconds }));
+        if (!isLegacy) {
+          connection.write(jsonFrame({ type: 'token_expiring', expires_in: seconds }));
+        }
       },
       heartbeat,
       stallTimeoutMs: options.stallTimeoutMs,
@@ -179,12 +197,17 @@ function serve(
         userError(error, logger);
       },
       onOvertaken: (error, accessId) => {
-        if (!isLegacy) connection.write(errorFrame(error, accessId));
+        if (!isLegacy) {
+          connection.write(errorFrame(error, accessId));
+        }
       },
     });
     // The socket may have closed while the start was looked up.
-    if (socket.readyState === socket.OPEN) hub.add(session);
-    else session.ended();
+    if (socket.readyState === socket.OPEN) {
+      hub.add(session);
+    } else {
+      session.ended();
+    }
     return session;
   }
 
@@ -207,7 +230,9 @@ function serve(
     return {
       events(_accessId, events: readonly Event[]) {
         const wanted = events.filter((event) => event.createdAt >= timestamp);
-        if (wanted.length === 0) return undefined;
+        if (wanted.length === 0) {
+          return undefined;
+        }
         return encoder.legacyEvents(wanted.length === events.length ? events : wanted);
       },
       live: () => undefined,

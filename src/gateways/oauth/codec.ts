@@ -1,10 +1,10 @@
 /** Requests and answers of the token endpoints ⇄ values (RFC 6749, RFC 7009, and our own JSON). Pure. */
 import { z } from 'zod';
-import { isWithin, SCOPES, type Principal } from '../../identity/principal.ts';
+import { LastseenError, shown } from '../../errors.ts';
+import { MAX_TOKEN_SECONDS } from '../../identity/keys.ts';
+import { isWithin, type Principal, SCOPES } from '../../identity/principal.ts';
 import type { ClientRecord, TokenRecord } from '../../identity/store.ts';
 import { DEFAULT_TOKEN_SECONDS, type IssuedToken, type TokenRequest } from '../../identity/tokens.ts';
-import { MAX_TOKEN_SECONDS } from '../../identity/keys.ts';
-import { LastseenError, shown } from '../../errors.ts';
 import { nameFault } from '../../log/event.ts';
 
 const Scope = z
@@ -54,7 +54,9 @@ export function decodeClient(
 
 function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const parsed = schema.safeParse(body);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    return parsed.data;
+  }
   const faults = parsed.error.issues.map((issue) => {
     const path = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] ?? ''] : issue.path;
     return { pointer: path.map((part) => `/${String(part)}`).join(''), detail: issue.message };
@@ -73,8 +75,12 @@ export type Grant =
 /** @throws ERR_REQUEST_INVALID, ERR_GRANT_INVALID when the grant is not one of ours */
 export function decodeGrant(form: URLSearchParams): Grant {
   const type = single(form, 'grant_type');
-  if (type === 'client_credentials') return { type, scope: optional(form, 'scope') };
-  if (type === 'refresh_token') return { type, refreshToken: single(form, 'refresh_token') };
+  if (type === 'client_credentials') {
+    return { type, scope: optional(form, 'scope') };
+  }
+  if (type === 'refresh_token') {
+    return { type, refreshToken: single(form, 'refresh_token') };
+  }
   throw new LastseenError(
     'ERR_REQUEST_INVALID',
     `grant_type must be client_credentials or refresh_token, got ${shown(type)}`,
@@ -84,7 +90,9 @@ export function decodeGrant(form: URLSearchParams): Grant {
 
 export function single(form: URLSearchParams, name: string): string {
   const values = form.getAll(name);
-  if (values.length === 1 && values[0] !== undefined && values[0] !== '') return values[0];
+  if (values.length === 1 && values[0] !== undefined && values[0] !== '') {
+    return values[0];
+  }
   throw new LastseenError('ERR_REQUEST_INVALID', `${name} must be given once`, {
     faults: [{ pointer: `/${name}`, detail: 'must be given once' }],
   });
@@ -96,9 +104,13 @@ export function optional(form: URLSearchParams, name: string): string | undefine
 
 /** The part of the client's scope that is asked for. @throws ERR_GRANT_INVALID when it has not all of it */
 export function narrowed(client: ClientRecord, asked: string | undefined): string {
-  if (asked === undefined) return client.scope;
+  if (asked === undefined) {
+    return client.scope;
+  }
   const has = client.scope.split(' ');
-  if (asked.split(' ').every((one) => has.includes(one))) return asked;
+  if (asked.split(' ').every((one) => has.includes(one))) {
+    return asked;
+  }
   throw new LastseenError('ERR_GRANT_INVALID', 'the client has not all of the scope that is asked for');
 }
 
@@ -111,7 +123,9 @@ export function clientCredentials(
   if (basic !== undefined) {
     const [id, ...rest] = Buffer.from(basic, 'base64').toString('utf8').split(':');
     const secret = rest.join(':');
-    if (id === undefined || id === '' || secret === '') return undefined;
+    if (id === undefined || id === '' || secret === '') {
+      return undefined;
+    }
     try {
       return { id: decodeURIComponent(id), secret: decodeURIComponent(secret) };
     } catch {
@@ -125,10 +139,14 @@ export function clientCredentials(
 
 /** @throws ERR_FORBIDDEN unless all that is asked for is the holder's own to give */
 export function requireWithin(holder: Principal, request: TokenRequest): void {
-  if (holder.scopes.has('admin')) return;
+  if (holder.scopes.has('admin')) {
+    return;
+  }
   const isWithinScope = request.scope.split(' ').every((one) => holder.scopes.has(one as never));
   const isWithinIds = request.accessIds.every((name) => isWithin(name, holder.accessIds));
-  if (isWithinScope && isWithinIds) return;
+  if (isWithinScope && isWithinIds) {
+    return;
+  }
   throw new LastseenError('ERR_FORBIDDEN', 'this token cannot give more than it has');
 }
 

@@ -3,16 +3,16 @@
  * the public keys for everybody. Answers that hold a secret are never stored by anyone on the way.
  */
 import type { Express, Request, Response } from 'express';
+import { LastseenError } from '../../errors.ts';
 import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import type { Guards } from '../../http/guards.ts';
-import type { Limits } from '../../http/rate-limits.ts';
 import { answerError } from '../../http/problem.ts';
+import type { Limits } from '../../http/rate-limits.ts';
 import type { Clients } from '../../identity/clients.ts';
 import type { Keys } from '../../identity/keys.ts';
 import type { ClientRecord } from '../../identity/store.ts';
 import { TICKET_SECONDS, type Tickets } from '../../identity/tickets.ts';
 import type { Tokens } from '../../identity/tokens.ts';
-import { LastseenError } from '../../errors.ts';
 import type { Logger } from '../../logger.ts';
 import {
   clientCredentials,
@@ -56,8 +56,11 @@ export function mountOauth(options: OauthOptions): void {
     const client = await authenticated(options, request, form);
     const token = single(form, 'token');
     // What is not known is over already (RFC 7009 §2.2). An access token is revoked by its holder's own right.
-    if (token.startsWith('lsr_')) await tokens.revokeRefresh(token, client?.clientId ?? null);
-    else await revokeAccess(options, token);
+    if (token.startsWith('lsr_')) {
+      await tokens.revokeRefresh(token, client?.clientId ?? null);
+    } else {
+      await revokeAccess(options, token);
+    }
     noStore(response).json({});
   });
   app.get('/.well-known/jwks.json', async (_request, response) => {
@@ -114,11 +117,12 @@ export function mountOauth(options: OauthOptions): void {
     ['/tokens/:jti', 'DELETE'],
     ['/oauth/clients', 'GET, POST'],
     ['/oauth/clients/:id', 'DELETE'],
-  ] as const)
+  ] as const) {
     app.all(path, (_request, response) => {
       response.setHeader('Allow', allowed);
       throw new LastseenError('ERR_METHOD', `only ${allowed} is served here`);
     });
+  }
 }
 
 async function grant(options: OauthOptions, request: Request, response: Response): Promise<void> {
@@ -131,8 +135,9 @@ async function grant(options: OauthOptions, request: Request, response: Response
     noStore(response).json(issuedJson(issued));
     return;
   }
-  if (client === undefined)
+  if (client === undefined) {
     throw new LastseenError('ERR_CLIENT_INVALID', 'client_id and client_secret are needed');
+  }
   const issued = await options.tokens.issue({
     subject: client.clientId,
     scope: narrowed(client, wanted.scope),
@@ -150,7 +155,9 @@ async function authenticated(
   form: URLSearchParams,
 ): Promise<ClientRecord | undefined> {
   const given = clientCredentials(request.headers.authorization, form);
-  if (given === undefined) return undefined;
+  if (given === undefined) {
+    return undefined;
+  }
   const names = [`address ${request.socket.remoteAddress ?? ''}`, `client ${given.id}`];
   await limits.checkAttempts(names);
   try {
@@ -168,7 +175,9 @@ async function revokeAccess({ guards, tokens }: OauthOptions, token: string): Pr
   } catch {
     return;
   }
-  if (holder.jti !== null && !holder.jti.startsWith('outside:')) await tokens.revoke(holder.jti);
+  if (holder.jti !== null && !holder.jti.startsWith('outside:')) {
+    await tokens.revoke(holder.jti);
+  }
 }
 
 /** RFC 6749 §5.2 names its errors; the problem stands beside them. */
@@ -184,8 +193,9 @@ function answerOauth(error: unknown, request: Request, response: Response, logge
     error instanceof LastseenError &&
     error.faults[0]?.pointer === '/grant_type' &&
     error.faults[0].detail === 'is not supported'
-  )
+  ) {
     name = 'unsupported_grant_type';
+  }
   answerError(error, request, response, logger, name === undefined ? {} : { error: name });
 }
 

@@ -1,13 +1,13 @@
 /** Who may open a Phoenix socket: a registered user by its UUID, or the holder of a token. Refused before the upgrade. */
 import type { IncomingMessage } from 'node:http';
 import type { Hub } from '../../delivery/hub.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import type { Guards } from '../../http/guards.ts';
-import { problemOf, userError, type Problem } from '../../http/problem.ts';
+import { type Problem, problemOf, userError } from '../../http/problem.ts';
 import type { Principal } from '../../identity/principal.ts';
 import type { Users } from '../../identity/users.ts';
-import { LastseenError, shown } from '../../errors.ts';
 import type { Logger } from '../../logger.ts';
-import { serializerOf, type Serializer } from './codec.ts';
+import { type Serializer, serializerOf } from './codec.ts';
 
 export interface Admission {
   readonly principal: Principal;
@@ -35,11 +35,13 @@ export async function admit(request: IncomingMessage, options: AdmissionOptions)
   const query = new URL(request.url ?? '', 'http://localhost').searchParams;
   const vsn = query.get('vsn');
   const serializer = serializerOf(vsn);
-  if (serializer === undefined)
+  if (serializer === undefined) {
     throw new LastseenError('ERR_REQUEST_INVALID', `vsn must be 1.0.0 or 2.0.0, got ${shown(vsn)}`);
+  }
   const principal = await holderOf(request, query.get('userToken'), options);
-  if (options.hub.countOf(principal.subject) >= options.maxConnectionsPerPrincipal)
+  if (options.hub.countOf(principal.subject) >= options.maxConnectionsPerPrincipal) {
     throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later');
+  }
   return { principal, serializer };
 }
 
@@ -48,13 +50,18 @@ async function holderOf(
   userToken: string | null,
   options: AdmissionOptions,
 ): Promise<Principal> {
-  if (userToken !== null) return userOf(userToken, options);
+  if (userToken !== null) {
+    return userOf(userToken, options);
+  }
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
   const bearer = offered.find((name) => name.startsWith(BEARER))?.slice(BEARER.length);
-  if (bearer !== undefined)
+  if (bearer !== undefined) {
     return options.guards.fromMessage({ token: Buffer.from(bearer, 'base64').toString('latin1') });
+  }
   const principal = await options.guards.fromUpgrade(request);
-  if (principal !== undefined) return principal;
+  if (principal !== undefined) {
+    return principal;
+  }
   throw new LastseenError('ERR_UNAUTHENTICATED', 'a userToken or an authToken is needed');
 }
 
@@ -62,7 +69,9 @@ async function userOf(id: string, { users, isUserTokenAllowed }: AdmissionOption
   // Before the user is looked up, so that a removal meanwhile is seen.
   const issuedAt = Date.now();
   const user = isUserTokenAllowed && UUID.test(id) ? await users.find(id.toLowerCase()) : undefined;
-  if (user === undefined) throw new LastseenError('ERR_UNAUTHENTICATED', 'the userToken is not valid');
+  if (user === undefined) {
+    throw new LastseenError('ERR_UNAUTHENTICATED', 'the userToken is not valid');
+  }
   return {
     subject: user.id,
     scopes: new Set(['subscribe']),

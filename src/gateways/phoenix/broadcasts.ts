@@ -2,9 +2,9 @@
  * What goes to everybody who has joined `notifications`. It travels through the log, as events of a feed of its own, so
  * that it reaches every node: payload `{"event":NAME,"payload":{…}}`, or `{"event":NAME,"binary":BASE64}`.
  */
-import { followFeed } from '../../log/follow.ts';
-import type { Event } from '../../log/event.ts';
 import { compact, memberSpan } from '../../json-text.ts';
+import type { Event } from '../../log/event.ts';
+import { followFeed } from '../../log/follow.ts';
 import type { Log } from '../../log/log.ts';
 import type { Payload, Serializer } from './codec.ts';
 
@@ -36,7 +36,9 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
     BROADCASTS,
     (event) => {
       const said = broadcastOf(event);
-      if (said !== undefined) tell('notifications', said.event, said.payload);
+      if (said !== undefined) {
+        tell('notifications', said.event, said.payload);
+      }
     },
     onFault,
   );
@@ -50,24 +52,35 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
   ): void {
     const frames = new Map<Serializer, Buffer | undefined>();
     for (const member of members.get(topic) ?? []) {
-      if (!isFor(member)) continue;
+      if (!isFor(member)) {
+        continue;
+      }
       const { serializer } = member;
-      if (!frames.has(serializer)) frames.set(serializer, serializer.broadcast(topic, event, payload));
+      if (!frames.has(serializer)) {
+        frames.set(serializer, serializer.broadcast(topic, event, payload));
+      }
       const frame = frames.get(serializer);
-      if (frame !== undefined) member.send(frame);
+      if (frame !== undefined) {
+        member.send(frame);
+      }
     }
   }
 
   return {
     join(member) {
       const known = members.get(member.topic);
-      if (known === undefined) members.set(member.topic, new Set([member]));
-      else known.add(member);
+      if (known === undefined) {
+        members.set(member.topic, new Set([member]));
+      } else {
+        known.add(member);
+      }
     },
     leave(member) {
       const known = members.get(member.topic);
       known?.delete(member);
-      if (known?.size === 0) members.delete(member.topic);
+      if (known?.size === 0) {
+        members.delete(member.topic);
+      }
     },
     tell,
     async append(event, payload) {
@@ -88,13 +101,19 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
 /** What a connector has pushed there need not be a broadcast; the wire's own events cannot be had so. */
 function broadcastOf({ payload: text }: Event): { event: string; payload: Payload } | undefined {
   const value = JSON.parse(text) as unknown;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return undefined;
+  }
   const { event, payload, binary } = value as Record<string, unknown>;
-  if (typeof event !== 'string' || /^(phx_|presence_)/.test(event) || Buffer.byteLength(event) > 255)
+  if (typeof event !== 'string' || /^(phx_|presence_)/.test(event) || Buffer.byteLength(event) > 255) {
     return undefined;
-  if (typeof binary === 'string') return { event, payload: { bytes: Buffer.from(binary, 'base64') } };
+  }
+  if (typeof binary === 'string') {
+    return { event, payload: { bytes: Buffer.from(binary, 'base64') } };
+  }
   const span = memberSpan(text, 0, 'payload');
-  if (typeof payload !== 'object' || payload === null || Array.isArray(payload) || span === undefined)
+  if (typeof payload !== 'object' || payload === null || Array.isArray(payload) || span === undefined) {
     return undefined;
+  }
   return { event, payload: { json: text.slice(span.start, span.end) } };
 }

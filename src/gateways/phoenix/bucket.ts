@@ -13,7 +13,9 @@ export function createBucket(capacity: number, perSecond: number): Bucket {
       const now = Date.now();
       level = Math.min(capacity, level + ((now - at) / 1_000) * perSecond);
       at = now;
-      if (level < 1) return false;
+      if (level < 1) {
+        return false;
+      }
       level -= 1;
       return true;
     },

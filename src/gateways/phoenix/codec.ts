@@ -62,15 +62,21 @@ export function valueOf(payload: Payload | undefined): Record<string, unknown> |
 export const V2: Serializer = {
   decodeText(text) {
     const frame = parsed(text);
-    if (!Array.isArray(frame) || frame.length < 5) return undefined;
+    if (!Array.isArray(frame) || frame.length < 5) {
+      return undefined;
+    }
     const [joinRef, ref, topic, event, payload] = frame as unknown[];
-    if (!isRef(joinRef) || !isRef(ref) || !isTopic(topic) || !isName(event)) return undefined;
+    if (!isRef(joinRef) || !isRef(ref) || !isTopic(topic) || !isName(event)) {
+      return undefined;
+    }
     const span = elementSpans(text)[4];
     return { joinRef, ref, topic, event, payload: objectPayload(payload, text, span) };
   },
   decodeBinary(bytes) {
     const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    if (data.length < 5 || data[0] !== KIND_PUSH) return undefined;
+    if (data.length < 5 || data[0] !== KIND_PUSH) {
+      return undefined;
+    }
     let at = 5;
     const names = [1, 2, 3, 4].map((place) => {
       const end = at + (data[place] ?? 0);
@@ -78,7 +84,9 @@ export const V2: Serializer = {
       at = end;
       return name;
     });
-    if (at > data.length) return undefined;
+    if (at > data.length) {
+      return undefined;
+    }
     const [joinRef = '', ref = '', topic = '', event = ''] = names;
     return {
       joinRef: joinRef === '' ? null : joinRef,
@@ -89,17 +97,22 @@ export const V2: Serializer = {
     };
   },
   reply({ joinRef, ref, topic }, status, response) {
-    if ('bytes' in response)
+    if ('bytes' in response) {
       return binary(KIND_REPLY, [joinRef ?? '', ref ?? '', topic, status], response.bytes);
+    }
     return array(joinRef, ref, topic, 'phx_reply', `{"status":"${status}","response":${response.json}}`);
   },
   push(joinRef, topic, event, payload) {
-    if ('bytes' in payload) return binary(KIND_PUSH, [joinRef, topic, event], payload.bytes);
+    if ('bytes' in payload) {
+      return binary(KIND_PUSH, [joinRef, topic, event], payload.bytes);
+    }
     return array(joinRef, null, topic, event, payload.json);
   },
   end: (joinRef, topic, event, json) => array(joinRef, joinRef, topic, event, json),
   broadcast(topic, event, payload) {
-    if ('bytes' in payload) return binary(KIND_BROADCAST, [topic, event], payload.bytes);
+    if ('bytes' in payload) {
+      return binary(KIND_BROADCAST, [topic, event], payload.bytes);
+    }
     return array(null, null, topic, event, payload.json);
   },
 };
@@ -107,10 +120,16 @@ export const V2: Serializer = {
 export const V1: Serializer = {
   decodeText(text) {
     const frame = parsed(text);
-    if (typeof frame !== 'object' || frame === null || Array.isArray(frame)) return undefined;
+    if (typeof frame !== 'object' || frame === null || Array.isArray(frame)) {
+      return undefined;
+    }
     const { join_ref: joinRef = null, ref, topic, event, payload } = frame as Record<string, unknown>;
-    if (!isRef(joinRef) || !isRef(ref) || !isTopic(topic) || !isName(event)) return undefined;
-    if (!('payload' in frame)) return undefined;
+    if (!isRef(joinRef) || !isRef(ref) || !isTopic(topic) || !isName(event)) {
+      return undefined;
+    }
+    if (!('payload' in frame)) {
+      return undefined;
+    }
     const start = text.indexOf('{');
     return {
       joinRef,
@@ -160,8 +179,9 @@ function objectPayload(
   text: string,
   span: { readonly start: number; readonly end: number } | undefined,
 ): Payload | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || span === undefined)
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || span === undefined) {
     return undefined;
+  }
   return { json: text.slice(span.start, span.end) };
 }
 
@@ -191,10 +211,11 @@ function object(ref: string | null, topic: string, event: string, json: string):
 function binary(kind: number, names: readonly string[], data: Uint8Array): Buffer {
   const fields = names.map((name) => Buffer.from(name));
   for (const field of fields) {
-    if (field.length > MAX_NAME_BYTES)
+    if (field.length > MAX_NAME_BYTES) {
       throw new RangeError(
         `a name in a binary frame has at most ${MAX_NAME_BYTES} bytes, got ${field.length}: ${field.toString('utf8', 0, 40)}…`,
       );
+    }
   }
   return binaryFrame(
     Buffer.concat([Buffer.from([kind, ...fields.map((field) => field.length)]), ...fields, data]),

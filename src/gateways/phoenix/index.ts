@@ -1,15 +1,15 @@
 /** Phoenix channels at /socket/websocket, for the official clients: users' notifications, any feed, presence. */
 import type { Hub } from '../../delivery/hub.ts';
 import type { Guards } from '../../http/guards.ts';
-import type { Limits } from '../../http/rate-limits.ts';
 import { userError } from '../../http/problem.ts';
+import type { Limits } from '../../http/rate-limits.ts';
 import type { Sockets } from '../../http/sockets.ts';
 import type { Users } from '../../identity/users.ts';
 import type { Log } from '../../log/log.ts';
-import type { Peers } from '../../peers.ts';
 import type { Logger } from '../../logger.ts';
-import { admit, refusalOf, type Admission } from './admission.ts';
-import { createBroadcasts, type Broadcasts } from './broadcasts.ts';
+import type { Peers } from '../../peers.ts';
+import { type Admission, admit, refusalOf } from './admission.ts';
+import { type Broadcasts, createBroadcasts } from './broadcasts.ts';
 import { createPresence, type Presence } from './presence.ts';
 import { servePhoenix } from './socket.ts';
 

@@ -1,6 +1,6 @@
 /** What a client says when it joins, and of itself. Pure. */
 import { LastseenError, shown } from '../../errors.ts';
-import { valueOf, type Payload } from './codec.ts';
+import { type Payload, valueOf } from './codec.ts';
 import type { Meta } from './presence.ts';
 
 /** Bytes of what a client says of itself in presence. */
@@ -9,21 +9,25 @@ const MAX_META_BYTES = 1_024;
 /** What a join may say. `meta` is what is shown in presence, `undefined` for not at all. @throws ERR_REQUEST_INVALID */
 export function joinOf(payload: Payload | undefined): { after: string; meta: Meta | undefined } {
   const value = valueOf(payload);
-  if (value === undefined)
+  if (value === undefined) {
     throw new LastseenError('ERR_REQUEST_INVALID', 'the payload of a join must be an object');
+  }
   const { after = 'now', presence = {} } = value;
-  if (typeof after !== 'string')
+  if (typeof after !== 'string') {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
       `\`after\` must be a cursor, "start" or "now", got ${shown(after)}`,
     );
+  }
   return { after, meta: presence === false ? undefined : metaFrom(presence) };
 }
 
 /** What is shown in presence. @throws ERR_REQUEST_INVALID */
 export function metaFrom(value: unknown): Meta {
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (isObject && Buffer.byteLength(JSON.stringify(value)) <= MAX_META_BYTES) return value as Meta;
+  if (isObject && Buffer.byteLength(JSON.stringify(value)) <= MAX_META_BYTES) {
+    return value as Meta;
+  }
   throw new LastseenError(
     'ERR_REQUEST_INVALID',
     `what is shown in presence must be an object of at most ${MAX_META_BYTES} bytes, got ${shown(value)}`,

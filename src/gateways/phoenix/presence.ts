@@ -43,19 +43,26 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
   function add(ref: string, entry: Entry): void {
     entries.set(ref, entry);
     const known = topics.get(entry.topic);
-    if (known === undefined) topics.set(entry.topic, new Map([[ref, entry]]));
-    else known.set(ref, entry);
+    if (known === undefined) {
+      topics.set(entry.topic, new Map([[ref, entry]]));
+    } else {
+      known.set(ref, entry);
+    }
     joins.set(ref, entry);
     timer ??= setTimeout(tell, GATHER_MS);
   }
 
   function remove(ref: string): void {
     const entry = entries.get(ref);
-    if (entry === undefined) return;
+    if (entry === undefined) {
+      return;
+    }
     entries.delete(ref);
     const known = topics.get(entry.topic);
     known?.delete(ref);
-    if (known?.size === 0) topics.delete(entry.topic);
+    if (known?.size === 0) {
+      topics.delete(entry.topic);
+    }
     // Also when nobody was told of it yet: it may stand in a state that was sent meanwhile.
     joins.delete(ref);
     leaves.set(ref, entry);
@@ -71,7 +78,9 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
     });
     joins.clear();
     leaves.clear();
-    for (const [topic, diff] of diffs) onDiff(topic, diff);
+    for (const [topic, diff] of diffs) {
+      onDiff(topic, diff);
+    }
   }
 
   function show(ref: string, entry: Entry): void {
@@ -87,8 +96,11 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
   peers.onShown((changes) => {
     for (const { key: ref, value } of changes) {
       const shown = value === undefined ? undefined : Entry.safeParse(JSON.parse(value));
-      if (shown?.success === true) add(ref, shown.data);
-      else remove(ref);
+      if (shown?.success === true) {
+        add(ref, shown.data);
+      } else {
+        remove(ref);
+      }
     }
   });
 
@@ -100,7 +112,9 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
     },
     update(ref, meta) {
       const before = entries.get(ref);
-      if (before === undefined) return ref;
+      if (before === undefined) {
+        return ref;
+      }
       const next = newRef();
       untrack(ref);
       show(next, { ...before, meta: { ...meta, phx_ref_prev: ref } });
@@ -117,8 +131,9 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
 /** `{KEY:{"metas":[…]}}` */
 function listed(entries: Entries): string {
   const metas = new Map<string, Meta[]>();
-  for (const [ref, { key, meta }] of entries)
+  for (const [ref, { key, meta }] of entries) {
     metas.set(key, [...(metas.get(key) ?? []), { ...meta, phx_ref: ref }]);
+  }
   return JSON.stringify(Object.fromEntries([...metas].map(([key, list]) => [key, { metas: list }])));
 }
 

@@ -4,17 +4,17 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { createSession, type Session } from '../../delivery/session.ts';
+import { LastseenError } from '../../errors.ts';
 import { userError } from '../../http/problem.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
-import { LastseenError } from '../../errors.ts';
 import type { Admission } from './admission.ts';
 import type { Member } from './broadcasts.ts';
 import { createBucket } from './bucket.ts';
-import { jsonPayload, valueOf, type ClientMessage, type Payload } from './codec.ts';
-import { joinOf, metaFrom } from './join.ts';
+import { type ClientMessage, jsonPayload, type Payload, valueOf } from './codec.ts';
 import type { PhoenixRoom } from './index.ts';
-import { presenceKey, type Meta } from './presence.ts';
-import { topicOf, type Topic } from './topics.ts';
+import { joinOf, metaFrom } from './join.ts';
+import { type Meta, presenceKey } from './presence.ts';
+import { type Topic, topicOf } from './topics.ts';
 
 /** Channels of one socket. */
 const MAX_CHANNELS = 100;
@@ -55,9 +55,11 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
       userError(error, logger);
     },
     onOvertaken: (error, accessId) => {
-      for (const channel of channels.values())
-        if (channel.does.accessId === accessId)
+      for (const channel of channels.values()) {
+        if (channel.does.accessId === accessId) {
           send(serializer.end(channel.joinRef, channel.topic, 'phx_error', reasonOf(error).json));
+        }
+      }
     },
   });
   hub.add(session);
@@ -68,7 +70,9 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
     // One after the other, and no more is read meanwhile: what waits is bounded by what one read brings.
     socket.pause();
     work = work.then(async () => {
-      if (socket.readyState === socket.OPEN) await take(bytes, isBinary);
+      if (socket.readyState === socket.OPEN) {
+        await take(bytes, isBinary);
+      }
       socket.resume();
     });
   });
@@ -76,14 +80,19 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
     session.alive();
   });
   socket.on('close', () => {
-    for (const channel of channels.values()) forget(channel);
+    for (const channel of channels.values()) {
+      forget(channel);
+    }
     channels.clear();
     hub.remove(session);
   });
 
   function send(frame: Buffer): void {
-    if (connection.bufferedBytes > MAX_WAITING_BYTES) connection.close('stalled');
-    else connection.write(frame);
+    if (connection.bufferedBytes > MAX_WAITING_BYTES) {
+      connection.close('stalled');
+    } else {
+      connection.write(frame);
+    }
   }
 
   async function take(bytes: Buffer, isBinary: boolean): Promise<void> {
@@ -116,8 +125,9 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
     }
     const channel = channels.get(topic);
     if (channel === undefined) {
-      if (event === 'phx_leave') send(serializer.reply(message, 'ok', EMPTY));
-      else
+      if (event === 'phx_leave') {
+        send(serializer.reply(message, 'ok', EMPTY));
+      } else {
         send(
           serializer.reply(
             { ...message, joinRef: null },
@@ -125,37 +135,53 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
             jsonPayload({ reason: 'unmatched topic' }),
           ),
         );
+      }
       return;
     }
     // Of a channel that is no more. Version 1 has no join_ref.
-    if (joinRef !== null && joinRef !== channel.joinRef) return;
+    if (joinRef !== null && joinRef !== channel.joinRef) {
+      return;
+    }
     if (event === 'phx_leave') {
       leave(channel);
       send(serializer.reply(message, 'ok', EMPTY));
       send(serializer.end(channel.joinRef, topic, 'phx_close', '{}'));
       return;
     }
-    if (message.payload === undefined)
+    if (message.payload === undefined) {
       throw new LastseenError('ERR_REQUEST_INVALID', 'the payload must be an object');
+    }
     const response =
       event === 'presence_update'
         ? updatePresence(channel, message.payload)
         : await channel.does.take(event, message.payload);
-    if (response !== undefined) send(serializer.reply(message, 'ok', response));
+    if (response !== undefined) {
+      send(serializer.reply(message, 'ok', response));
+    }
   }
 
   async function join(message: ClientMessage): Promise<void> {
     const { topic } = message;
-    if (!joinsAllowed.take()) throw tooOften('joins');
+    if (!joinsAllowed.take()) {
+      throw tooOften('joins');
+    }
     const before = channels.get(topic);
-    if (before !== undefined) leave(before);
+    if (before !== undefined) {
+      leave(before);
+    }
     try {
       const channel = await open(message);
-      if (before !== undefined) send(serializer.end(before.joinRef, topic, 'phx_close', '{}'));
-      if (channel !== undefined) begin(channel);
+      if (before !== undefined) {
+        send(serializer.end(before.joinRef, topic, 'phx_close', '{}'));
+      }
+      if (channel !== undefined) {
+        begin(channel);
+      }
     } catch (error) {
       send(serializer.reply(message, 'error', reasonOf(userError(error, logger))));
-      if (before !== undefined) send(serializer.end(before.joinRef, topic, 'phx_close', '{}'));
+      if (before !== undefined) {
+        send(serializer.end(before.joinRef, topic, 'phx_close', '{}'));
+      }
     }
   }
 
@@ -180,11 +206,12 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
       return undefined;
     }
     const { after, meta } = joinOf(message.payload);
-    if (hub.isFullFor(does.accessId))
+    if (hub.isFullFor(does.accessId)) {
       throw new LastseenError(
         'ERR_TOO_MANY_CONNECTIONS',
         'too many connections read this access_id: come back later',
       );
+    }
     const position = await log.resolve(does.accessId, { after });
     const head = Math.max(await log.lastPosition(does.accessId), position);
     const channel: Channel = {
@@ -212,7 +239,9 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
   /** What comes on a channel once its join is answered: who is there, what was missed, what comes. */
   function begin({ channel, position, meta }: Opened): void {
     const { topic, joinRef, does } = channel;
-    if (socket.readyState !== socket.OPEN) return;
+    if (socket.readyState !== socket.OPEN) {
+      return;
+    }
     channels.set(topic, channel);
     broadcasts.join(channel);
     if (room.hasPresence && meta !== undefined) {
@@ -241,10 +270,13 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
 
   function updatePresence(channel: Channel, payload: Payload): Payload {
     const ref = channel.presenceRef;
-    if (!updatesAllowed.take()) throw tooOften('updates of presence');
+    if (!updatesAllowed.take()) {
+      throw tooOften('updates of presence');
+    }
     const meta = metaFrom(valueOf(payload));
-    if (ref === undefined)
+    if (ref === undefined) {
       throw new LastseenError('ERR_REQUEST_INVALID', 'this channel is not shown in presence');
+    }
     channel.presenceRef = presence.update(ref, metaOf(channel, meta));
     return EMPTY;
   }
@@ -257,7 +289,9 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
 
   function forget(channel: Channel): void {
     broadcasts.leave(channel);
-    if (channel.presenceRef !== undefined) presence.untrack(channel.presenceRef);
+    if (channel.presenceRef !== undefined) {
+      presence.untrack(channel.presenceRef);
+    }
   }
 }
 

@@ -1,13 +1,13 @@
 /** What the two kinds of topics do: `notifications`, a user's own feed and what goes to all, and `events:ACCESS_ID`. */
-import { eventJson } from '../../log/event-json.ts';
-import type { Limits } from '../../http/rate-limits.ts';
-import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
 import { LastseenError, shown } from '../../errors.ts';
-import { accessIdFault, createdAtFault, invalidEvents, nameFault, type Event } from '../../log/event.ts';
+import type { Limits } from '../../http/rate-limits.ts';
+import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import { compact, depthOf, MAX_DEPTH, memberSpan } from '../../json-text.ts';
+import { accessIdFault, createdAtFault, type Event, invalidEvents, nameFault } from '../../log/event.ts';
+import { eventJson } from '../../log/event-json.ts';
 import type { Log } from '../../log/log.ts';
 import type { Broadcasts } from './broadcasts.ts';
-import { jsonPayload, valueOf, type Payload } from './codec.ts';
+import { jsonPayload, type Payload, valueOf } from './codec.ts';
 
 export interface TopicOptions {
   readonly log: Log;
@@ -36,7 +36,9 @@ const MAX_NICKNAME = 256;
 /** `undefined`: nothing is served under that name. @throws ERR_FORBIDDEN */
 export function topicOf(name: string, principal: Principal, options: TopicOptions): Topic | undefined {
   const isOwn = name === 'notifications';
-  if (!isOwn && !(name.startsWith(EVENTS) && name.length > EVENTS.length)) return undefined;
+  if (!isOwn && !(name.startsWith(EVENTS) && name.length > EVENTS.length)) {
+    return undefined;
+  }
   const accessId = isOwn ? principal.subject : name.slice(EVENTS.length);
   requireScope(principal, 'subscribe');
   requireAccess(principal, accessId);
@@ -87,31 +89,42 @@ function feed(accessId: string, principal: Principal, options: TopicOptions): To
     frameOf: (event) => ['event', eventJson(event, log.cursor)],
     liveOf: (position) => jsonPayload({ cursor: log.cursor(position) }),
     async take(event, payload) {
-      if (event !== 'push') throw unknownEvent(event);
+      if (event !== 'push') {
+        throw unknownEvent(event);
+      }
       requireScope(principal, 'push');
       const faults: { pointer: string; detail: string }[] = [];
       const nameIs = accessIdFault(accessId);
-      if (nameIs !== undefined) throw new LastseenError('ERR_FORBIDDEN', `${shown(accessId)}: ${nameIs}`);
+      if (nameIs !== undefined) {
+        throw new LastseenError('ERR_FORBIDDEN', `${shown(accessId)}: ${nameIs}`);
+      }
       const value = valueOf(payload);
-      if (value === undefined || !('json' in payload))
+      if (value === undefined || !('json' in payload)) {
         throw invalidEvents([{ pointer: '', detail: 'must be a JSON object' }]);
+      }
       const { created_at: createdAt, id = null } = value;
       const span = memberSpan(payload.json, 0, 'payload');
       const text = span === undefined ? undefined : compact(payload.json.slice(span.start, span.end));
       const report = (pointer: string, detail: string | undefined): void => {
-        if (detail !== undefined) faults.push({ pointer, detail });
+        if (detail !== undefined) {
+          faults.push({ pointer, detail });
+        }
       };
       report('/created_at', createdAtFault(createdAt));
       report('/id', id === null ? undefined : nameFault(id));
       report('/payload', text === undefined ? 'is required: any JSON value' : undefined);
-      if (faults.length > 0 || text === undefined) throw invalidEvents(faults);
+      if (faults.length > 0 || text === undefined) {
+        throw invalidEvents(faults);
+      }
       requireFit({ json: text }, options.maxPayloadBytes);
       limits.takeEvents(principal, 1);
       const [receipt] = await log.append({
         events: [{ accessId, createdAt: createdAt as number, id: id as string | null, payload: text }],
         key: null,
       });
-      if (receipt === undefined) throw new LastseenError('ERR_INTERNAL', 'there is no receipt');
+      if (receipt === undefined) {
+        throw new LastseenError('ERR_INTERNAL', 'there is no receipt');
+      }
       const { position, version, duplicate } = receipt;
       return jsonPayload({ cursor: log.cursor(position), version, duplicate });
     },
@@ -120,7 +133,9 @@ function feed(accessId: string, principal: Principal, options: TopicOptions): To
 
 function nicknameOf(payload: Payload): Payload {
   const nickname = valueOf(payload)?.['nickname'];
-  if (typeof nickname === 'string' && nickname.length <= MAX_NICKNAME) return jsonPayload({ nickname });
+  if (typeof nickname === 'string' && nickname.length <= MAX_NICKNAME) {
+    return jsonPayload({ nickname });
+  }
   throw new LastseenError(
     'ERR_REQUEST_INVALID',
     `\`nickname\` must be a string of at most ${MAX_NICKNAME} characters, got ${shown(nickname)}`,
@@ -129,9 +144,12 @@ function nicknameOf(payload: Payload): Payload {
 
 function requireFit(payload: Payload, maxBytes: number): void {
   const bytes = 'json' in payload ? Buffer.byteLength(payload.json) : payload.bytes.length;
-  if (bytes <= maxBytes && !('json' in payload && depthOf(payload.json) >= MAX_DEPTH)) return;
-  if (bytes <= maxBytes)
+  if (bytes <= maxBytes && !('json' in payload && depthOf(payload.json) >= MAX_DEPTH)) {
+    return;
+  }
+  if (bytes <= maxBytes) {
     throw new LastseenError('ERR_REQUEST_INVALID', `a payload must not nest deeper than ${MAX_DEPTH - 1}`);
+  }
   throw new LastseenError('ERR_TOO_LARGE', `a payload may have at most ${maxBytes} bytes, got ${bytes}`);
 }
 

@@ -27,31 +27,41 @@ export function decodeQuery(body: Record<string, unknown>): QueryRequest {
   const parsed = Body.safeParse(body);
   if (parsed.success) {
     const at = parsed.data.params.findIndex((value) => typeof value === 'string' && value.includes('\u0000'));
-    if (at !== -1) throw invalid(`/params/${String(at)}`, 'must not contain U+0000');
+    if (at !== -1) {
+      throw invalid(`/params/${String(at)}`, 'must not contain U+0000');
+    }
     return parsed.data;
   }
   const issue = parsed.error.issues[0];
-  if (issue?.code === 'unrecognized_keys') throw invalid(`/${issue.keys[0] ?? ''}`, 'is not known here');
+  if (issue?.code === 'unrecognized_keys') {
+    throw invalid(`/${issue.keys[0] ?? ''}`, 'is not known here');
+  }
   const path = issue?.path ?? [];
   const value = path.reduce<unknown>((inside, key) => (inside as Record<PropertyKey, unknown>)[key], body);
   throw invalid(`/${path.join('/')}`, `${ruleOf(path)}, got ${shown(value)}`);
 }
 
 function ruleOf(path: readonly PropertyKey[]): string {
-  if (path[0] === 'sql') return 'must be a string';
+  if (path[0] === 'sql') {
+    return 'must be a string';
+  }
   return path.length > 1
     ? 'must be a string, a number, true, false or null'
     : `must be an array of at most ${String(MAX_PARAMETERS)} values`;
 }
 
 export function formatOf(mediaType: (typeof MEDIA_TYPES)[number]): Format {
-  if (mediaType === 'application/json') return 'json';
+  if (mediaType === 'application/json') {
+    return 'json';
+  }
   return mediaType === 'text/csv' ? 'csv' : 'ndjson';
 }
 
 /** RFC 4180 §3 for CSV; JSON has no charset, and is UTF-8. */
 export function contentTypeOf(format: Format): string {
-  if (format === 'json') return 'application/json; charset=utf-8';
+  if (format === 'json') {
+    return 'application/json; charset=utf-8';
+  }
   return format === 'csv' ? 'text/csv; charset=utf-8; header=present' : 'application/x-ndjson; charset=utf-8';
 }
 

@@ -2,11 +2,11 @@
 import type { Express, Request, Response } from 'express';
 import type { Access } from '../../analysis/contract.ts';
 import type { Queries } from '../../analysis/queries.ts';
+import { LastseenError } from '../../errors.ts';
 import { readJsonObject, requireMediaType } from '../../http/body.ts';
 import type { Guards } from '../../http/guards.ts';
 import type { Limits } from '../../http/rate-limits.ts';
 import type { Principal } from '../../identity/principal.ts';
-import { LastseenError } from '../../errors.ts';
 import { contentTypeOf, decodeQuery, formatOf, MEDIA_TYPES } from './codec.ts';
 
 export interface QueryOptions {
@@ -47,22 +47,27 @@ async function answer(
   request: Request,
   response: Response,
 ): Promise<void> {
-  if (draining.aborted)
+  if (draining.aborted) {
     throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
+  }
   const accepted = request.accepts([...MEDIA_TYPES]);
   const mediaType = MEDIA_TYPES.find((type) => type === accepted);
-  if (mediaType === undefined)
+  if (mediaType === undefined) {
     throw new LastseenError('ERR_NOT_ACCEPTABLE', `answers are had as ${MEDIA_TYPES.join(', ')}`);
+  }
   requireMediaType(request, ['application/json']);
   const { sql, params } = decodeQuery(await readJsonObject(request, MAX_BODY_BYTES));
-  if (unsent.bytes > MAX_UNSENT_ANSWERS * queryMaxBytes)
+  if (unsent.bytes > MAX_UNSENT_ANSWERS * queryMaxBytes) {
     throw new LastseenError('ERR_QUEUE_FULL', 'too many answers wait to be read: try again in a moment');
+  }
   const gone = new AbortController();
   const onClose = (): void => {
     gone.abort();
   };
   response.once('close', onClose);
-  if (response.destroyed) onClose();
+  if (response.destroyed) {
+    onClose();
+  }
   const format = formatOf(mediaType);
   try {
     const { body, isTruncated } = await queries.ask(
@@ -82,7 +87,9 @@ async function answer(
     unsent.bytes += bytes;
     response.once('close', () => (unsent.bytes -= bytes));
     response.setTimeout(stallTimeoutMs, () => response.destroy());
-    for (const piece of body) response.write(piece);
+    for (const piece of body) {
+      response.write(piece);
+    }
     response.end();
   } finally {
     response.off('close', onClose);

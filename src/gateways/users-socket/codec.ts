@@ -2,11 +2,11 @@
  * Messages of /users/socket ⇄ values, in both dialects of the original: numeric (`eventType`) and named (`type`). Pure.
  * Values of others (an echo's message, meta, files, buckets) keep their text.
  */
+import { LastseenError, shown } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import type { MetaEntry } from '../../identity/store.ts';
-import { LastseenError, shown } from '../../errors.ts';
-import { nameFault } from '../../log/event.ts';
 import { compact, depthOf, MAX_DEPTH, memberSpan, memberSpans } from '../../json-text.ts';
+import { nameFault } from '../../log/event.ts';
 
 export const DIALECTS = ['numeric', 'named'] as const;
 
@@ -61,8 +61,9 @@ export function decode(text: string | undefined): Decoded {
     return { dialect: undefined, about: undefined, request: () => decodeResume(message) };
   }
   const dialect = eventType !== undefined ? 'numeric' : type !== undefined ? 'named' : undefined;
-  if (dialect === undefined)
+  if (dialect === undefined) {
     return wrong(undefined, undefined, invalid('', 'must have `eventType` or `type`'));
+  }
   const name = dialect === 'numeric' ? nameOf(eventType) : NAMES.find((known) => known === type);
   switch (name) {
     case 'MetaRequest':
@@ -92,25 +93,33 @@ function nameOf(eventType: unknown): EventName | undefined {
 }
 
 function decodeResume({ after }: Record<string, unknown>): Request {
-  if (typeof after === 'string') return { type: 'resume', after };
+  if (typeof after === 'string') {
+    return { type: 'resume', after };
+  }
   throw invalid('/after', `must be a cursor, "start" or "now", got ${shown(after)}`);
 }
 
 function decodeEcho({ broadcast }: Record<string, unknown>, text: string): Request {
   const message = valueText(text, 'message');
-  if (message === undefined) throw invalid('/message', 'is required: any JSON value');
-  if (broadcast !== undefined && typeof broadcast !== 'boolean')
+  if (message === undefined) {
+    throw invalid('/message', 'is required: any JSON value');
+  }
+  if (broadcast !== undefined && typeof broadcast !== 'boolean') {
     throw invalid('/broadcast', `must be true or false, got ${shown(broadcast)}`);
+  }
   return { type: 'echo', message, isBroadcast: broadcast === true };
 }
 
 function decodeMeta(message: Record<string, unknown>, text: string): Request {
   const { username, property } = message;
-  if (username !== undefined && nameFault(username) !== undefined)
+  if (username !== undefined && nameFault(username) !== undefined) {
     throw new LastseenError('ERR_REQUEST_INVALID', 'Please enter a valid username');
+  }
   if (property !== undefined) {
     const fault = nameFault(property);
-    if (fault !== undefined) throw invalid('/property', fault);
+    if (fault !== undefined) {
+      throw invalid('/property', fault);
+    }
   }
   const name = property as string | undefined;
   return { type: 'meta', username: username as string | undefined, act: metaActOf(message, text, name) };
@@ -118,9 +127,15 @@ function decodeMeta(message: Record<string, unknown>, text: string): Request {
 
 function metaActOf(message: Record<string, unknown>, text: string, property: string | undefined): MetaAct {
   const value = valueText(text, 'val');
-  if (value === undefined) return { type: 'get', property };
-  if (depthOf(value) > MAX_DEPTH) throw invalid('/val', `must not nest deeper than ${String(MAX_DEPTH)}`);
-  if (property !== undefined) return { type: 'set', entry: { property, value } };
+  if (value === undefined) {
+    return { type: 'get', property };
+  }
+  if (depthOf(value) > MAX_DEPTH) {
+    throw invalid('/val', `must not nest deeper than ${String(MAX_DEPTH)}`);
+  }
+  if (property !== undefined) {
+    return { type: 'set', entry: { property, value } };
+  }
   const { val } = message;
   if (typeof val !== 'object' || val === null || Array.isArray(val)) {
     throw invalid('/val', `must be an object when no \`property\` is named, got ${shown(val)}`);
@@ -128,7 +143,9 @@ function metaActOf(message: Record<string, unknown>, text: string, property: str
   const entries = new Map<string, string>();
   for (const { name, value: span } of memberSpans(value, 0)) {
     const fault = nameFault(name);
-    if (fault !== undefined) throw invalid('/val', `has a property whose name ${fault}`);
+    if (fault !== undefined) {
+      throw invalid('/val', `has a property whose name ${fault}`);
+    }
     entries.set(name, value.slice(span.start, span.end));
   }
   const list = [...entries].map(([name, entry]) => ({ property: name, value: entry }));
@@ -181,7 +198,9 @@ export function metaFrame(
   },
 ): Buffer {
   const { value: val, property, username } = reply;
-  if (dialect === 'numeric') return frameOf(dialect, 'MetaRequest', { val });
+  if (dialect === 'numeric') {
+    return frameOf(dialect, 'MetaRequest', { val });
+  }
   return frameOf(dialect, 'MetaRequest', {
     val,
     property: property === undefined ? undefined : JSON.stringify(property),
@@ -229,10 +248,14 @@ function valueText(text: string, name: string): string | undefined {
 }
 
 function objectOf(text: string | undefined): Record<string, unknown> | undefined {
-  if (text === undefined) return undefined;
+  if (text === undefined) {
+    return undefined;
+  }
   try {
     const value = JSON.parse(text) as unknown;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      return undefined;
+    }
     return value as Record<string, unknown>;
   } catch {
     return undefined;

@@ -3,11 +3,11 @@
  * push. A reader moves through both at once in the order of the log, as a subscription does through one (G2, G3).
  */
 import { LastseenError } from '../../errors.ts';
-import type { Event } from '../../log/event.ts';
-import { memberSpan } from '../../json-text.ts';
-import type { Log } from '../../log/log.ts';
 import { USERS } from '../../identity/users.ts';
-import { subjectField, type EventName } from './codec.ts';
+import { memberSpan } from '../../json-text.ts';
+import type { Event } from '../../log/event.ts';
+import type { Log } from '../../log/log.ts';
+import { type EventName, subjectField } from './codec.ts';
 
 /** Where applications push what happened to files and buckets. */
 export const EVENTS = 'users-socket:events';
@@ -47,7 +47,9 @@ export function userEventOf(event: Event): UserEvent | undefined {
 
 function read({ accessId, payload }: Event): UserEvent | undefined {
   const value = JSON.parse(payload) as unknown;
-  if (typeof value !== 'object' || value === null) return undefined;
+  if (typeof value !== 'object' || value === null) {
+    return undefined;
+  }
   const { type, id, user } = value as Record<string, unknown>;
   if (accessId === USERS) {
     const name = TOLD.get(type);
@@ -56,7 +58,9 @@ function read({ accessId, payload }: Event): UserEvent | undefined {
       : { name, userId: id, subject: undefined };
   }
   const name = PUSHED.find((one) => one === type);
-  if (name === undefined || typeof user !== 'string') return undefined;
+  if (name === undefined || typeof user !== 'string') {
+    return undefined;
+  }
   const span = memberSpan(payload, 0, subjectField(name));
   return span && { name, userId: user, subject: payload.slice(span.start, span.end) };
 }
@@ -94,17 +98,24 @@ export function openFeed(log: Log, position: number, onMore: () => void): FeedRe
           source.at = 0;
         }
         const event = source.events[source.at];
-        if (event === undefined) isOneDry = true;
-        else if (first === undefined || event.position < placeOf(first)) first = source;
+        if (event === undefined) {
+          isOneDry = true;
+        } else if (first === undefined || event.position < placeOf(first)) {
+          first = source;
+        }
       }
       // A dry source has nothing up to the head. What the store showed beyond it waits until the tail has come there.
-      if (first === undefined || (isOneDry && placeOf(first) > log.head)) return undefined;
+      if (first === undefined || (isOneDry && placeOf(first) > log.head)) {
+        return undefined;
+      }
       const event = first.events[first.at];
       first.at += 1;
       return event;
     },
     close() {
-      for (const { subscription } of sources) subscription.close();
+      for (const { subscription } of sources) {
+        subscription.close();
+      }
     },
   };
 }
@@ -128,7 +139,9 @@ export async function startOf(log: Log, after: string): Promise<{ position: numb
     const position = Math.min(...places);
     return { position, last: Math.max(position, ...lasts) };
   } catch (error) {
-    if (!(error instanceof LastseenError) || error.floor === undefined) throw error;
+    if (!(error instanceof LastseenError) || error.floor === undefined) {
+      throw error;
+    }
     throw new LastseenError(error.code, error.message, { floor: log.cursor(floor) });
   }
 }

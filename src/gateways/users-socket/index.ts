@@ -4,19 +4,19 @@
  */
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Hub } from '../../delivery/hub.ts';
+import { LastseenError, shown } from '../../errors.ts';
 import type { Guards } from '../../http/guards.ts';
 import type { Limits } from '../../http/rate-limits.ts';
 import type { Sockets } from '../../http/sockets.ts';
-import { requireAccess, requireScope, type Principal } from '../../identity/principal.ts';
+import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import { hasHash, secretHash } from '../../identity/secrets.ts';
 import type { User } from '../../identity/store.ts';
 import type { Users } from '../../identity/users.ts';
-import { LastseenError, shown } from '../../errors.ts';
 import type { Log } from '../../log/log.ts';
 import type { Logger } from '../../logger.ts';
-import { DIALECTS, type Dialect } from './codec.ts';
+import { type Dialect, DIALECTS } from './codec.ts';
 import { createNames } from './names.ts';
-import { PROTOCOL_PREFIX, serve, type Admitted, type UsersSocketRoom } from './socket.ts';
+import { type Admitted, PROTOCOL_PREFIX, serve, type UsersSocketRoom } from './socket.ts';
 
 export interface UsersSocketOptions {
   readonly sockets: Sockets;
@@ -56,7 +56,9 @@ export function mountUsersSocket(options: UsersSocketOptions): void {
       serve(accepted, room);
     },
   });
-  if (port === undefined) return;
+  if (port === undefined) {
+    return;
+  }
   const server = createServer({ requestTimeout, headersTimeout: requestTimeout }, (_request, response) => {
     response.writeHead(426, { Upgrade: 'websocket', Connection: 'close' }).end();
   });
@@ -98,10 +100,13 @@ async function identify(
     return { principal: holder('users-socket:third-party'), isThirdParty: true, user: undefined };
   }
   const { origin } = request.headers;
-  if (origin !== undefined && !isAllowed(origin, room.usersSocketOrigins))
+  if (origin !== undefined && !isAllowed(origin, room.usersSocketOrigins)) {
     throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
+  }
   const principal = await room.guards.holderOf(request);
-  if (principal?.scopes.has('admin') === true) return { principal, isThirdParty: true, user: undefined };
+  if (principal?.scopes.has('admin') === true) {
+    return { principal, isThirdParty: true, user: undefined };
+  }
   if (principal !== undefined) {
     const user = await userOf(principal, room.users);
     room.names.keep(user);
@@ -120,7 +125,9 @@ async function userOf(principal: Principal, users: Users): Promise<User> {
   requireScope(principal, 'subscribe');
   requireAccess(principal, principal.subject);
   const user = principal.clientId === null ? await users.ofSubject(principal.subject) : undefined;
-  if (user !== undefined) return user;
+  if (user !== undefined) {
+    return user;
+  }
   throw new LastseenError('ERR_FORBIDDEN', 'the subject of this token is no registered user');
 }
 

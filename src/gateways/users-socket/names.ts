@@ -25,7 +25,9 @@ export function createNames(users: Pick<Users, 'find'>): Names {
 
   function remember(id: string, name: string): string {
     names.delete(id);
-    if (names.size >= MAX_NAMES) names.delete(names.keys().next().value ?? '');
+    if (names.size >= MAX_NAMES) {
+      names.delete(names.keys().next().value ?? '');
+    }
     names.set(id, { name, at: performance.now() });
     return name;
   }

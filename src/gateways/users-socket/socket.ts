@@ -5,25 +5,25 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Connection } from '../../delivery/connection.ts';
 import { createSession, HIGH_WATER_BYTES } from '../../delivery/session.ts';
+import { LastseenError } from '../../errors.ts';
 import { userError } from '../../http/problem.ts';
-import { textOf, type AcceptedSocket } from '../../http/sockets.ts';
+import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import type { Principal } from '../../identity/principal.ts';
 import type { User } from '../../identity/store.ts';
-import { LastseenError } from '../../errors.ts';
 import type { Event } from '../../log/event.ts';
 import {
   decode,
+  type Dialect,
   DIALECTS,
   echoFrame,
   errorFrame,
   metaFrame,
   metaText,
   pushFrame,
-  resumeFrame,
-  type Dialect,
   type Request,
+  resumeFrame,
 } from './codec.ts';
-import { EVENTS, openFeed, startOf, userEventOf, type FeedReader } from './feed.ts';
+import { EVENTS, type FeedReader, openFeed, startOf, userEventOf } from './feed.ts';
 import type { UsersSocketOptions } from './index.ts';
 import { nameOf, type Names } from './names.ts';
 
@@ -88,7 +88,9 @@ export function serve(
     },
     // A drop may name the user by its id, or as its token does.
     ownFeeds: () => {
-      if (!isThirdParty && user === undefined) return [];
+      if (!isThirdParty && user === undefined) {
+        return [];
+      }
       const names = user === undefined ? [EVENTS] : [...new Set([user.id, principal.subject])];
       return names.map((accessId) => ({ accessId, position, isLive }));
     },
@@ -124,10 +126,13 @@ export function serve(
 
   function enqueue(task: () => Promise<void>): void {
     work = work.then(async () => {
-      if (socket.readyState === socket.OPEN) await task();
+      if (socket.readyState === socket.OPEN) {
+        await task();
+      }
       // A client that asks and does not read is not answered further.
-      if (socket.readyState === socket.OPEN && connection.bufferedBytes >= HIGH_WATER_BYTES)
+      if (socket.readyState === socket.OPEN && connection.bufferedBytes >= HIGH_WATER_BYTES) {
         await new Promise<void>((resolve) => (release = resolve));
+      }
       socket.resume();
     });
   }
@@ -146,9 +151,13 @@ export function serve(
       }
       const request = decoded.request();
       room.limits.takeRequest(principal);
-      if (request.type === 'echo') await echo(request);
-      else if (request.type === 'resume') await resume(request.after);
-      else await meta(request);
+      if (request.type === 'echo') {
+        await echo(request);
+      } else if (request.type === 'resume') {
+        await resume(request.after);
+      } else {
+        await meta(request);
+      }
     });
   }
 
@@ -169,7 +178,9 @@ export function serve(
     const frames = { numeric: echoFrame('numeric', message), named: echoFrame('named', message) };
     for (const other of room.members) {
       // Who does not read goes without: an echo is kept for nobody.
-      if (other.connection.bufferedBytes < HIGH_WATER_BYTES) other.connection.write(frames[other.dialect]);
+      if (other.connection.bufferedBytes < HIGH_WATER_BYTES) {
+        other.connection.write(frames[other.dialect]);
+      }
     }
     // The next one may come at once, and be for thousands too.
     await turn();
@@ -196,22 +207,30 @@ export function serve(
   /** Who may not is told so whether or not the other user exists. */
   async function targetOf(username: string | undefined): Promise<User> {
     if (isThirdParty) {
-      if (username === undefined)
+      if (username === undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', 'Please enter a valid username');
+      }
       const found = await users.named(username);
-      if (found === undefined) throw new LastseenError('ERR_NOT_FOUND', `Could not find user ${username}`);
+      if (found === undefined) {
+        throw new LastseenError('ERR_NOT_FOUND', `Could not find user ${username}`);
+      }
       return found;
     }
     const own = user === undefined ? undefined : await users.find(user.id);
-    if (own !== undefined && (username === undefined || username === own.id || username === own.nickname))
+    if (own !== undefined && (username === undefined || username === own.id || username === own.nickname)) {
       return own;
+    }
     throw forbidden();
   }
 
   async function resume(after: string): Promise<void> {
-    if (!isThirdParty && user === undefined) throw forbidden();
+    if (!isThirdParty && user === undefined) {
+      throw forbidden();
+    }
     const { position: start, last } = await startOf(log, after);
-    if (socket.readyState !== socket.OPEN) return;
+    if (socket.readyState !== socket.OPEN) {
+      return;
+    }
     feed?.close();
     position = start;
     saysCursors = true;
@@ -230,7 +249,9 @@ export function serve(
           return;
         }
         const done = next instanceof Promise ? next : tell(next);
-        if (done !== undefined) wait(done);
+        if (done !== undefined) {
+          wait(done);
+        }
       }
     } catch (error) {
       fail(error);
@@ -247,8 +268,11 @@ export function serve(
       },
       (error: unknown) => {
         isWaiting = false;
-        if (feed === waiting) fail(error);
-        else pump();
+        if (feed === waiting) {
+          fail(error);
+        } else {
+          pump();
+        }
       },
     );
   }
@@ -256,9 +280,13 @@ export function serve(
   /** Catch-up has met the tail. */
   function met(): void {
     position = Math.max(position, log.head);
-    if (isLive) return;
+    if (isLive) {
+      return;
+    }
     isLive = true;
-    if (saysCursors) connection.write(resumeFrame('live', { cursor: log.cursor(position) }));
+    if (saysCursors) {
+      connection.write(resumeFrame('live', { cursor: log.cursor(position) }));
+    }
   }
 
   /** Names are looked up when they are sent: the log knows ids only. */
@@ -271,16 +299,22 @@ export function serve(
     const telling = feed;
     const write = (username: string): void => {
       // Another place was asked for meanwhile.
-      if (feed !== telling) return;
+      if (feed !== telling) {
+        return;
+      }
       const cursor = saysCursors ? log.cursor(event.position) : undefined;
       connection.write(pushFrame(dialect, { ...told, username, cursor }));
       position = event.position;
     };
     const isRemoved = told.name === 'Removed';
     const name = isRemoved ? room.names.last(told.userId) : room.names.of(told.userId);
-    if (typeof name !== 'string') return name.then(write);
+    if (typeof name !== 'string') {
+      return name.then(write);
+    }
     write(name);
-    if (isRemoved && told.userId === user?.id) connection.close('token-revoked');
+    if (isRemoved && told.userId === user?.id) {
+      connection.close('token-revoked');
+    }
     return undefined;
   }
 

@@ -1,10 +1,10 @@
 /** /openapi.json and /asyncapi.json: valid by their official parsers, complete, and true of what the codecs take. */
-import { Parser } from '@asyncapi/parser';
-import SwaggerParser from '@apidevtools/swagger-parser';
-import fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import SwaggerParser from '@apidevtools/swagger-parser';
+import { Parser } from '@asyncapi/parser';
+import fc from 'fast-check';
 import { z } from 'zod';
 import { readConfig } from '../../../src/config.ts';
 import {
@@ -17,8 +17,8 @@ import {
 import { decodePush } from '../../../src/gateways/notifier/push-codec.ts';
 import { decodeFirst, decodeNext } from '../../../src/gateways/notifier/socket-codec.ts';
 import { createLogger } from '../../../src/logger.ts';
-import { startServer, type RunningServer } from '../../../src/server.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
+import { type RunningServer, startServer } from '../../../src/server.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../../support/temporary.ts';
 
 /** Of the parser's diagnostics: 0 is an error, 1 a warning. */
 const WARNING = 1;
@@ -90,7 +90,9 @@ describe('what the server says of itself', () => {
     for (const [path, methods] of Object.entries(openapi.paths)) {
       for (const [method, { security, responses }] of Object.entries(methods)) {
         // Sockets say so when they are opened: their own tests ask.
-        if ('101' in responses) continue;
+        if ('101' in responses) {
+          continue;
+        }
         const isGuarded = JSON.stringify(security).includes('bearer');
         const response = await fetch(server.url + path.replaceAll(/\{\w+\}/g, 'x'), {
           method: method.toUpperCase(),
@@ -228,11 +230,16 @@ function gives(work: () => unknown): boolean {
 /** References to the common schemas, replaced by them: none of them is recursive. */
 function inlined(value: unknown, { components }: OpenApi): unknown {
   const look = (inner: unknown): unknown => {
-    if (Array.isArray(inner)) return inner.map(look);
-    if (typeof inner !== 'object' || inner === null) return inner;
+    if (Array.isArray(inner)) {
+      return inner.map(look);
+    }
+    if (typeof inner !== 'object' || inner === null) {
+      return inner;
+    }
     const reference = (inner as { $ref?: string }).$ref;
-    if (reference !== undefined)
+    if (reference !== undefined) {
       return look(components.schemas[reference.slice('#/components/schemas/'.length)]);
+    }
     return Object.fromEntries(Object.entries(inner).map(([key, part]) => [key, look(part)]));
   };
   return look(value);

@@ -1,12 +1,12 @@
 /** GET /events: page, long poll, event stream; and payloads on every wire. */
-import { EventSource } from 'eventsource';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { EventSource } from 'eventsource';
 import { openSqlite } from '../../../src/engines/sqlite/engine.ts';
 import { createLog } from '../../../src/log/log.ts';
 import { event, PAYLOADS } from '../../engines/contract.ts';
-import { startService, TOKEN, type Problem, type Service } from '../../support/service.ts';
+import { type Problem, type Service, startService, TOKEN } from '../../support/service.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
 
 describe('GET /events', () => {
@@ -26,7 +26,9 @@ describe('GET /events', () => {
       const page = await service.page('pages', `&limit=7&after=${after}`);
       seen.push(...page.events.map((one) => one.payload));
       after = page.cursor;
-      if (page.caught_up) break;
+      if (page.caught_up) {
+        break;
+      }
     }
     assert.deepEqual(
       seen,
@@ -125,7 +127,9 @@ describe('GET /events', () => {
     const until = (count: number): Promise<void> =>
       new Promise((resolve) => {
         onSeen = () => {
-          if (seen.length >= count) resolve();
+          if (seen.length >= count) {
+            resolve();
+          }
         };
         onSeen();
       });
@@ -150,7 +154,9 @@ describe('GET /events', () => {
     assert.equal(response.headers.get('x-accel-buffering'), 'no');
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
-    while (!text.includes('data:')) text += (await reader?.read())?.value ?? '';
+    while (!text.includes('data:')) {
+      text += (await reader?.read())?.value ?? '';
+    }
     await reader?.cancel();
     assert.equal(text, `retry: 2000\n\nid: ${second?.cursor ?? ''}\ndata: ${JSON.stringify(second)}\n\n`);
   });
@@ -171,7 +177,9 @@ describe('GET /events', () => {
     });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     let stream = '';
-    while (!stream.includes(expected.at(-1) ?? '')) stream += (await reader?.read())?.value ?? '';
+    while (!stream.includes(expected.at(-1) ?? '')) {
+      stream += (await reader?.read())?.value ?? '';
+    }
     await reader?.cancel();
     for (const wire of [page, frame, old, stream]) {
       let at = 0;

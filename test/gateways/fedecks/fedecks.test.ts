@@ -5,13 +5,13 @@ import { after, before, describe, it } from 'node:test';
 import { deflateSync } from 'node:zlib';
 import { pino } from 'pino';
 import { encode } from '../../../src/gateways/fedecks/etf/encode.ts';
-import { charlist, float, tuple, type Term } from '../../../src/gateways/fedecks/etf/term.ts';
+import { charlist, float, type Term, tuple } from '../../../src/gateways/fedecks/etf/term.ts';
 import { createHandlerRoom } from '../../../src/gateways/fedecks/handler-service.ts';
 import { createDeviceTokens } from '../../../src/gateways/fedecks/tokens.ts';
 import type { Device as ServedDevice, DeviceHandler, DeviceMount } from '../../../src/index.ts';
 import { authOf, openDevice, refusedDevice, TOKEN_PLEASE } from '../../support/devices.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../../support/postgres.ts';
-import { startService, type Service } from '../../support/service.ts';
+import { type Service, startService } from '../../support/service.ts';
 import { clientFrame, openWire, UPGRADE } from '../../support/wire.ts';
 
 after(endSharedPostgres);
@@ -52,15 +52,25 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       authenticate: isMarvin,
       onConnected: (device) => void connected.push(device),
       onMessage(_device, message) {
-        if (message instanceof Map && message.get('talk to') === 'me') return { reply: 'xyz term wat?' };
-        if (message === 'Please stop.') return { stop: 'asked to' };
-        if (message === 'throw') throw new Error('thrown on purpose');
+        if (message instanceof Map && message.get('talk to') === 'me') {
+          return { reply: 'xyz term wat?' };
+        }
+        if (message === 'Please stop.') {
+          return { stop: 'asked to' };
+        }
+        if (message === 'throw') {
+          throw new Error('thrown on purpose');
+        }
         return { reply: tuple('term', message) };
       },
       onRawMessage(_device, bytes) {
         const text = Buffer.from(bytes).toString('latin1');
-        if (text === 'talk to me') return { reply: 'xyz raw wat?' };
-        if (text === 'Please stop.') return Promise.resolve({ stop: 'asked to' });
+        if (text === 'talk to me') {
+          return { reply: 'xyz raw wat?' };
+        }
+        if (text === 'Please stop.') {
+          return Promise.resolve({ stop: 'asked to' });
+        }
         return { reply: tuple('raw', Buffer.from(bytes).toString('hex')) };
       },
       onInfo(_device, info) {
@@ -106,7 +116,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         }),
         mount('broken', {
           authenticate(credentials) {
-            if (credentials.get(ID) === 'login') throw new Error('no directory today');
+            if (credentials.get(ID) === 'login') {
+              throw new Error('no directory today');
+            }
             return Promise.resolve(true);
           },
           onConnected: () => Promise.reject(new Error('rejected on purpose')),
@@ -235,14 +247,17 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
           ['device refused', deviceId, type, info],
         );
         assert.equal(typeof line['count'], 'number');
-        for (const secret of [ours, old, tampered, 'wrong-password', MARVIN.password, SECRET])
+        for (const secret of [ours, old, tampered, 'wrong-password', MARVIN.password, SECRET]) {
           assert.ok(!JSON.stringify(line).includes(secret), what);
+        }
       }
     });
 
     it('refusals by the log are events of $devices, sixty a minute at most', async () => {
       const before = (await service.page('$devices')).events.length;
-      for (let n = 0; n < 70; n += 1) await refusedDevice(service.port, undefined, '/fedecks/websocket');
+      for (let n = 0; n < 70; n += 1) {
+        await refusedDevice(service.port, undefined, '/fedecks/websocket');
+      }
       const { events } = await service.page('$devices');
       assert.ok(events.length > before && events.length <= before + 120, String(events.length));
       assert.deepEqual(events.at(-1)?.payload, {
@@ -354,15 +369,20 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       device.raw(Buffer.from('talk to me'));
       assert.deepEqual(await device.some(2), ['xyz term wat?', 'xyz raw wat?']);
       const served = connected.find((one) => one.deviceId === 'nerves-push');
-      for (let at = 0; at < 100; at += 1) assert.equal(served?.inform(at), true);
+      for (let at = 0; at < 100; at += 1) {
+        assert.equal(served?.inform(at), true);
+      }
       assert.deepEqual(
         (await device.some(102)).slice(2),
         Array.from({ length: 100 }, (_, at) => at),
       );
       await device.close();
       await new Promise<void>((resolve) => {
-        if (served?.signal.aborted === true) resolve();
-        else served?.signal.addEventListener('abort', () => resolve());
+        if (served?.signal.aborted === true) {
+          resolve();
+        } else {
+          served?.signal.addEventListener('abort', () => resolve());
+        }
       });
       assert.equal(served?.inform('gone'), false);
     });
@@ -416,8 +436,11 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const hasLived = new Promise<void>((resolve) => {
         alive.socket.on('pong', () => {
           pongs += 1;
-          if (performance.now() - start > 3 * IDLE_MS) resolve();
-          else setTimeout(() => alive.socket.ping('alive'), 20);
+          if (performance.now() - start > 3 * IDLE_MS) {
+            resolve();
+          } else {
+            setTimeout(() => alive.socket.ping('alive'), 20);
+          }
         });
       });
       alive.socket.ping('alive');
@@ -476,7 +499,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       seen.length = 0;
       const device = await open('nerves-1', 'slow');
       const message = encode('x'.repeat(100_000));
-      for (let at = 0; at < 400; at += 1) device.raw(message);
+      for (let at = 0; at < 400; at += 1) {
+        device.raw(message);
+      }
       device.send('last');
       const other = await open('other', 'boxes');
       for (let at = 0; at < 20; at += 1) {
@@ -499,7 +524,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       calls = 0;
       const message = encode('x'.repeat(20_000));
       const total = 3_000;
-      for (let at = 0; at < total; at += 1) device.raw(message);
+      for (let at = 0; at < total; at += 1) {
+        device.raw(message);
+      }
       // Until it has stood still for so many turns of the server.
       let steps = 0;
       for (let still = 0; still < 50;) {
@@ -557,8 +584,9 @@ describe('mounting a handler of devices', () => {
       [{ tokenExpirySecs: 1.5 }, /tokenExpirySecs.*1.5/],
       [{ idleTimeoutMillis: 2 ** 31 }, /idleTimeoutMillis/],
       [{ maxMessageBytes: 10_000_001 }, /maxMessageBytes/],
-    ] as const)
+    ] as const) {
       assert.throws(() => createHandlerRoom({ ...good, ...wrong }), { code: 'ERR_REQUEST_INVALID', message });
+    }
     const twice = { ...good, path: '/fedecks/websocket' };
     await assert.rejects(startService({}, undefined, { devices: [twice] }), {
       message: 'two rooms serve sockets at /fedecks/websocket',

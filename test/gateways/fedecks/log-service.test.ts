@@ -4,19 +4,19 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { deflateSync } from 'node:zlib';
 import { pino } from 'pino';
-import { charlist, tuple, type Term } from '../../../src/gateways/fedecks/etf/term.ts';
+import { charlist, type Term, tuple } from '../../../src/gateways/fedecks/etf/term.ts';
 import { createDeviceTokens } from '../../../src/gateways/fedecks/tokens.ts';
 import {
   authOf,
+  type Device,
   field,
   openDevice,
   refusedDevice,
   TOKEN_PLEASE,
-  type Device,
 } from '../../support/devices.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../../support/postgres.ts';
 import { startProxy } from '../../support/proxy.ts';
-import { startService, type Service } from '../../support/service.ts';
+import { type Service, startService } from '../../support/service.ts';
 import { clientFrame, openWire, UPGRADE } from '../../support/wire.ts';
 
 after(endSharedPostgres);
@@ -140,8 +140,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       let cursor = field((await first.some(1))[0], 'cursor') as string;
       await first.close();
       const filling = 'x'.repeat(2_000);
-      for (let batch = 0; batch < 10; batch += 1)
+      for (let batch = 0; batch < 10; batch += 1) {
         await push(id, ...Array.from({ length: 100 }, (_, at) => [batch * 100 + at, filling]));
+      }
       const got: Term[] = [];
       let cuts = 0;
       while (got.length < 1_000) {
@@ -149,7 +150,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         device.send(resume(cursor));
         const wanted = cuts < 3 ? 1 + 100 * (cuts + 1) : 1_001 - got.length;
         await device.some(wanted);
-        if (cuts < 3) proxy.cut();
+        if (cuts < 3) {
+          proxy.cut();
+        }
         await (cuts < 3 ? device.closed() : device.close());
         cuts += 1;
         assert.equal(field(device.terms[0], 'resumed'), cursor);
@@ -188,7 +191,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         const error = (await device.some(count))[count - 1];
         assert.equal(field(error, 'error'), code);
         assert.equal(typeof field(error, 'detail'), 'string');
-        if (typeof cursor === 'string') assert.equal(field(error, 'floor'), `${epoch}.0`);
+        if (typeof cursor === 'string') {
+          assert.equal(field(error, 'floor'), `${epoch}.0`);
+        }
       }
       await push(id, 'three');
       const other = await open(id);
@@ -353,16 +358,19 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const listed = connected.filter((one) => one.access_id === id).map((one) => one.gateway);
       assert.deepEqual(listed, ['fedecks', 'fedecks', 'fedecks']);
       await service.post('/drop_user', { drop_access_id: id });
-      for (const device of [reading, silent, stopped]) assert.equal((await device.closed())[0], 1000);
+      for (const device of [reading, silent, stopped]) {
+        assert.equal((await device.closed())[0], 1000);
+      }
       const back = await openDevice(service.port, withToken(id, token));
       const next = await tokenOf(back);
       await service.post('/drop_user', { drop_access_id: id, revoke: true });
       assert.ok([1000, 4500].includes((await back.closed())[0]));
-      for (const old of [token, next])
+      for (const old of [token, next]) {
         assert.equal(
           (await refusedDevice(service.port, withToken(id, old))).headers['x-fedecks-error'],
           'invalid_token',
         );
+      }
       await (await open(id)).close();
     });
 
@@ -375,8 +383,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.equal(mine.length, 1, 'many tokens are one grant');
       assert.equal((await service.fetch(`/tokens/${mine[0]?.jti ?? ''}`, { method: 'DELETE' })).status, 204);
       assert.equal((await device.closed())[0], 4500);
-      for (const token of tokens)
+      for (const token of tokens) {
         assert.equal((await refusedDevice(service.port, withToken(id, token))).status, 403);
+      }
     });
 
     it('a token ends by its own clock, and says so; one that nobody granted is none', async () => {
@@ -421,7 +430,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         Buffer.alloc(0),
         ...Array.from({ length: 60 }, (_, at) => Buffer.concat([Buffer.from([131]), randomBytes(at * 20)])),
       ];
-      for (const frame of frames) hostile.raw(frame);
+      for (const frame of frames) {
+        hostile.raw(frame);
+      }
       // Each is answered: as a term or as raw bytes it is in the log.
       const answers = await hostile.some(frames.length);
       assert.ok(answers.every((answer) => typeof field(answer, 'stored') === 'string'));
@@ -435,7 +446,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
     it('G12: no secret and no token stands in a log line or an event', async () => {
       assert.ok(lines.some((line) => line.includes('device refused')));
       const told = JSON.stringify((await service.page('$control')).events);
-      for (const secret of secrets) assert.ok(!lines.join('').includes(secret) && !told.includes(secret));
+      for (const secret of secrets) {
+        assert.ok(!lines.join('').includes(secret) && !told.includes(secret));
+      }
     });
   });
 }
@@ -460,7 +473,7 @@ describe('devices and nodes', () => {
     });
     first.send(TOKEN_PLEASE);
     const token = await first.token();
-    for (let batch = 0; batch < 10; batch += 1)
+    for (let batch = 0; batch < 10; batch += 1) {
       await there.push(
         ...Array.from({ length: 100 }, (_, at) => ({
           accessid: id,
@@ -468,6 +481,7 @@ describe('devices and nodes', () => {
           payload: batch * 100 + at,
         })),
       );
+    }
     await first.until(() => (first.terms.length >= 300 ? true : undefined));
     first.socket.terminate();
     const before = first.terms.slice(0, 300);
@@ -480,8 +494,9 @@ describe('devices and nodes', () => {
     );
     await here.fetch(`/oauth/clients/${client.client_id}`, { method: 'DELETE' });
     assert.equal((await second.closed())[0], 4500);
-    for (const { port } of [here, there])
+    for (const { port } of [here, there]) {
       assert.equal((await refusedDevice(port, { [ID]: id, [TOKEN]: token })).status, 403);
+    }
     await Promise.all([here.stop(), there.stop()]);
     await database.drop();
   });

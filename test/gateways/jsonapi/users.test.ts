@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../../support/postgres.ts';
-import { connect, startService, TOKEN, type Service } from '../../support/service.ts';
+import { connect, type Service, startService, TOKEN } from '../../support/service.ts';
 
 after(endSharedPostgres);
 
@@ -127,19 +127,25 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
     it('media types are right by JSON:API: 415 for the content, 406 for what is accepted', async () => {
       const status = async (headers: Record<string, string>): Promise<number> =>
         (await send('POST', BASE, user({}), headers)).status;
-      for (const type of ['application/json', `${TYPE}; charset=utf-8`, `${TYPE}; ext="x"`, 'text/plain'])
+      for (const type of ['application/json', `${TYPE}; charset=utf-8`, `${TYPE}; ext="x"`, 'text/plain']) {
         assert.equal(await status({ 'Content-Type': type }), 415, type);
-      for (const type of [TYPE, `${TYPE}; profile="http://example.com/x"`])
+      }
+      for (const type of [TYPE, `${TYPE}; profile="http://example.com/x"`]) {
         assert.equal(await status({ 'Content-Type': type }), 201, type);
-      for (const accept of [`${TYPE}; charset=utf-8`, `${TYPE}; a=b, ${TYPE}; c=d`])
+      }
+      for (const accept of [`${TYPE}; charset=utf-8`, `${TYPE}; a=b, ${TYPE}; c=d`]) {
         assert.equal(await status({ Accept: accept }), 406, accept);
-      for (const accept of ['*/*', 'application/json', `${TYPE}; a=b, ${TYPE}`, `${TYPE};q=0.5`])
+      }
+      for (const accept of ['*/*', 'application/json', `${TYPE}; a=b, ${TYPE}`, `${TYPE};q=0.5`]) {
         assert.equal(await status({ Accept: accept }), 201, accept);
+      }
     });
 
     it('reads, changes, lists in pages, sparse and by nickname, and removes', async () => {
       const people: Resource[] = [];
-      for (const name of ['alpha', 'beta', 'gamma', 'beta']) people.push(await register(name));
+      for (const name of ['alpha', 'beta', 'gamma', 'beta']) {
+        people.push(await register(name));
+      }
       const [first] = people;
       const at = `${BASE}/${first?.id ?? ''}`;
       assert.deepEqual((await documentOf(await send('GET', at))).data, first);
@@ -178,8 +184,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         assert.deepEqual([response.status, errors?.[0]?.source?.parameter], [400, query.split('=')[0]]);
       }
       assert.equal((await send('DELETE', at)).status, 204);
-      for (const method of ['GET', 'PATCH', 'DELETE'])
+      for (const method of ['GET', 'PATCH', 'DELETE']) {
         assert.equal((await send(method, at, method === 'PATCH' ? user({}) : undefined)).status, 404, method);
+      }
       assert.equal((await send('PUT', at, user({}))).status, 405);
       assert.equal((await send('GET', '/api/json/accounts/dogs')).status, 404);
     });
@@ -200,12 +207,13 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         ['GET', BASE],
         ['DELETE', `${BASE}/${ada.id}`],
         ['POST', `${BASE}/${ada.id}/tokens`],
-      ] as const)
+      ] as const) {
         assert.equal(
           (await send(method, path, method === 'PATCH' ? user({}) : undefined, own)).status,
           403,
           path,
         );
+      }
       const client = await connect(service.port, { headers: own });
       client.send({ access_id: ada.id, after: 'now' });
       await client.typed('live');

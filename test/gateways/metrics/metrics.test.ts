@@ -1,7 +1,7 @@
 /** GET /metrics: what it says is well-formed, and moves with what happens. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { connect, startService, TOKEN, type Service } from '../../support/service.ts';
+import { connect, type Service, startService, TOKEN } from '../../support/service.ts';
 
 const SAMPLE =
   /^([a-z_:][a-z0-9_:]*)(\{[a-z_]+="[^"\\\n]*"(?:,[a-z_]+="[^"\\\n]*")*\})? (-?[0-9.]+(?:e[+-]?\d+)?|NaN|[+-]Inf)$/i;
@@ -12,7 +12,9 @@ function parse(text: string): Map<string, number> {
   const samples = new Map<string, number>();
   assert.ok(text.endsWith('\n'));
   for (const line of text.split('\n')) {
-    if (line === '' || line.startsWith('# HELP ')) continue;
+    if (line === '' || line.startsWith('# HELP ')) {
+      continue;
+    }
     const type = /^# TYPE ([a-z_:][a-z0-9_:]*) (counter|gauge|histogram|summary)$/.exec(line);
     if (type !== null) {
       assert.ok(!types.has(type[1] ?? ''), `${line}: said twice`);
@@ -44,10 +46,12 @@ describe('GET /metrics', () => {
 
   it('is well-formed, in base units, and says the same thing when nothing happens', async () => {
     const samples = await scrape();
-    for (const name of samples.keys())
+    for (const name of samples.keys()) {
       assert.doesNotMatch(name, /_(ms|milliseconds|kb|mb|kilobytes)(_|\{|$)/, name);
-    for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_seconds'])
+    }
+    for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_seconds']) {
       assert.ok((samples.get(name) ?? -1) >= 0, name);
+    }
     const again = await scrape();
     assert.equal(again.get('lastseen_events_appended_total'), samples.get('lastseen_events_appended_total'));
   });
@@ -90,7 +94,9 @@ describe('GET /metrics', () => {
     await client.close();
     for (;;) {
       const later = await scrape();
-      if (later.has('lastseen_connections{gateway="notifier"}')) continue;
+      if (later.has('lastseen_connections{gateway="notifier"}')) {
+        continue;
+      }
       // What a connection was given is not forgotten with it.
       assert.equal(later.get('lastseen_delivered_events_total{gateway="notifier",phase="live"}'), 1);
       break;

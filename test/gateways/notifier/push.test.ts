@@ -1,7 +1,7 @@
 /** POST /push_events, POST /drop_user, GET /clients. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { startService, type Problem, type Service } from '../../support/service.ts';
+import { type Problem, type Service, startService } from '../../support/service.ts';
 
 describe('the notifier over HTTP', () => {
   let service: Service;
@@ -84,8 +84,9 @@ describe('the notifier over HTTP', () => {
       { accessid: 'keyed', created_at: 1, payload: 1 },
       { accessid: 'keyed', created_at: 1, payload: 1 },
     ];
-    for (let round = 0; round < 3; round += 1)
+    for (let round = 0; round < 3; round += 1) {
       assert.equal((await service.post('/push_events', batch, headers)).status, 200);
+    }
     assert.equal((await service.page('keyed')).events.length, 2);
     const other = await service.post('/push_events', batch.slice(1), headers);
     assert.equal(other.status, 409);
@@ -137,8 +138,9 @@ describe('the notifier over HTTP', () => {
     assert.equal((await refused('[]', { 'Content-Type': 'text/plain' }))[0], 415);
     assert.equal((await refused('[]', { 'Content-Type': 'application/json; charset=latin1' }))[0], 415);
     assert.equal((await refused('[]', { 'Content-Encoding': 'gzip' }))[0], 415);
-    for (const body of ['', '[', '{a:1}', "['a']", '[1,]', '\ufeff[]', 'NaN'])
+    for (const body of ['', '[', '{a:1}', "['a']", '[1,]', '\ufeff[]', 'NaN']) {
       assert.equal((await refused(body))[0], 400, body);
+    }
     assert.equal((await refused({}))[0], 400);
     assert.equal((await service.fetch('/push_events')).status, 405);
     assert.equal((await refused('[]', { Authorization: 'Bearer wrong' }))[0], 401);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { connect as connectTcp } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { connect, startService, TOKEN, type Service } from '../../support/service.ts';
+import { connect, type Service, startService, TOKEN } from '../../support/service.ts';
 
 describe('the notifier over WebSocket', () => {
   let service: Service;
@@ -284,7 +284,9 @@ describe('the notifier over WebSocket', () => {
   async function connected(ids: readonly string[]): Promise<void> {
     for (;;) {
       const listed = await (await service.fetch('/clients', { headers: { Accept: 'text/plain' } })).text();
-      if (ids.every((id) => listed.includes(`${id} `))) return;
+      if (ids.every((id) => listed.includes(`${id} `))) {
+        return;
+      }
     }
   }
 });

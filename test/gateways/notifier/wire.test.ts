@@ -1,8 +1,8 @@
 /** The notifier's wire to the letter: golden answers and frames, repeats, origins, drops, resumption under load. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { connect, type Problem, type Service, startService, TOKEN } from '../../support/service.ts';
 import { logOf, openWire, requestHead, UPGRADE } from '../../support/wire.ts';
-import { connect, startService, TOKEN, type Problem, type Service } from '../../support/service.ts';
 
 const PREFER = { Prefer: 'respond-async, return=representation; x=1' };
 const BATCH = { 'Content-Type': 'application/cloudevents-batch+json' };
@@ -53,7 +53,9 @@ describe('the notifier, to the letter', () => {
       const answer = await response;
       assert.equal(answer.headers.get('content-type'), 'application/problem+json');
       const body = (await answer.json()) as Record<string, unknown>;
-      for (const member of ['type', 'title', 'detail', 'code']) assert.equal(typeof body[member], 'string');
+      for (const member of ['type', 'title', 'detail', 'code']) {
+        assert.equal(typeof body[member], 'string');
+      }
       assert.equal(body['status'], answer.status);
       return [answer, body];
     };
@@ -184,7 +186,9 @@ describe('the notifier, to the letter', () => {
       list.map((line) => line.access_id),
       ['one', 'two', 'one'],
     );
-    for (const client of clients) await client.close();
+    for (const client of clients) {
+      await client.close();
+    }
   });
 
   it('G3: the frames of the exact form, to the letter', async () => {
@@ -250,19 +254,25 @@ describe('the notifier, to the letter', () => {
     await pushing[0];
     const exact = await Promise.all(numbers(8).map(() => service.connect()));
     const legacy = await service.connect();
-    for (const client of exact) client.send({ access_id: 'busy', after: 'start' });
+    for (const client of exact) {
+      client.send({ access_id: 'busy', after: 'start' });
+    }
     legacy.send({ access_id: 'busy', timestamp: 1 });
     await Promise.all(pushing);
     const wanted = (await service.page('busy')).events;
     assert.equal(wanted.length, total);
-    for (const client of exact) assert.deepEqual(await client.events(total), wanted);
+    for (const client of exact) {
+      assert.deepEqual(await client.events(total), wanted);
+    }
     const listed = (): unknown[] => legacy.frames.flatMap((frame) => JSON.parse(frame) as unknown[]);
     await legacy.frame(() => listed().length >= total);
     assert.deepEqual(
       listed(),
       wanted.map((event) => ({ accessid: 'busy', created_at: 1, payload: event.payload })),
     );
-    for (const client of [...exact, legacy]) await client.close();
+    for (const client of [...exact, legacy]) {
+      await client.close();
+    }
   });
 
   it('a wrong token on an open socket ends it with 4502, and the close of a client is echoed', async () => {
@@ -301,8 +311,9 @@ describe('the notifier, to the letter', () => {
       wire.cut();
       return received.slice(9, 12);
     };
-    for (const origin of ['https://app.example', 'https://a.team.example', 'http://localhost:3000'])
+    for (const origin of ['https://app.example', 'https://a.team.example', 'http://localhost:3000']) {
       assert.equal(await answer(origin), '101', origin);
+    }
     for (const origin of [
       'http://app.example',
       'https://app.example.evil.example',
@@ -319,8 +330,9 @@ describe('the notifier, to the letter', () => {
       `http://127.0.0.1:${String(listed.port)}`,
       'null',
       'file://',
-    ])
+    ]) {
       assert.equal(await answer(origin), '403', origin);
+    }
     const native = await connect(listed.port, { headers: { Authorization: `Bearer ${TOKEN}` } });
     await native.close();
     await listed.stop();

@@ -1,27 +1,27 @@
 /** Tokens, clients, refresh and revocation over the wire, the same on both engines (G10, G12). */
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   createRemoteJWKSet,
   decodeJwt,
   exportJWK,
   generateKeyPair,
+  type JWK,
   jwtVerify,
   SignJWT,
   UnsecuredJWT,
-  type JWK,
 } from 'jose';
-import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../../support/postgres.ts';
 import {
-  connect,
-  startService,
-  TOKEN,
   type Client,
+  connect,
   type Problem,
   type Service,
+  startService,
+  TOKEN,
 } from '../../support/service.ts';
 
 after(endSharedPostgres);
@@ -47,10 +47,14 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       other = undefined;
       database = engine === 'PostgreSQL' ? await createDatabase() : undefined;
       service = await startService(database === undefined ? {} : { DATABASE_URL: database.url });
-      if (database !== undefined) other = await startService({ DATABASE_URL: database.url });
+      if (database !== undefined) {
+        other = await startService({ DATABASE_URL: database.url });
+      }
     });
     afterEach(async () => {
-      for (const { socket } of sockets) socket.terminate();
+      for (const { socket } of sockets) {
+        socket.terminate();
+      }
       await service.stop();
       await other?.stop();
       await database?.drop();
@@ -119,12 +123,13 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         (await service.post('/drop_user', { drop_access_id: 'ada' }, as(token.access_token))).status,
         403,
       );
-      for (const path of ['/clients', '/tokens', '/oauth/clients', '/api/json/accounts/users'])
+      for (const path of ['/clients', '/tokens', '/oauth/clients', '/api/json/accounts/users']) {
         assert.equal(
           (await fetch(service.url + path, { headers: as(token.access_token) })).status,
           403,
           path,
         );
+      }
       const all = await issue({ scope: 'subscribe', access_ids: ['*'] });
       assert.equal(
         (await fetch(`${service.url}/events?access_id=%24users`, { headers: as(all.access_token) })).status,
@@ -197,11 +202,12 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
           what,
         );
       }
-      for (const [method, path] of routes)
+      for (const [method, path] of routes) {
         assert.notEqual(
           (await fetch(service.url + path, { method, headers: as(good.access_token) })).status,
           401,
         );
+      }
     });
 
     it('every scope opens its own routes and frames, and no other', async () => {
@@ -243,8 +249,11 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         const client = await connect(service.port, { headers: as(token) });
         sockets.push(client);
         client.send({ access_id: 'own', after: 'now' });
-        if (scope === 'subscribe' || scope === 'admin') await client.typed('live');
-        else assert.equal((await client.closed())[0], 4502);
+        if (scope === 'subscribe' || scope === 'admin') {
+          await client.typed('live');
+        } else {
+          assert.equal((await client.closed())[0], 4502);
+        }
       }
       const { access_token: own } = await issue({ scope: 'push subscribe drop', access_ids: ['own'] });
       for (const [method, path, sent] of [
@@ -330,10 +339,11 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
     it('wrong secrets are slowed by client and by address', async () => {
       const client = await makeClient('push', ['a']);
       let status = 0;
-      for (let n = 0; n < 12 && status !== 429; n += 1)
+      for (let n = 0; n < 12 && status !== 429; n += 1) {
         status = (
           await form({ grant_type: 'client_credentials', client_id: client.id, client_secret: 'guess' })
         ).status;
+      }
       assert.equal(status, 429);
       const right = await form({
         grant_type: 'client_credentials',
@@ -357,8 +367,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         [400, 'invalid_grant'],
       );
       assert.equal((await live.closed())[0], 4500);
-      for (const token of [first, second])
+      for (const token of [first, second]) {
         await assert.rejects(connect(service.port, { headers: as(token.access_token) }), /401/);
+      }
       assert.equal((await refresh(second.refresh_token)).status, 400);
       // Ten at once: one at most gets through, and then it is reuse.
       const third = await issue({ sub: 'bob', scope: 'subscribe', access_ids: ['bob'] });
@@ -455,13 +466,16 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         return (JSON.parse(text) as { keys: JWK[] }).keys.length;
       };
       const deadline = Date.now() + 5_000;
-      while ((await published()) < 2 && Date.now() < deadline) await sleep(100);
+      while ((await published()) < 2 && Date.now() < deadline) {
+        await sleep(100);
+      }
       assert.equal(await published(), 2);
-      for (const node of [service, ...(other === undefined ? [] : [other])])
+      for (const node of [service, ...(other === undefined ? [] : [other])]) {
         assert.equal(
           (await fetch(`${node.url}/events?access_id=a`, { headers: as(before.access_token) })).status,
           200,
         );
+      }
     });
 
     it('G12: after every kind of secret was used, none of them is in the database or the events', async () => {
@@ -478,15 +492,22 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       let text = '';
       if (database === undefined) {
         const { readFileSync } = await import('node:fs');
-        for (const suffix of ['', '-wal']) text += readFileSync(service.databasePath + suffix, 'latin1');
+        for (const suffix of ['', '-wal']) {
+          text += readFileSync(service.databasePath + suffix, 'latin1');
+        }
       } else {
-        for (const table of tables)
+        for (const table of tables) {
           text += JSON.stringify((await runSql(database.url, `select * from ${table}`)).rows);
+        }
       }
-      for (const secret of secrets) assert.equal(text.includes(secret), false);
+      for (const secret of secrets) {
+        assert.equal(text.includes(secret), false);
+      }
       const control = await service.page('$control');
       assert.ok(control.events.length >= 3);
-      for (const secret of secrets) assert.equal(JSON.stringify(control).includes(secret), false);
+      for (const secret of secrets) {
+        assert.equal(JSON.stringify(control).includes(secret), false);
+      }
     });
   });
 }
@@ -526,8 +547,9 @@ describe('an outside identity provider', () => {
       { iss: 'lastseen' },
       { aud: 'other' },
       { exp: '-1s' },
-    ])
+    ]) {
       assert.equal(await status(await token(change)), 401, JSON.stringify(change));
+    }
     await service.stop();
     provider.close();
   });

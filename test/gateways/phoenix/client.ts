@@ -55,10 +55,14 @@ export const TRANSPORT = { transport: WebSocket, heartbeatIntervalMs: 2_000 };
 /** Resolves with the response when the push is answered so; rejects with what else it is answered. */
 export function answered(push: PhoenixPush, status = 'ok'): Promise<Record<string, unknown>> {
   return new Promise((resolve, reject) => {
-    for (const one of ['ok', 'error', 'timeout'])
+    for (const one of ['ok', 'error', 'timeout']) {
       push.receive(one, (response) => {
-        if (one === status) resolve(response);
-        else reject(new Error(`${one}: ${JSON.stringify(response)}`));
+        if (one === status) {
+          resolve(response);
+        } else {
+          reject(new Error(`${one}: ${JSON.stringify(response)}`));
+        }
       });
+    }
   });
 }

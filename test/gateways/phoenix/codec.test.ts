@@ -85,8 +85,9 @@ describe('frames of Phoenix channels', () => {
       '[1,"1","t","e",{}]',
       '["1","1",2,"e",{}]',
       'null',
-    ])
+    ]) {
       assert.equal(V2.decodeText(bad), undefined, bad);
+    }
     for (const bad of [
       '',
       '[]',
@@ -94,8 +95,9 @@ describe('frames of Phoenix channels', () => {
       'null',
       '{"topic":"t","event":"e","payload":{}}',
       '{"topic":"t","event":"e","ref":"1"}',
-    ])
+    ]) {
       assert.equal(V1.decodeText(bad), undefined, bad);
+    }
     for (const payload of ['"text"', '1', 'null', '[]', 'true']) {
       assert.equal(V2.decodeText(`[null,"1","t","e",${payload}]`)?.payload, undefined);
       assert.equal(
@@ -110,8 +112,9 @@ describe('frames of Phoenix channels', () => {
       [1, 0, 0, 0, 0],
       [0, 255, 0, 0, 0],
       [0, 1, 1, 1, 1, 65, 66, 67],
-    ])
+    ]) {
       assert.equal(V2.decodeBinary(Uint8Array.from(bad)), undefined);
+    }
   });
 
   it('G7: refs, events and topics are short: they are repeated in every answer', () => {
@@ -135,7 +138,9 @@ describe('frames of Phoenix channels', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), (data) => {
         V2.decodeBinary(data);
-        for (const serializer of [V1, V2]) serializer.decodeText(Buffer.from(data).toString());
+        for (const serializer of [V1, V2]) {
+          serializer.decodeText(Buffer.from(data).toString());
+        }
       }),
     );
   });
@@ -144,7 +149,8 @@ describe('frames of Phoenix channels', () => {
     assert.equal(serializerOf(null), V1);
     assert.equal(serializerOf('1.0.0'), V1);
     assert.equal(serializerOf('2.0.0'), V2);
-    for (const other of ['', '3.0.0', '2', '2.1.0', '123.1.1', '2.0.x'])
+    for (const other of ['', '3.0.0', '2', '2.1.0', '123.1.1', '2.0.x']) {
       assert.equal(serializerOf(other), undefined);
+    }
   });
 });

@@ -7,8 +7,8 @@ import { WebSocket } from 'ws';
 import { presenceKey } from '../../../src/gateways/phoenix/presence.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../../support/postgres.ts';
 import { startProxy } from '../../support/proxy.ts';
-import { startService, TOKEN, type Service } from '../../support/service.ts';
-import { answered, PHOENIX_CLIENTS, TRANSPORT, type PhoenixChannel, type PhoenixSocket } from './client.ts';
+import { type Service, startService, TOKEN } from '../../support/service.ts';
+import { answered, PHOENIX_CLIENTS, type PhoenixChannel, type PhoenixSocket, TRANSPORT } from './client.ts';
 
 after(endSharedPostgres);
 
@@ -42,7 +42,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       service = await startService(settings());
     });
     afterEach(() => {
-      for (const socket of sockets) socket.disconnect();
+      for (const socket of sockets) {
+        socket.disconnect();
+      }
       sockets.clear();
     });
     after(async () => {
@@ -114,8 +116,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
               'notifications',
               {},
             );
-            for (const event of ['msg', 'shout', 'collected-broadcast', 'rally-completed'])
+            for (const event of ['msg', 'shout', 'collected-broadcast', 'rally-completed']) {
               channel.on(event, (payload) => got.push([who, event, payload]));
+            }
             const reply = await answered(channel.join());
             assert.equal(reply['cursor'], reply['head']);
             channels.push(channel);
@@ -140,7 +143,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
           channel.push('collected', { nickname: 'ann', more: 1 });
           channel.push('rally-completed', { nickname: 'ann' });
           await until(() => got.length === 6, 'three broadcasts to two');
-          for (const name of [0, 1])
+          for (const name of [0, 1]) {
             assert.deepEqual(
               got.filter(([to]) => to === name).map(([, said, what]) => [said, what]),
               [
@@ -149,6 +152,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
                 ['rally-completed', { nickname: 'ann' }],
               ],
             );
+          }
 
           // A bad event or payload is answered, and the channel stays joined.
           const unknown = await answered(channel.push('nonsense', {}), 'error');
@@ -224,7 +228,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
           await answered(channel.join());
           for (let n = 1; n <= total; n += 1) {
             await push(user, n);
-            if (n % 40 === 0) proxy.cut();
+            if (n % 40 === 0) {
+              proxy.cut();
+            }
           }
           await until(() => got.length >= total, 'all messages');
           assert.deepEqual(
@@ -420,8 +426,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         [`?userToken=${user}&vsn=2.0.0`, { Origin: 'http://evil.example' }, []],
         ['?vsn=2.0.0', { Authorization: 'Bearer wrong' }, []],
         ['?vsn=2.0.0', {}, ['phoenix', `base64url.bearer.phx.${Buffer.from('wrong').toString('base64url')}`]],
-      ] as const)
+      ] as const) {
         assert.deepEqual(await ask(`/socket/websocket${path}`, headers, [...protocols]), [403, ''], path);
+      }
 
       let opened = false;
       const socket = open({ params: { userToken: nobody } });
@@ -480,8 +487,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
 
     it('the 101st channel is refused', async () => {
       const { socket, send, next } = await raw('/socket/websocket?vsn=2.0.0', { headers: asAdmin });
-      for (const n of numbers(101))
+      for (const n of numbers(101)) {
         send([String(n), String(n), `events:many-${n}`, 'phx_join', { presence: false }]);
+      }
       const frames = await next(201);
       const last = frames.find((frame) => frame[1] === '101');
       assert.deepEqual(last?.[4], { status: 'error', response: { reason: 'too many channels joined' } });
@@ -556,7 +564,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       );
       assert.ok(diffs < 20, String(diffs));
       const { socket, send, next } = await raw('/socket/websocket?vsn=2.0.0', { headers: asAdmin });
-      for (const n of numbers(260)) send([String(n), String(n), 'nothing:here', 'phx_join', {}]);
+      for (const n of numbers(260)) {
+        send([String(n), String(n), 'nothing:here', 'phx_join', {}]);
+      }
       const replies = JSON.stringify(await next(260));
       assert.match(replies, /ERR_RATE_LIMITED/);
       socket.close();
@@ -576,7 +586,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const isListed = async (): Promise<boolean> =>
         JSON.stringify(await (await service.fetch('/clients')).json()).includes('"admin"');
       const deadline = Date.now() + 20_000;
-      while (await isListed()) assert.ok(Date.now() < deadline, 'it is still served');
+      while (await isListed()) {
+        assert.ok(Date.now() < deadline, 'it is still served');
+      }
       socket.resume();
       const [code] = (await closed) as [number];
       assert.ok(code === 4003 || code === 1006, String(code));
@@ -639,11 +651,13 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.equal((await answered(channel.join()))['presence_key'], undefined);
       assert.deepEqual(await answered(channel.push('ping', {})), {});
       assert.equal(states, 0);
-      for (const socket of sockets) socket.disconnect();
+      for (const socket of sockets) {
+        socket.disconnect();
+      }
       await other.stop();
     });
 
-    if (engine === 'PostgreSQL')
+    if (engine === 'PostgreSQL') {
       it('G10: across nodes: broadcasts, messages and presence, also when a node dies', async () => {
         const { Presence } = PHOENIX_CLIENTS[2] ?? assert.fail();
         const second = await startService(settings());
@@ -673,5 +687,6 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         await second.stop();
         await until(() => !keys().includes(presenceKey(b)), 'those of the stopped node to go');
       });
+    }
   });
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { describe, it } from 'node:test';
 import { pino } from 'pino';
-import { startService, type Problem, type Service } from '../../support/service.ts';
+import { type Problem, type Service, startService } from '../../support/service.ts';
 
 const MIB = 1024 * 1024;
 
@@ -32,7 +32,7 @@ describe('the memory of a query on SQLite', { skip: isBounded }, () => {
   for (const [name, settings, mib] of [
     ['128 MiB, the smallest setting', { LASTSEEN_QUERY_MEMORY_BYTES: String(128 * MIB) }, 128],
     ['512 MiB, the default', {}, 512],
-  ] as const)
+  ] as const) {
     it(`${name}: three quarters of it are answered, five quarters are refused, again and again`, () =>
       withService(settings, async (service) => {
         const gather = async (count: number): Promise<unknown> => {
@@ -46,6 +46,7 @@ describe('the memory of a query on SQLite', { skip: isBounded }, () => {
           assert.deepEqual(await gather((mib * 5) / 4), [422, 'ERR_QUERY_LIMIT']);
         }
       }));
+  }
 });
 
 describe('a process for queries that dies at its start', () => {
@@ -73,8 +74,11 @@ describe('a process for queries that dies at its start', () => {
           assert.equal(lines.length, 1);
           assert.match(lines[0] ?? '', /Cannot find module '\/nowhere\/absent\.cjs'/);
         } finally {
-          if (usual === undefined) delete process.env['NODE_OPTIONS'];
-          else process.env['NODE_OPTIONS'] = usual;
+          if (usual === undefined) {
+            delete process.env['NODE_OPTIONS'];
+          } else {
+            process.env['NODE_OPTIONS'] = usual;
+          }
         }
         assert.equal((await service.post('/query', { sql: 'select 1' })).status, 200);
       },

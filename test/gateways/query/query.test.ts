@@ -1,10 +1,10 @@
 /** POST /query over the wire, on both engines: its formats, its limits, and that it ends when nobody waits. */
 import assert from 'node:assert/strict';
-import { request, type ClientRequest, type IncomingMessage } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../../support/postgres.ts';
-import { startService, TOKEN, type Problem, type Service } from '../../support/service.ts';
+import { type Problem, type Service, startService, TOKEN } from '../../support/service.ts';
 
 after(endSharedPostgres);
 
@@ -64,7 +64,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
 
     /** Queries that run, as the store sees them. */
     async function isQuiet(): Promise<boolean> {
-      if (database === undefined) return true;
+      if (database === undefined) {
+        return true;
+      }
       const { rows: found } = await runSql(
         database.url,
         `select 1 from pg_stat_activity where application_name = 'lastseen-query' and state = 'active'
@@ -226,7 +228,9 @@ lines', '- item')) as t order by 1`.replace(
       assert.match(refused.headers['retry-after'] ?? '', /^\d+$/);
       assert.equal((JSON.parse((await refused.toArray()).join('')) as Problem).code, 'ERR_QUEUE_FULL');
       assert.equal((await askThere()).status, 503);
-      for (const each of all) each.destroy();
+      for (const each of all) {
+        each.destroy();
+      }
       await until(async () => (await askThere()).status === 200);
       await until(isQuiet);
       await patient.stop();

@@ -1,16 +1,16 @@
 /** The users socket's codec by its bytes: both dialects, and what is no message. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { LastseenError } from '../../../src/errors.ts';
 import {
   decode,
   echoFrame,
   errorFrame,
+  type EventName,
   metaFrame,
   pushFrame,
   resumeFrame,
-  type EventName,
 } from '../../../src/gateways/users-socket/codec.ts';
-import { LastseenError } from '../../../src/errors.ts';
 
 /** Payload of a short or a 16-bit frame, after its header was looked at. */
 function textIn(frame: Buffer): string {
@@ -107,11 +107,12 @@ describe('messages of the users socket', () => {
     };
     assert.deepEqual(meta(''), { type: 'get', property: undefined });
     assert.deepEqual(meta(',"property":"a.b"'), { type: 'get', property: 'a.b' });
-    for (const value of ['0', '""', 'false', 'null', '1.0', '9007199254740993', '{"b":[1,2]}'])
+    for (const value of ['0', '""', 'false', 'null', '1.0', '9007199254740993', '{"b":[1,2]}']) {
       assert.deepEqual(meta(`,"property":"$x","val": ${value}`), {
         type: 'set',
         entry: { property: '$x', value },
       });
+    }
     assert.deepEqual(meta(',"val":{"__proto__": 1.0, "a.b":{"c": 0},"a.b":false}'), {
       type: 'replace',
       entries: [

@@ -13,8 +13,8 @@ import {
   runSql,
   type TestDatabase,
 } from '../../support/postgres.ts';
+import { type Client, connect, type Service, startService, TOKEN } from '../../support/service.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
-import { connect, startService, TOKEN, type Client, type Service } from '../../support/service.ts';
 import { clientFrame, closeCodeIn, openWire, UPGRADE } from '../../support/wire.ts';
 
 after(endSharedPostgres);
@@ -105,8 +105,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
     };
 
     it('an origin must match a pattern whole, or the upgrade is refused with 403; without one, a key or token is needed', async () => {
-      for (const Origin of ['localhost', PAGE, 'https://a.example.com'])
+      for (const Origin of ['localhost', PAGE, 'https://a.example.com']) {
         await (await open({ Origin })).close();
+      }
       for (const Origin of [
         'http://localhost',
         'evil-localhost',
@@ -116,8 +117,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         'https://a.example.com.evil',
         'null',
         'x'.repeat(300) + '.example.com',
-      ])
+      ]) {
         await assert.rejects(open({ Origin }), /403/, Origin);
+      }
       await assert.rejects(open({}), /401/);
       await assert.rejects(open({ Origin: PAGE, Authorization: 'Bearer nonsense' }), /401/);
       const { token } = await person();
@@ -148,8 +150,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         { sub: ada.id, scope: 'push', access_ids: ['*'] },
         { sub: ada.id, scope: 'subscribe', access_ids: ['other'] },
       ];
-      for (const body of bad)
+      for (const body of bad) {
         await assert.rejects(open({ Authorization: `Bearer ${await issue(body)}` }), /403/);
+      }
       const twin = await person();
       await register(twin.name);
       const ambiguous = await issue({ sub: twin.name, scope: 'subscribe', access_ids: [twin.name] });
@@ -180,15 +183,18 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         [named, inNames],
         [byQuery, inNames],
         [byProtocol, inNames],
-      ] as const)
+      ] as const) {
         assert.equal(await client.frame((frame) => frame.includes('"file"')), expected);
+      }
       assert.deepEqual(await ask(numeric, '{"type":"Echo","message":1}'), {
         eventType: 10,
         error: 'this socket speaks the numeric dialect: `eventType` says what a message is',
         code: 'ERR_REQUEST_INVALID',
       });
       await assert.rejects(thirdParty('?dialect=morse'), /400/);
-      for (const client of [numeric, named, byQuery, byProtocol, silent]) await client.close();
+      for (const client of [numeric, named, byQuery, byProtocol, silent]) {
+        await client.close();
+      }
     });
 
     it('an echo comes back to its sender only; a broadcast to every socket, in its dialect', async () => {
@@ -200,7 +206,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await one.frame((frame) => frame === '{"eventType":10,"message":{"a":1.0}}');
       await two.frame((frame) => frame === '{"type":"Echo","message":{"a":1.0}}');
       await three.frame((frame) => frame === '{"eventType":10,"message":{"a":1.0}}');
-      for (const client of [one, two, three]) await client.close();
+      for (const client of [one, two, three]) {
+        await client.close();
+      }
     });
 
     it('a message that is sent in the open callback is answered', async () => {
@@ -248,7 +256,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         username: ada.id,
       });
       assert.deepEqual(await ask(numeric, { ...nine, username: ada.id }), { eventType: 9, val: { only: 1 } });
-      for (const client of [numeric, named]) await client.close();
+      for (const client of [numeric, named]) {
+        await client.close();
+      }
     });
 
     it('falsy values are values, names are plain, and numbers keep their text', async () => {
@@ -272,8 +282,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       }
       client.send(`{"eventType":9,"username":"${username}"}`);
       const all = (await soFar(client)).at(-1) ?? '';
-      for (const part of ['"zero":0', '"nil":null', '"a.b.c":9007199254740993', '"$set":1.0'])
+      for (const part of ['"zero":0', '"nil":null', '"a.b.c":9007199254740993', '"$set":1.0']) {
         assert.ok(all.includes(part), all);
+      }
       assert.match(all, /"__proto__":\{"x":1\}/);
       await client.close();
     });
@@ -305,7 +316,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         type: 'MetaRequest',
         error: 'Could not find user george3',
       });
-      for (const client of [own, nobody, third, named]) await client.close();
+      for (const client of [own, nobody, third, named]) {
+        await client.close();
+      }
     });
 
     it('a hundred writes of properties at once all survive', async () => {
@@ -313,8 +326,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const clients = await Promise.all(Array.from({ length: 10 }, () => thirdParty()));
       await Promise.all(
         clients.flatMap((client, at) => {
-          for (let nth = 0; nth < 10; nth += 1)
+          for (let nth = 0; nth < 10; nth += 1) {
             client.send({ eventType: 9, username, property: `p${String(at)}.${String(nth)}`, val: nth });
+          }
           return client.frame(() => client.frames.length === 10);
         }),
       );
@@ -350,7 +364,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.equal(Object.keys(val).length, 3);
       const many = Object.fromEntries(Array.from({ length: 2_500 }, (_, at) => [`k${String(at)}`, at]));
       assert.deepEqual(await ask(one, { eventType: 9, username, val: many }), { eventType: 9, val: many });
-      for (const client of clients) await client.close();
+      for (const client of clients) {
+        await client.close();
+      }
     });
 
     it('meta never enters the log, and goes with its user', async () => {
@@ -413,7 +429,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.deepEqual(await soFar(a), [one, three]);
       assert.deepEqual(await soFar(b), [two, four]);
       assert.deepEqual(await soFar(nobody), []);
-      for (const client of [a, b, third, nobody]) await client.close();
+      for (const client of [a, b, third, nobody]) {
+        await client.close();
+      }
     });
 
     it('Activated, Login, Logout and Removed are told to the user’s own sockets and to third parties', async () => {
@@ -448,7 +466,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         ),
       );
       assert.deepEqual(await soFar(other, 'named'), []);
-      for (const client of [third, other]) await client.close();
+      for (const client of [third, other]) {
+        await client.close();
+      }
     });
 
     it('resume gives what was missed of both feeds, in order, once, and then the live ones, each with its cursor', async () => {
@@ -482,10 +502,14 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.equal(back.frames.filter((frame) => frame.includes('"type":"live"')).length, 1);
 
       for (const [at, event] of all.entries()) {
-        if (at % 11 !== 0) continue;
+        if (at % 11 !== 0) {
+          continue;
+        }
         // By the address, or by a message.
         const again = await as(ada, at % 2 === 0 ? `?after=${event.cursor}` : '');
-        if (at % 2 === 1) again.send({ type: 'resume', after: event.cursor });
+        if (at % 2 === 1) {
+          again.send({ type: 'resume', after: event.cursor });
+        }
         const head = told(back).at(-1)?.cursor;
         assert.deepEqual(await again.typed('resumed'), { type: 'resumed', cursor: event.cursor, head });
         await again.frame((frame) => frame.includes('"live"}'));
@@ -505,7 +529,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const stop = new AbortController();
       let pushed = 0;
       const pushing = (async () => {
-        while (!stop.signal.aborted) await pushFile(ada.id, `n${String((pushed += 1))}`);
+        while (!stop.signal.aborted) {
+          await pushFile(ada.id, `n${String((pushed += 1))}`);
+        }
       })();
       const filesOf = (client: Client): { name: string; cursor: string }[] =>
         client.frames
@@ -567,8 +593,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         ],
         ['{"eventType":10}', { eventType: 10, error: '`message` is required: any JSON value', code }],
         ['{"eventType":9,"property":7}', { eventType: 9, error: '`property` must be a string, got 7' }],
-      ] as const)
+      ] as const) {
         assert.deepEqual(await ask(client, message), reply);
+      }
       const before = client.frames.length;
       client.socket.send(Buffer.from([0xff, 0xfe]), { binary: true });
       await client.frame(() => client.frames.length > before);
@@ -608,10 +635,13 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await once(flood, 'open');
       flood.pause();
       const message = JSON.stringify({ eventType: 10, message: 'y'.repeat(60_000) });
-      for (let at = 0; at < 800; at += 1) flood.send(message);
+      for (let at = 0; at < 800; at += 1) {
+        flood.send(message);
+      }
       const heap = process.memoryUsage().arrayBuffers;
-      for (let at = 0; at < 20; at += 1)
+      for (let at = 0; at < 20; at += 1) {
         assert.deepEqual(await ask(witness, { eventType: 10, message: at }), { eventType: 10, message: at });
+      }
       assert.ok(flood.bufferedAmount > 20_000_000, 'the server has stopped reading it');
       assert.ok(process.memoryUsage().arrayBuffers - heap < 20_000_000);
       flood.terminate();
@@ -785,7 +815,8 @@ describe('settings of the users socket', () => {
 
   it('they stand in the documentation of the wire', () => {
     const protocol = readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8');
-    for (const name of ['ORIGINS', 'API_KEY', 'PORT'])
+    for (const name of ['ORIGINS', 'API_KEY', 'PORT']) {
       assert.ok(protocol.includes(`LASTSEEN_USERS_SOCKET_${name}`), name);
+    }
   });
 });

@@ -5,17 +5,17 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { inflateSync } from 'node:zlib';
+import { encode } from './encode.ts';
 import {
   createKeyCount,
   EtfError,
+  type EtfReason,
   floatTerm,
   integerTerm,
   MAX_INTEGER_BYTES,
   requireDepth,
-  type EtfReason,
   type Term,
 } from './term.ts';
-import { encode } from './encode.ts';
 
 export interface DecodeLimits {
   /** Of the bytes, and of what they inflate to. Default 1 MiB, a payload's own bound. */
@@ -40,14 +40,22 @@ const COMPRESSED = 80;
 export function decode(bytes: Uint8Array, limits: DecodeLimits = {}): Decoded {
   const { maxBytes = DEFAULT_MAX_BYTES, maxTerms = DEFAULT_MAX_TERMS } = limits;
   try {
-    if (bytes.length > maxBytes) throw new EtfError('too_large', `longer than ${maxBytes} bytes`);
+    if (bytes.length > maxBytes) {
+      throw new EtfError('too_large', `longer than ${maxBytes} bytes`);
+    }
     const source = createSource(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), maxTerms);
-    if (source.uint8() !== VERSION) throw new EtfError('malformed', 'does not begin with byte 131');
-    if (source.peek() !== COMPRESSED) return { ok: true, term: readTerm(source, 0) };
+    if (source.uint8() !== VERSION) {
+      throw new EtfError('malformed', 'does not begin with byte 131');
+    }
+    if (source.peek() !== COMPRESSED) {
+      return { ok: true, term: readTerm(source, 0) };
+    }
     source.uint8();
     return { ok: true, term: readTerm(createSource(inflated(source, maxBytes), maxTerms), 0) };
   } catch (error) {
-    if (!(error instanceof EtfError)) throw error;
+    if (!(error instanceof EtfError)) {
+      throw error;
+    }
     return { ok: false, reason: error.reason, detail: error.message };
   }
 }
@@ -76,7 +84,9 @@ function createSource(bytes: Buffer, maxTerms: number): Source {
   let at = 0;
   let terms = 1;
   const skip = (length: number): number => {
-    if (length > bytes.length - at) throw new EtfError('malformed', `cut short at byte ${at}`);
+    if (length > bytes.length - at) {
+      throw new EtfError('malformed', `cut short at byte ${at}`);
+    }
     at += length;
     return at - length;
   };
@@ -93,9 +103,13 @@ function createSource(bytes: Buffer, maxTerms: number): Source {
     take: (length) => bytes.subarray(skip(length), at),
     rest: () => bytes.subarray(at),
     expect(more) {
-      if (more > bytes.length - at) throw new EtfError('malformed', `cut short at byte ${at}`);
+      if (more > bytes.length - at) {
+        throw new EtfError('malformed', `cut short at byte ${at}`);
+      }
       terms += more;
-      if (terms > maxTerms) throw new EtfError('too_large', `more than ${maxTerms} terms`);
+      if (terms > maxTerms) {
+        throw new EtfError('too_large', `more than ${maxTerms} terms`);
+      }
     },
     countKey: createKeyCount(),
     isInKey: false,
@@ -104,16 +118,22 @@ function createSource(bytes: Buffer, maxTerms: number): Source {
 
 function inflated(source: Source, maxBytes: number): Buffer {
   const length = source.uint32();
-  if (length > maxBytes) throw new EtfError('too_large', `inflates to more than ${maxBytes} bytes`);
+  if (length > maxBytes) {
+    throw new EtfError('too_large', `inflates to more than ${maxBytes} bytes`);
+  }
   const wrong = new EtfError('malformed', 'is not compressed as it says');
-  if (length === 0) throw wrong;
+  if (length === 0) {
+    throw wrong;
+  }
   let bytes: Buffer;
   try {
     bytes = inflateSync(source.rest(), { maxOutputLength: length });
   } catch {
     throw wrong;
   }
-  if (bytes.length !== length) throw wrong;
+  if (bytes.length !== length) {
+    throw wrong;
+  }
   return bytes;
 }
 
@@ -174,8 +194,9 @@ function notData(tag: number, at: number): EtfError {
 function readInteger(source: Source, length: number): number | bigint {
   const isNegative = source.uint8() !== 0;
   const littleEndian = source.take(length);
-  if (length > MAX_INTEGER_BYTES)
+  if (length > MAX_INTEGER_BYTES) {
     throw new EtfError('too_large', `an integer of more than ${MAX_INTEGER_BYTES} bytes`);
+  }
   const magnitude = BigInt(`0x0${Buffer.from(littleEndian).reverse().toString('hex')}`);
   return integerTerm(isNegative ? -magnitude : magnitude);
 }
@@ -186,21 +207,28 @@ const FLOAT_TEXT_BYTES = 31;
 function readFloatText(source: Source): Term {
   const start = source.at;
   const text = source.take(FLOAT_TEXT_BYTES).toString('latin1').replace(/\0.*$/s, '');
-  if (!/^ *[-+]?\d+\.\d+e[-+]\d+$/.test(text))
+  if (!/^ *[-+]?\d+\.\d+e[-+]\d+$/.test(text)) {
     throw new EtfError('malformed', `the text at byte ${start} is no float`);
+  }
   return finite(Number(text), start);
 }
 
 function finite(value: number, at: number): Term {
-  if (!Number.isFinite(value)) throw new EtfError('malformed', `the float at byte ${at} is not finite`);
+  if (!Number.isFinite(value)) {
+    throw new EtfError('malformed', `the float at byte ${at} is not finite`);
+  }
   return floatTerm(value);
 }
 
 function readAtom(source: Source, length: number): null | boolean {
   const start = source.at;
   const name = source.take(length).toString('latin1');
-  if (name === 'nil') return null;
-  if (name === 'true' || name === 'false') return name === 'true';
+  if (name === 'nil') {
+    return null;
+  }
+  if (name === 'true' || name === 'false') {
+    return name === 'true';
+  }
   throw new EtfError('unsafe', `the atom at byte ${start} is none of true, false and nil`);
 }
 
@@ -213,7 +241,9 @@ function readTuple(source: Source, arity: number, depth: number): Term {
 function readItems(source: Source, count: number, depth: number, into: Term[]): void {
   requireDepth(depth + 1);
   source.expect(count);
-  for (let left = count; left > 0; left -= 1) into.push(readTerm(source, depth + 1));
+  for (let left = count; left > 0; left -= 1) {
+    into.push(readTerm(source, depth + 1));
+  }
 }
 
 /** A tail that is a list goes on with it, as in Erlang; an improper list has no value here. */
@@ -222,13 +252,18 @@ function readList(source: Source, depth: number): Term[] {
   for (;;) {
     readItems(source, source.uint32(), depth, items);
     const tail = source.uint8();
-    if (tail === 106) return items;
-    if (tail === 107) {
-      for (const byte of readBytes(source)) items.push(byte);
+    if (tail === 106) {
       return items;
     }
-    if (tail !== 108)
+    if (tail === 107) {
+      for (const byte of readBytes(source)) {
+        items.push(byte);
+      }
+      return items;
+    }
+    if (tail !== 108) {
       throw new EtfError('unsupported', `the list that ends at byte ${source.at - 1} is improper`);
+    }
   }
 }
 
@@ -248,19 +283,22 @@ function readBits(source: Source): Term {
   const start = source.at;
   const length = source.uint32();
   const lastBits = source.uint8();
-  if (lastBits > 8 || (lastBits === 0) !== (length === 0))
+  if (lastBits > 8 || (lastBits === 0) !== (length === 0)) {
     throw new EtfError('malformed', `the bits at byte ${start} cannot be counted so`);
+  }
   const bytes = source.take(length);
-  if (lastBits !== 0 && lastBits !== 8)
+  if (lastBits !== 0 && lastBits !== 8) {
     throw new EtfError('unsupported', `the bits at byte ${start} are not whole bytes`);
+  }
   return binary(bytes);
 }
 
 /** Keys are compared by their bytes where they are objects here. With maps in keys that would have no bound. */
 function readMap(source: Source, depth: number): Map<Term, Term> {
   requireDepth(depth + 1);
-  if (source.isInKey)
+  if (source.isInKey) {
     throw new EtfError('unsupported', `the map before byte ${source.at} stands in a key of another`);
+  }
   const size = source.uint32();
   source.expect(2 * size);
   const map = new Map<Term, Term>();
@@ -272,9 +310,12 @@ function readMap(source: Source, depth: number): Map<Term, Term> {
     source.isInKey = false;
     source.countKey(key);
     const bytes = typeof key === 'object' && key !== null ? encode(key).toString('latin1') : undefined;
-    if (bytes === undefined ? map.has(key) : objects?.has(bytes))
+    if (bytes === undefined ? map.has(key) : objects?.has(bytes)) {
       throw new EtfError('malformed', `the key at byte ${start} stands twice in its map`);
-    if (bytes !== undefined) (objects ??= new Set()).add(bytes);
+    }
+    if (bytes !== undefined) {
+      (objects ??= new Set()).add(bytes);
+    }
     map.set(key, readTerm(source, depth + 1));
   }
   return map;

@@ -1,5 +1,5 @@
 /** Terms → External Term Format bytes, the same that Erlang's `term_to_binary` makes since OTP 26. */
-import { EtfError, MAX_BYTES, MAX_INTEGER_BYTES, requireDepth, type Float, type Term } from './term.ts';
+import { EtfError, type Float, MAX_BYTES, MAX_INTEGER_BYTES, requireDepth, type Term } from './term.ts';
 
 /** Longest list that travels in the form made for bytes. */
 const MAX_STRING_LENGTH = 65_535;
@@ -38,7 +38,9 @@ function createSink(maxBytes: number): Sink {
   let at = 0;
   const grow = (length: number): number => {
     const end = at + length;
-    if (end > maxBytes) throw new EtfError('too_large', `longer than ${maxBytes} bytes`);
+    if (end > maxBytes) {
+      throw new EtfError('too_large', `longer than ${maxBytes} bytes`);
+    }
     if (end > buffer.length) {
       const larger = Buffer.allocUnsafe(Math.max(end, 2 * buffer.length));
       buffer.copy(larger, 0, 0, at);
@@ -83,16 +85,27 @@ function createSink(maxBytes: number): Sink {
 }
 
 function writeTerm(sink: Sink, term: Term, depth: number): void {
-  if (term === null) writeAtom(sink, 'nil');
-  else if (typeof term === 'boolean') writeAtom(sink, String(term));
-  else if (typeof term === 'number') writeNumber(sink, term);
-  else if (typeof term === 'bigint') writeInteger(sink, term);
-  else if (typeof term === 'string') writeBinary(sink, utf8(term));
-  else if (term instanceof Uint8Array) writeBinary(sink, term);
-  else if (Array.isArray(term)) writeList(sink, term, depth);
-  else if (term instanceof Map) writeMap(sink, term, depth);
-  else if (term.kind === 'tuple') writeTuple(sink, term.items, depth);
-  else writeFloat(sink, term);
+  if (term === null) {
+    writeAtom(sink, 'nil');
+  } else if (typeof term === 'boolean') {
+    writeAtom(sink, String(term));
+  } else if (typeof term === 'number') {
+    writeNumber(sink, term);
+  } else if (typeof term === 'bigint') {
+    writeInteger(sink, term);
+  } else if (typeof term === 'string') {
+    writeBinary(sink, utf8(term));
+  } else if (term instanceof Uint8Array) {
+    writeBinary(sink, term);
+  } else if (Array.isArray(term)) {
+    writeList(sink, term, depth);
+  } else if (term instanceof Map) {
+    writeMap(sink, term, depth);
+  } else if (term.kind === 'tuple') {
+    writeTuple(sink, term.items, depth);
+  } else {
+    writeFloat(sink, term);
+  }
 }
 
 function writeAtom(sink: Sink, name: string): void {
@@ -112,7 +125,9 @@ function writeNumber(sink: Sink, value: number): void {
 }
 
 function writeFloat(sink: Sink, { value }: Float): void {
-  if (!Number.isFinite(value)) throw new EtfError('unsupported', 'a float must be finite');
+  if (!Number.isFinite(value)) {
+    throw new EtfError('unsupported', 'a float must be finite');
+  }
   sink.uint8(70);
   sink.float64(value);
 }
@@ -128,18 +143,24 @@ function writeInteger(sink: Sink, value: bigint): void {
     const hex = (value < 0n ? -value : value).toString(16);
     const littleEndian = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex').reverse();
     const { length } = littleEndian;
-    if (length > MAX_INTEGER_BYTES)
+    if (length > MAX_INTEGER_BYTES) {
       throw new EtfError('too_large', `an integer of more than ${MAX_INTEGER_BYTES} bytes`);
+    }
     sink.uint8(length <= 255 ? 110 : 111);
-    if (length <= 255) sink.uint8(length);
-    else sink.uint32(length);
+    if (length <= 255) {
+      sink.uint8(length);
+    } else {
+      sink.uint32(length);
+    }
     sink.uint8(value < 0n ? 1 : 0);
     sink.put(littleEndian);
   }
 }
 
 function utf8(text: string): Buffer {
-  if (/\p{Surrogate}/u.test(text)) throw new EtfError('unsupported', 'text with half a surrogate pair');
+  if (/\p{Surrogate}/u.test(text)) {
+    throw new EtfError('unsupported', 'text with half a surrogate pair');
+  }
   return Buffer.from(text, 'utf8');
 }
 
@@ -158,7 +179,9 @@ function writeTuple(sink: Sink, items: readonly Term[], depth: number): void {
     sink.uint8(105);
     sink.uint32(items.length);
   }
-  for (const item of items) writeTerm(sink, item, depth + 1);
+  for (const item of items) {
+    writeTerm(sink, item, depth + 1);
+  }
 }
 
 function writeList(sink: Sink, items: readonly Term[], depth: number): void {
@@ -175,7 +198,9 @@ function writeList(sink: Sink, items: readonly Term[], depth: number): void {
   }
   sink.uint8(108);
   sink.uint32(items.length);
-  for (const item of items) writeTerm(sink, item, depth + 1);
+  for (const item of items) {
+    writeTerm(sink, item, depth + 1);
+  }
   sink.uint8(106);
 }
 
@@ -185,7 +210,9 @@ function isByte(term: Term): term is number {
 
 function writeMap(sink: Sink, map: ReadonlyMap<Term, Term>, depth: number): void {
   requireDepth(depth + 1);
-  if (sink.isInKey) throw new EtfError('unsupported', 'a map stands in a key of another');
+  if (sink.isInKey) {
+    throw new EtfError('unsupported', 'a map stands in a key of another');
+  }
   sink.uint8(116);
   sink.uint32(map.size);
   // Other keys than text may differ here and yet be one in Erlang: 1 and 1n, two lists of the same items.
@@ -198,7 +225,9 @@ function writeMap(sink: Sink, map: ReadonlyMap<Term, Term>, depth: number): void
     sink.isInKey = false;
     if (!isPlain) {
       const bytes = sink.textSince(start);
-      if (seen.has(bytes)) throw new EtfError('unsupported', 'a key stands twice in its map');
+      if (seen.has(bytes)) {
+        throw new EtfError('unsupported', 'a key stands twice in its map');
+      }
       seen.add(bytes);
     }
     writeTerm(sink, value, depth + 1);

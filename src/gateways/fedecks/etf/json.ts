@@ -46,30 +46,49 @@ const BINARY_MARK = '$binary';
 const MAP_MARK = '$map';
 
 function write(term: Term, depth: number): string {
-  if (term === null || typeof term === 'boolean' || typeof term === 'string') return JSON.stringify(term);
-  if (typeof term === 'bigint') return String(term);
-  if (typeof term === 'number') return writeNumber(term);
-  if (term instanceof Uint8Array) return mark(BINARY_MARK, `"${Buffer.from(term).toString('base64')}"`);
-  if (Array.isArray(term)) return writeItems(term, depth);
-  if (term instanceof Map) return writeMap(term, depth);
+  if (term === null || typeof term === 'boolean' || typeof term === 'string') {
+    return JSON.stringify(term);
+  }
+  if (typeof term === 'bigint') {
+    return String(term);
+  }
+  if (typeof term === 'number') {
+    return writeNumber(term);
+  }
+  if (term instanceof Uint8Array) {
+    return mark(BINARY_MARK, `"${Buffer.from(term).toString('base64')}"`);
+  }
+  if (Array.isArray(term)) {
+    return writeItems(term, depth);
+  }
+  if (term instanceof Map) {
+    return writeMap(term, depth);
+  }
   return term.kind === 'tuple' ? writeItems(term.items, depth) : writeFloat(term.value);
 }
 
 function writeNumber(value: number): string {
-  if (!Number.isInteger(value)) return writeFloat(value);
-  if (!Number.isSafeInteger(value))
+  if (!Number.isInteger(value)) {
+    return writeFloat(value);
+  }
+  if (!Number.isSafeInteger(value)) {
     throw new EtfError('unsupported', 'a whole number beyond 2^53 must be a bigint or a float');
+  }
   return String(value);
 }
 
 function writeFloat(value: number): string {
-  if (!Number.isFinite(value)) throw new EtfError('unsupported', 'a float must be finite');
+  if (!Number.isFinite(value)) {
+    throw new EtfError('unsupported', 'a float must be finite');
+  }
   const text = Object.is(value, -0) ? '-0' : String(value);
   return /[.e]/.test(text) ? text : `${text}.0`;
 }
 
 function writeItems(items: readonly Term[], depth: number): string {
-  if (items.length > 0) requireDepth(depth + 1);
+  if (items.length > 0) {
+    requireDepth(depth + 1);
+  }
   return `[${items.map((item) => write(item, depth + 1)).join(',')}]`;
 }
 
@@ -103,7 +122,9 @@ function createTokens(text: string): Tokens {
   return {
     next() {
       const token = found.next();
-      if (token.done === true) throw new EtfError('malformed', 'the JSON text is cut short');
+      if (token.done === true) {
+        throw new EtfError('malformed', 'the JSON text is cut short');
+      }
       return token.value[0];
     },
     countKey: createKeyCount(),
@@ -152,31 +173,42 @@ const MAX_INTEGER_CHARACTERS = 1 + Math.ceil(8 * MAX_INTEGER_BYTES * Math.log10(
 
 function readNumber(text: string): Term {
   if (!/[.eE]/.test(text)) {
-    if (text.length > MAX_INTEGER_CHARACTERS)
+    if (text.length > MAX_INTEGER_CHARACTERS) {
       throw new EtfError('too_large', `an integer of more than ${MAX_INTEGER_BYTES} bytes`);
+    }
     return integerTerm(BigInt(text));
   }
   const value = Number(text);
-  if (!Number.isFinite(value)) throw new EtfError('unsupported', 'a float must be finite');
+  if (!Number.isFinite(value)) {
+    throw new EtfError('unsupported', 'a float must be finite');
+  }
   return floatTerm(value);
 }
 
 function unmarked(map: Map<Term, Term>, tokens: Tokens): Term {
-  if (!looksMarked(map)) return map;
+  if (!looksMarked(map)) {
+    return map;
+  }
   return binaryOf(map.get(BINARY_MARK)) ?? mapOf(map.get(MAP_MARK), tokens) ?? map;
 }
 
 function binaryOf(base64: Term | undefined): Uint8Array | undefined {
-  if (typeof base64 !== 'string') return undefined;
+  if (typeof base64 !== 'string') {
+    return undefined;
+  }
   const bytes = new Uint8Array(Buffer.from(base64, 'base64'));
   return Buffer.from(bytes).toString('base64') === base64 ? bytes : undefined;
 }
 
 function mapOf(entries: Term | undefined, tokens: Tokens): Map<Term, Term> | undefined {
-  if (!Array.isArray(entries)) return undefined;
+  if (!Array.isArray(entries)) {
+    return undefined;
+  }
   const map = new Map<Term, Term>();
   for (const entry of entries) {
-    if (!Array.isArray(entry) || entry.length !== 2) return undefined;
+    if (!Array.isArray(entry) || entry.length !== 2) {
+      return undefined;
+    }
     const [key, value] = entry as [Term, Term];
     tokens.countKey(key);
     map.set(key, value);

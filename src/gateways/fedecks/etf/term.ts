@@ -88,10 +88,13 @@ const MAX_NUMBER_KEYS = 5_000;
 export function createKeyCount(): (key: Term) => void {
   let numbers = 0;
   return (key) => {
-    if (typeof key !== 'number' && typeof key !== 'bigint') return;
+    if (typeof key !== 'number' && typeof key !== 'bigint') {
+      return;
+    }
     numbers += 1;
-    if (numbers > MAX_NUMBER_KEYS)
+    if (numbers > MAX_NUMBER_KEYS) {
       throw new EtfError('too_large', `more than ${MAX_NUMBER_KEYS} keys that are numbers`);
+    }
   };
 }
 
@@ -108,5 +111,7 @@ export function integerTerm(value: bigint): number | bigint {
 
 /** @throws EtfError when `depth` containers would be nested too deep */
 export function requireDepth(depth: number): void {
-  if (depth > MAX_DEPTH) throw new EtfError('too_large', `nested deeper than ${MAX_DEPTH}`);
+  if (depth > MAX_DEPTH) {
+    throw new EtfError('too_large', `nested deeper than ${MAX_DEPTH}`);
+  }
 }

@@ -1,13 +1,13 @@
 /** The term format against Erlang itself: one node reads what is written here, and writes what is read here. */
-import fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import fc from 'fast-check';
 import { decode } from '../../../../src/gateways/fedecks/etf/decode.ts';
 import { encode } from '../../../../src/gateways/fedecks/etf/encode.ts';
-import { charlist, float, tuple, type Term } from '../../../../src/gateways/fedecks/etf/term.ts';
+import { charlist, float, type Term, tuple } from '../../../../src/gateways/fedecks/etf/term.ts';
 import { temporaryDirectory } from '../../../support/temporary.ts';
 
 const hasErlang = spawnSync('erl', ['-version']).status === 0;
@@ -120,11 +120,13 @@ it(
       const [isSame, ...forms] = (answers[at] ?? '').split(' ');
       assert.equal(isSame, 'true', expression);
       assert.equal(forms.length, 3);
-      for (const hex of forms)
+      for (const hex of forms) {
         assert.deepStrictEqual(decode(Buffer.from(hex, 'hex')), { ok: true, term }, expression);
+      }
       // Older nodes write atoms in another form.
-      if (!/nil|true|false/.test(expression))
+      if (!/nil|true|false/.test(expression)) {
         assert.equal(forms[0], encode(term).toString('hex'), expression);
+      }
     });
     assert.ok(
       answers.some((answer) => answer.includes(' 8350')),
@@ -153,7 +155,9 @@ it(
       .tuple(fc.constantFrom(...small), fc.array(fc.tuple(fc.nat(), byte), { maxLength: 3 }))
       .map(([bytes, changes]) => {
         const changed = Buffer.from(bytes);
-        for (const [at, value] of changes) changed[at % changed.length] = value;
+        for (const [at, value] of changes) {
+          changed[at % changed.length] = value;
+        }
         return changed;
       });
     const questions = fc.sample(fc.oneof(invented, damaged), 4_000).map((bytes) => {
@@ -166,9 +170,11 @@ it(
       ),
     );
     questions.forEach(({ decoded, hex }, at) => {
-      if (decoded.ok) assert.equal(answers[at], 'true', `${hex} is a term here`);
-      else if (decoded.reason === 'malformed')
+      if (decoded.ok) {
+        assert.equal(answers[at], 'true', `${hex} is a term here`);
+      } else if (decoded.reason === 'malformed') {
         assert.equal(answers[at], 'false', `${hex}: ${decoded.detail}`);
+      }
     });
     assert.ok(questions.filter(({ decoded }) => decoded.ok).length > 500, 'many were terms');
   },

@@ -1,13 +1,13 @@
 /** The term format as properties: what is sent comes back, and no bytes do more than be refused. */
-import fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { it } from 'node:test';
 import { deflateSync } from 'node:zlib';
+import fc from 'fast-check';
 import { decode } from '../../../../src/gateways/fedecks/etf/decode.ts';
 import { encode } from '../../../../src/gateways/fedecks/etf/encode.ts';
 import { fromJson, toJson } from '../../../../src/gateways/fedecks/etf/json.ts';
-import { floatTerm, integerTerm, tuple, type Term } from '../../../../src/gateways/fedecks/etf/term.ts';
+import { floatTerm, integerTerm, type Term, tuple } from '../../../../src/gateways/fedecks/etf/term.ts';
 
 const scalar: fc.Arbitrary<Term> = fc.oneof(
   fc.constantFrom<Term[]>(null, true, false),
@@ -111,7 +111,9 @@ it('a term with a few bytes changed is refused or another term, and nothing else
   fc.assert(
     fc.property(terms(true), fc.array(change, { minLength: 1, maxLength: 4 }), (term, changes) => {
       const bytes = encode(term);
-      for (const [at, value] of changes) bytes[at % bytes.length] = value;
+      for (const [at, value] of changes) {
+        bytes[at % bytes.length] = value;
+      }
       refusedOrWhole(bytes);
     }),
     { numRuns: 2_000 },

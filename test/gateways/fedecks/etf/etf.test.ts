@@ -8,12 +8,12 @@ import { fromJson, toJson } from '../../../../src/gateways/fedecks/etf/json.ts';
 import {
   charlist,
   EtfError,
+  type EtfReason,
   float,
   isCharlist,
   MAX_DEPTH,
-  tuple,
-  type EtfReason,
   type Term,
+  tuple,
 } from '../../../../src/gateways/fedecks/etf/term.ts';
 
 const bytesOf = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex');
@@ -208,22 +208,24 @@ describe('hostile bytes', () => {
       ...ALSO.filter(([name]) => !name.startsWith('bytes after')).map(([, , bytes]) => bytes),
     ].filter((bytes) => bytes.length < 1_000);
     for (const bytes of whole) {
-      for (let length = 0; length < bytes.length; length += 1)
+      for (let length = 0; length < bytes.length; length += 1) {
         assert.equal(
           reasonOf(bytes.subarray(0, length)),
           'malformed',
           `${bytes.toString('hex')} to ${length}`,
         );
+      }
     }
   });
 
   it('every tag followed by nothing, by zeros and by ones is refused or a term, and never anything else', () => {
     for (let tag = 0; tag <= 255; tag += 1) {
       for (const fill of [0x00, 0xff]) {
-        for (const length of [0, 1, 5, 40])
+        for (const length of [0, 1, 5, 40]) {
           assert.doesNotThrow(() =>
             decode(Buffer.concat([Uint8Array.of(131, tag), Buffer.alloc(length, fill)])),
           );
+        }
       }
     }
   });
@@ -353,8 +355,9 @@ describe('hostile bytes', () => {
     it('a size that is not the real one is refused', () => {
       const inner = bytesOf('6101');
       assert.equal(termOf(compressed(inner)), 1);
-      for (const claimed of [0, 1, 3, 1_000])
+      for (const claimed of [0, 1, 3, 1_000]) {
         assert.equal(reasonOf(compressed(inner, claimed)), 'malformed', String(claimed));
+      }
     });
 
     it('what is no zlib stream, or a damaged one, is refused', () => {
@@ -387,8 +390,9 @@ describe('hostile bytes', () => {
       '\ud800',
       twice,
       new Map([[[1], 1]]).set([1], 2),
-    ])
+    ]) {
       assert.throws(() => encode(term), refused('unsupported'));
+    }
     assert.throws(() => encode(256n ** 1_024n), refused('too_large'));
     assert.equal(encode(2n).toString('hex'), '836102');
     assert.equal(encode(Buffer.from('hi')).toString('hex'), '836d000000026869');
