@@ -239,10 +239,7 @@ async function listen(server: Server, port: number, host: string): Promise<void>
         reject(error);
       } else {
         reject(
-          new LastseenError(
-            'ERR_REQUEST_INVALID',
-            `PORT: ${host}:${String(port)} is in use by another process`,
-          ),
+          new LastseenError('ERR_REQUEST_INVALID', `PORT: ${host}:${port} is in use by another process`),
         );
       }
     });
@@ -259,5 +256,5 @@ async function close(server: Server): Promise<void> {
 }
 
 function urlOf(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

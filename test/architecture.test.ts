@@ -64,7 +64,7 @@ it('every import is one that its room may make', () => {
         }
         const to = roomOf(relative(SOURCE, resolve(SOURCE, dirname(name), target)));
         if (to !== room && !allowed.includes(to)) {
-          faults.push(`src/${name}:${String(at + 1)} imports ${to}`);
+          faults.push(`src/${name}:${at + 1} imports ${to}`);
         }
       });
   }

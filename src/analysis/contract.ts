@@ -41,7 +41,7 @@ function prefixCondition(prefix: string): string {
     return `substr(access_id, 1, 1) <> '$'`;
   }
   // Characters are code points here as there. The first condition lets an index be used.
-  return `(access_id >= ${literal(prefix)} and substr(access_id, 1, ${String([...prefix].length)}) = ${literal(prefix)})`;
+  return `(access_id >= ${literal(prefix)} and substr(access_id, 1, ${[...prefix].length}) = ${literal(prefix)})`;
 }
 
 /** Halved again and again: a chain of a thousand would be too deep for the parser. */

@@ -34,7 +34,7 @@ function jsonEncoder(columns: readonly string[]): Encoder {
       between = ',';
       return text;
     },
-    tail: (isTruncated) => `],"truncated":${String(isTruncated)}}`,
+    tail: (isTruncated) => `],"truncated":${isTruncated}}`,
   };
 }
 
@@ -61,7 +61,7 @@ function distinct(columns: readonly string[]): string[] {
   return columns.map((name) => {
     let key = name;
     for (let nth = 2; taken.has(key); nth += 1) {
-      key = `${name}_${String(nth)}`;
+      key = `${name}_${nth}`;
     }
     taken.add(key);
     return key;
@@ -79,7 +79,7 @@ function jsonOf(cell: Cell): string {
     case 'boolean':
       return String(cell);
     case 'number':
-      return Number.isFinite(cell) ? JSON.stringify(cell) : `"${String(cell)}"`;
+      return Number.isFinite(cell) ? JSON.stringify(cell) : `"${cell}"`;
     case 'bigint':
       return numeralJson(String(cell));
     default:

@@ -166,7 +166,7 @@ export function createQueries(
         }
         const begin = (): void => {
           timer = setTimeout(() => {
-            reject(limit(`the query ran longer than ${String(limits.queryTimeoutMs)} ms`));
+            reject(limit(`the query ran longer than ${limits.queryTimeoutMs} ms`));
           }, limits.queryTimeoutMs);
           child.on('message', (reply: JobReply) => {
             if (reply.type === 'piece') {
@@ -228,7 +228,7 @@ export function createQueries(
       if (running >= limits.queryConcurrency) {
         throw new LastseenError(
           'ERR_QUEUE_FULL',
-          `${String(limits.queryConcurrency)} queries are running, and no more may: try again in a moment`,
+          `${limits.queryConcurrency} queries are running, and no more may: try again in a moment`,
         );
       }
       running += 1;
@@ -298,7 +298,7 @@ function startProcess(kind: Source['kind'], maxDataBytes?: number): ChildProcess
     return spawn(process.execPath, [program, kind], options);
   }
   // Memory is bounded by the system: SQLite's own limit is not compiled in, and Node's is for JavaScript only.
-  const bounded = `ulimit -d ${String(Math.ceil(maxDataBytes / 1024))}; exec "$0" "$@"`;
+  const bounded = `ulimit -d ${Math.ceil(maxDataBytes / 1024)}; exec "$0" "$@"`;
   return spawn('/bin/sh', ['-c', bounded, process.execPath, program, kind], options);
 }
 
@@ -317,9 +317,7 @@ async function startedProcess(child: ChildProcess): Promise<number> {
   try {
     return await new Promise<number>((resolve, reject) => {
       late = setTimeout(() => {
-        reject(
-          new Error(`the process for queries did not start within ${String(START_MS)} ms: ${complaint}`),
-        );
+        reject(new Error(`the process for queries did not start within ${START_MS} ms: ${complaint}`));
       }, START_MS);
       onClose = () => {
         const end = String(child.signalCode ?? child.exitCode);

@@ -115,7 +115,7 @@ function dataBytes(): number {
 
 /** A thread beside SQLite: when the server is gone, nobody ends a statement that has no end. */
 async function watchParent(): Promise<void> {
-  const program = `setInterval(() => { if (process.ppid !== ${String(process.ppid)}) process.kill(process.pid, 'SIGKILL'); }, ${String(WATCH_MS)});`;
+  const program = `setInterval(() => { if (process.ppid !== ${process.ppid}) process.kill(process.pid, 'SIGKILL'); }, ${WATCH_MS});`;
   const watcher = new Worker(program, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 8 } });
   await once(watcher, 'online');
   watcher.unref();

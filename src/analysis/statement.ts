@@ -36,9 +36,7 @@ const SYMBOL = /[-+*/%<>=!~|&^#:;,.()[\]@]/y;
 /** @throws ERR_QUERY_INVALID where the text cannot be read, ERR_QUERY_REFUSED where it could be read in two ways */
 export function tokensOf(sql: string): Token[] {
   if (sql.length > MAX_SQL_CHARACTERS) {
-    throw invalid(
-      `\`sql\` may have at most ${String(MAX_SQL_CHARACTERS)} characters, got ${String(sql.length)}`,
-    );
+    throw invalid(`\`sql\` may have at most ${MAX_SQL_CHARACTERS} characters, got ${sql.length}`);
   }
   if (sql.includes('\u0000')) {
     throw invalid('`sql` must not contain U+0000');
@@ -144,14 +142,12 @@ export function requireParameters(tokens: readonly Token[], given: number): void
   }
   const wanted = Math.max(0, ...named.map((text) => Number(text.slice(1))));
   for (let at = 1; at <= wanted; at += 1) {
-    if (!named.includes(`$${String(at)}`)) {
-      throw invalid(`the statement uses $${String(wanted)} but not $${String(at)}`);
+    if (!named.includes(`$${at}`)) {
+      throw invalid(`the statement uses $${wanted} but not $${at}`);
     }
   }
   if (wanted !== given) {
-    throw invalid(
-      `the statement has ${String(wanted)} parameters, and \`params\` has ${String(given)} values`,
-    );
+    throw invalid(`the statement has ${wanted} parameters, and \`params\` has ${given} values`);
   }
 }
 

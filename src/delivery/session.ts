@@ -211,7 +211,7 @@ export function createSession(options: SessionOptions): Session {
       );
     }
     if (feeds.size >= MAX_SUBSCRIPTIONS) {
-      const message = `a connection has at most ${String(MAX_SUBSCRIPTIONS)} subscriptions: open another one`;
+      const message = `a connection has at most ${MAX_SUBSCRIPTIONS} subscriptions: open another one`;
       throw new LastseenError('ERR_TOO_MANY_SUBSCRIPTIONS', message);
     }
   }

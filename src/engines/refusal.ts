@@ -9,8 +9,8 @@ export function conflict(request: AppendRequest, index: number): LastseenError {
     return new LastseenError('ERR_ID_CONFLICT', message);
   }
   const detail = `the id ${shown(request.events[index]?.id)} is taken in this access_id by an event with other content`;
-  const faults = [{ pointer: `/${String(index)}/id`, detail }];
-  return new LastseenError('ERR_ID_CONFLICT', `nothing was appended: /${String(index)}/id: ${detail}`, {
+  const faults = [{ pointer: `/${index}/id`, detail }];
+  return new LastseenError('ERR_ID_CONFLICT', `nothing was appended: /${index}/id: ${detail}`, {
     faults,
   });
 }

@@ -37,7 +37,7 @@ export function requireMediaType(request: IncomingMessage, accepted: readonly st
 export function readText(request: IncomingMessage, maxBytes: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const tooLarge = (): LastseenError =>
-      new LastseenError('ERR_TOO_LARGE', `the body may have at most ${String(maxBytes)} bytes`);
+      new LastseenError('ERR_TOO_LARGE', `the body may have at most ${maxBytes} bytes`);
     if (Number(request.headers['content-length']) > maxBytes) {
       reject(tooLarge());
       return;

@@ -85,7 +85,7 @@ function createBuckets(
     // What is larger than the bucket goes when it is full, and is paid for afterwards.
     if (bucket.tokens < Math.min(count, size)) {
       const missing = Math.min(count, size) - bucket.tokens;
-      throw limited(`more than ${String(perSecond)} ${what} a second`, (missing / perSecond) * 1_000);
+      throw limited(`more than ${perSecond} ${what} a second`, (missing / perSecond) * 1_000);
     }
     bucket.tokens -= count;
   };
@@ -93,7 +93,7 @@ function createBuckets(
 
 function limited(reason: string, waitMs: number): LastseenError {
   const seconds = Math.max(1, Math.ceil(waitMs / 1_000));
-  return new LastseenError('ERR_RATE_LIMITED', `${reason}: try again in ${String(seconds)} s`, {
+  return new LastseenError('ERR_RATE_LIMITED', `${reason}: try again in ${seconds} s`, {
     retryAfterSeconds: seconds,
   });
 }

@@ -197,9 +197,9 @@ function refuse(socket: Duplex, { status, headers, body }: Problem): void {
   socket.once('finish', () => socket.destroy());
   socket.end(
     [
-      `HTTP/1.1 ${String(status)} ${STATUS_CODES[status] ?? ''}`,
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
       'Connection: close',
-      `Content-Length: ${String(Buffer.byteLength(body))}`,
+      `Content-Length: ${Buffer.byteLength(body)}`,
       ...lines,
       '',
       body,

@@ -111,7 +111,7 @@ export function createUsers(
         throw missing(id);
       }
       if (outcome === 'too-large') {
-        const message = `the meta of a user may have at most ${String(MAX_META_BYTES)} bytes: nothing was written`;
+        const message = `the meta of a user may have at most ${MAX_META_BYTES} bytes: nothing was written`;
         throw new LastseenError('ERR_TOO_LARGE', message);
       }
     },

@@ -5,7 +5,7 @@ export function eventJson(event: Event, cursor: (position: number) => string): s
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
     `{"cursor":"${cursor(event.position)}","access_id":${JSON.stringify(event.accessId)},` +
-    `"version":${String(event.version)},"created_at":${String(event.createdAt)},` +
-    `"recorded_at":${String(event.recordedAt)},${id}"payload":${event.payload}}`
+    `"version":${event.version},"created_at":${event.createdAt},` +
+    `"recorded_at":${event.recordedAt},${id}"payload":${event.payload}}`
   );
 }

@@ -50,7 +50,7 @@ export function nameFault(value: unknown): string | undefined {
     return 'must not be empty';
   }
   if (value.length > MAX_NAME_CHARACTERS && tooLong(value)) {
-    return `must have at most ${String(MAX_NAME_CHARACTERS)} characters, got ${String([...value].length)}`;
+    return `must have at most ${MAX_NAME_CHARACTERS} characters, got ${[...value].length}`;
   }
   if (LONE_SURROGATE.test(value)) {
     return 'must be well-formed Unicode, got a lone surrogate';

@@ -176,7 +176,7 @@ export function createWriter(
         (queuedEvents + request.events.length > limits.maxQueuedEvents ||
           queuedCharacters + characters > limits.maxQueuedCharacters);
       if (isFull) {
-        const message = `the queue is full (${String(queuedEvents)} events waiting): nothing was appended, push again later`;
+        const message = `the queue is full (${queuedEvents} events waiting): nothing was appended, push again later`;
         return Promise.reject(new LastseenError('ERR_QUEUE_FULL', message));
       }
       return new Promise((resolve, reject) => {

@@ -309,7 +309,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
           const startedAt = performance.now();
           const response = await service.post('/query', { sql }, headers());
           const text = await response.text();
-          const said = `${sql.slice(0, 100)} → ${String(response.status)} ${text.slice(0, 300)}`;
+          const said = `${sql.slice(0, 100)} → ${response.status} ${text.slice(0, 300)}`;
           const problem = JSON.parse(text) as Problem;
           assert.ok([400, 403, 422].includes(response.status), said);
           assert.match(problem.code, /^ERR_QUERY_(INVALID|REFUSED|LIMIT)$/, said);
@@ -405,7 +405,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.deepEqual(await seen('%', 'shop_*'), []);
       assert.deepEqual(await seen('*'), ['Shop-3', HIDDEN, 'seen', 'sho%p-', 'shop', "shop-'2", 'shop-1']);
       assert.deepEqual(await seen('$control', '$users'), ['$control', '$users']);
-      const many = Array.from({ length: 99 }, (_, at) => `none-${String(at)}-*`);
+      const many = Array.from({ length: 99 }, (_, at) => `none-${at}-*`);
       assert.deepEqual(await seen(...many, 'shop'), ['shop']);
     });
   });

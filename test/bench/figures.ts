@@ -514,7 +514,7 @@ export async function largeFile(plan: Plan): Promise<Figure> {
 }
 
 function shape(connections: number, batch: number): string {
-  return `${String(connections)} × ${String(batch)}`;
+  return `${connections} × ${batch}`;
 }
 
 /** Until what was begun (collecting garbage, closing, opening) is over. */

@@ -52,7 +52,7 @@ async function fill(job: FillJob & { kind: 'fill' }): Promise<FillResult> {
   function eventOf(place: number): NewEvent {
     const accessId =
       job.feeds.find(({ every }, at) => place % every === at)?.accessId ?? accessIdAt(place, job.accessIds);
-    return { accessId, createdAt: place, id: place % 10 === 7 ? `id-${String(place)}` : null, payload };
+    return { accessId, createdAt: place, id: place % 10 === 7 ? `id-${place}` : null, payload };
   }
 }
 
@@ -73,7 +73,7 @@ async function lookUp(job: FillJob & { kind: 'look-up' }): Promise<FillResult> {
     await store.positionBefore(accessId, place);
     tookMs.byTime.push(performance.now() - from);
     from = performance.now();
-    byId.get(accessIdAt(withId, job.accessIds), `id-${String(withId)}`);
+    byId.get(accessIdAt(withId, job.accessIds), `id-${withId}`);
     tookMs.byId.push(performance.now() - from);
   }
   db.close();

@@ -34,7 +34,7 @@ async function beside<T>(
   const scan = async (): Promise<void> => {
     while (isScanning && !isOver) {
       const start = performance.now();
-      const response = await fetch(`http://127.0.0.1:${String(port)}/query`, {
+      const response = await fetch(`http://127.0.0.1:${port}/query`, {
         method: 'POST',
         headers: { Authorization: 'Bearer bench', 'Content-Type': 'application/json' },
         body: JSON.stringify({ sql: SCAN }),

@@ -50,7 +50,7 @@ function body(figure: Figure, plan: Plan, command: string): string {
   );
   return `${figure.note}
 
-${machine()} \`${command}\`, ${String(plan.runs)} runs.
+${machine()} \`${command}\`, ${plan.runs} runs.
 
 ${table(['', 'median (least–most)', ''], series)}
 ${claims.length === 0 ? '' : `\n${table(['target', 'measured', 'promised', ''], claims)}\n`}`;
@@ -80,8 +80,8 @@ function machine(): string {
   const [cpu] = cpus();
   const gigabytes = Math.round(totalmem() / 1024 ** 3);
   return (
-    `${new Date().toISOString().slice(0, 10)}, ${String(cpus().length)} × ${cpu?.model.trim() ?? 'unknown'}, ` +
-    `${String(gigabytes)} GB, ${type()} ${release()}, Node ${process.versions.node}, ` +
+    `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, ` +
+    `${gigabytes} GB, ${type()} ${release()}, Node ${process.versions.node}, ` +
     `better-sqlite3 ${versionOf('better-sqlite3')}, ws ${versionOf('ws')}.`
   );
 }

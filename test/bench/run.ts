@@ -86,7 +86,7 @@ for (const name of names) {
 function whole(name: string, text: string, min: number): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < min) {
-    throw new Error(`--${name}: must be an integer from ${String(min)}, got ${text}`);
+    throw new Error(`--${name}: must be an integer from ${min}, got ${text}`);
   }
   return value;
 }

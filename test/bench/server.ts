@@ -100,7 +100,7 @@ export function startHelper<T>(module: string, job: object): Helper<T> {
       resolve(message as T);
     });
     child.once('exit', (code) => {
-      reject(new Error(`${module} ended with ${String(code)}`));
+      reject(new Error(`${module} ended with ${code}`));
     });
   });
   return {
@@ -124,6 +124,6 @@ export async function ask<T>(module: string, job: object): Promise<T> {
 }
 
 function rssOf(pid: number | undefined): number {
-  const status = readFileSync(`/proc/${String(pid)}/status`, 'utf8');
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024;
 }

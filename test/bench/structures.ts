@@ -56,7 +56,7 @@ const TABLE = `create table events (position integer primary key, access_id not 
   create unique index by_id on events (access_id, event_id) where event_id is not null`;
 
 const payload = payloadFor(accessIdAt(0, 1));
-const idAt = (place: number): string | null => (place % 10 === 7 ? `id-${String(place)}` : null);
+const idAt = (place: number): string | null => (place % 10 === 7 ? `id-${place}` : null);
 
 function bare(path: string, structure: Structure, accessIds: number): Candidate {
   const isInteger = structure.includes('integer');
@@ -158,7 +158,7 @@ async function measure(job: StructureJob): Promise<StructureResult> {
     const withId = at - (at % 10) + 7;
     await clock(took.firstPage, () => candidate.page(accessIdAt(at, job.accessIds), at));
     await clock(took.byTime, () => candidate.byTime(accessIdAt(at, job.accessIds), at));
-    await clock(took.byId, () => candidate.byId(accessIdAt(withId, job.accessIds), `id-${String(withId)}`));
+    await clock(took.byId, () => candidate.byId(accessIdAt(withId, job.accessIds), `id-${withId}`));
   }
   await candidate.close();
   removeTemporary(directory);

@@ -35,10 +35,10 @@ export function batchText(first: number, count: number, accessIds: number, id?: 
 export function pushRequest(body: string): Buffer {
   return Buffer.from(
     'POST /push_events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer bench\r\n' +
-      `Content-Type: application/json\r\nContent-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`,
+      `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }
 
 function eventWith(accessId: string, payload: string): string {
-  return `{"access_id":"${accessId}","created_at":${String(CREATED_AT)},"payload":${payload}}`;
+  return `{"access_id":"${accessId}","created_at":${CREATED_AT},"payload":${payload}}`;
 }

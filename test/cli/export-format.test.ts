@@ -29,7 +29,7 @@ const SIZES: readonly (readonly [string, readonly Event[]])[] = [
   [
     '50,000 events',
     Array.from({ length: 50_000 }, (_, at) =>
-      event(at + 1, { accessId: `a${String(at % 97)}`, payload: `{"n":${String(at)},"of":"Köln"}` }),
+      event(at + 1, { accessId: `a${at % 97}`, payload: `{"n":${at},"of":"Köln"}` }),
     ),
   ],
 ];
@@ -41,7 +41,7 @@ function event(position: number, more: Partial<Event>): Event {
     version: position,
     createdAt: 1_700_000_000_000 + position,
     recordedAt: 1_763_640_000_000,
-    id: position % 2 === 0 ? `id-${String(position)}` : null,
+    id: position % 2 === 0 ? `id-${position}` : null,
     payload: '{}',
     ...more,
   };

@@ -21,7 +21,7 @@ const FEEDS = 5;
 it('G3, G5: pushed is received, each event once and in order, whatever the network does', async (context) => {
   const service = await startService();
   const proxy = await startProxy(service.port);
-  const url = `http://127.0.0.1:${String(proxy.port)}`;
+  const url = `http://127.0.0.1:${proxy.port}`;
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
   const chaos = { isOver: false };
@@ -50,9 +50,9 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
     const answers: Promise<unknown>[] = [];
     for (let n = 0; !chaos.isOver; n += 1) {
       const feed = (who + n) % FEEDS;
-      const payload = `${String(who)}-${String(n)}`;
+      const payload = `${who}-${n}`;
       pushed[feed]?.add(payload);
-      answers.push(publisher.push({ accessId: `feed-${String(feed)}`, createdAt: n, payload }));
+      answers.push(publisher.push({ accessId: `feed-${feed}`, createdAt: n, payload }));
       await sleep(5);
     }
     await publisher.close();
@@ -68,7 +68,7 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
       url,
       token: TOKEN,
       WebSocket,
-      accessId: `feed-${String(who % FEEDS)}`,
+      accessId: `feed-${who % FEEDS}`,
       after: 'start',
       transports: transports[who % transports.length] ?? ['websocket'],
       signal: stop.signal,
@@ -102,7 +102,7 @@ it('G3, G5: pushed is received, each event once and in order, whatever the netwo
     assert.deepEqual(new Set(events.map((event) => event.payload)), expected);
   });
   const total = pushed.reduce((sum, feed) => sum + feed.size, 0);
-  context.diagnostic(`${String(total)} events through ${String(proxy.accepted)} connections`);
+  context.diagnostic(`${total} events through ${proxy.accepted} connections`);
   assert.ok(total > 500 && proxy.accepted > 100);
   await proxy.close();
   await service.stop();

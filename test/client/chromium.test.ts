@@ -52,7 +52,7 @@ describe('the SDK in Chromium', { skip: findChromium() === undefined && 'there i
   before(async () => {
     service = await startService();
     proxy = await startProxy(service.port);
-    origin = `http://127.0.0.1:${String(proxy.port)}`;
+    origin = `http://127.0.0.1:${proxy.port}`;
     browser = await launchChromium();
     const bundle = await build({
       entryPoints: [join(ROOT, 'src/client/index.ts')],

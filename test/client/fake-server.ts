@@ -36,7 +36,7 @@ export interface FakeServer {
 }
 
 const eventText = (accessId: string, version: number): string =>
-  `{"cursor":"e.${String(version)}","access_id":"${accessId}","version":${String(version)},"created_at":1,"recorded_at":1,"payload":${String(version)}}`;
+  `{"cursor":"e.${version}","access_id":"${accessId}","version":${version},"created_at":1,"recorded_at":1,"payload":${version}}`;
 
 const positionOf = (after: string | null): number =>
   after === null || after === 'start' ? 0 : Number(after.split('.')[1]);
@@ -60,7 +60,7 @@ export async function startFakeServer(
       answer(status, headers = {}, body = '') {
         const lines = Object.entries({ ...headers, 'Content-Length': String(Buffer.byteLength(body)) });
         socket.end(
-          `HTTP/1.1 ${String(status)} No\r\nConnection: close\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
+          `HTTP/1.1 ${status} No\r\nConnection: close\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
         );
       },
       cut: () => socket.destroy(),
@@ -78,7 +78,7 @@ export async function startFakeServer(
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
-    url: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     async close() {
       for (const socket of sockets.clients) {
         socket.terminate();
@@ -97,7 +97,7 @@ function servedSocket(socket: WebSocket, after: number): Served {
   return {
     after,
     begin() {
-      send({ type: 'subscribed', access_id: 'a', cursor: `e.${String(after)}`, head: 'e.9' });
+      send({ type: 'subscribed', access_id: 'a', cursor: `e.${after}`, head: 'e.9' });
     },
     give(...versions) {
       socket.send(
@@ -133,7 +133,7 @@ function requestAttempt(request: IncomingMessage, response: ServerResponse, afte
     response
       .writeHead(200, { 'Content-Type': 'application/json' })
       .end(
-        `{"access_id":"a","events":[${events.join(',')}],"cursor":"${cursor ?? ''}","caught_up":${String(isCaughtUp)}}`,
+        `{"access_id":"a","events":[${events.join(',')}],"cursor":"${cursor ?? ''}","caught_up":${isCaughtUp}}`,
       );
   };
   const give = (...events: string[]): void => {

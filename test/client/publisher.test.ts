@@ -37,7 +37,7 @@ describe('the publisher', () => {
       results.map(([result]) => result?.ok === true && result.version),
       results.map((_, at) => at + 1),
     );
-    assert.ok(requests <= 12, `${String(requests)} requests`);
+    assert.ok(requests <= 12, `${requests} requests`);
     assert.deepEqual(
       (await service.page('many', '&limit=5000')).events.map((one) => one.payload),
       results.map((_, at) => at),

@@ -111,7 +111,7 @@ describe('subscribe', () => {
           }
         })();
         const events = await take(total, {
-          url: `http://127.0.0.1:${String(proxy.port)}`,
+          url: `http://127.0.0.1:${proxy.port}`,
           accessId: id('cut'),
           transports: [transport],
         });
@@ -128,7 +128,7 @@ describe('subscribe', () => {
         const proxy = await startProxy(service.port);
         let lives = 0;
         const first = take(1, {
-          url: `http://127.0.0.1:${String(proxy.port)}`,
+          url: `http://127.0.0.1:${proxy.port}`,
           accessId: id('now'),
           after: 'now',
           transports: [transport],
@@ -263,7 +263,7 @@ describe('subscribe', () => {
 
   it('G7: a slow loop holds the server back, is not disconnected, and loses nothing', async () => {
     const text = 'x'.repeat(20_000);
-    await push('slow', ...numbers(400).map((n) => `${String(n)}${text}`));
+    await push('slow', ...numbers(400).map((n) => `${n}${text}`));
     let connections = 0;
     const seen: number[] = [];
     for await (const event of subscribe({
@@ -343,7 +343,7 @@ describe('subscribe', () => {
     for (const other of others) {
       await assert.rejects(take(5, { accessId: ['among', other] }), { code: 'ERR_REFUSED' });
     }
-    const many = Array.from({ length: 101 }, (_, at) => `many-${String(at)}`);
+    const many = Array.from({ length: 101 }, (_, at) => `many-${at}`);
     await assert.rejects(take(1, { accessId: many }), /at most 100 access_ids, got 101/);
   });
 

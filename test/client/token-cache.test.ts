@@ -28,7 +28,7 @@ describe('the token cache', () => {
     mock.timers.enable({ apis: ['setTimeout', 'Date'] });
     caches = [];
     asked = 0;
-    answer = () => Promise.resolve({ access_token: `token-${String(asked)}`, expires_in: 900 });
+    answer = () => Promise.resolve({ access_token: `token-${asked}`, expires_in: 900 });
   });
   afterEach(() => {
     for (const cache of caches) {
@@ -76,11 +76,11 @@ describe('the token cache', () => {
       [1, 1],
     ] as const) {
       asked = 0;
-      answer = () => Promise.resolve({ access_token: `token-${String(asked)}`, expires_in: expiresIn });
+      answer = () => Promise.resolve({ access_token: `token-${asked}`, expires_in: expiresIn });
       const cache = create();
       await settle();
       await pass(refreshAfter - 0.001);
-      assert.equal(asked, 1, `${String(expiresIn)} not before`);
+      assert.equal(asked, 1, `${expiresIn} not before`);
       await pass(0.002);
       assert.equal(asked, 2, String(expiresIn));
       assert.equal(await cache.token(), 'token-2');
@@ -213,7 +213,7 @@ describe('the issuers', () => {
     }).listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     return {
-      url: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`,
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
       seen,
       close: () => server.close(),
     };

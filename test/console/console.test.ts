@@ -78,7 +78,7 @@ describe('the console in a browser', { skip }, () => {
         complaints.push(message.text());
       }
     });
-    await page.goto(`http://127.0.0.1:${String(proxy.port)}/console`);
+    await page.goto(`http://127.0.0.1:${proxy.port}/console`);
   });
   after(async () => {
     await browser.close();
@@ -280,22 +280,22 @@ describe('the console in a browser', { skip }, () => {
 
   for (const theme of ['light', 'dark'] as const) {
     for (const width of [1280, 390]) {
-      it(`no view has a serious fault for those who cannot see or point: ${theme}, ${String(width)} pixels`, async () => {
+      it(`no view has a serious fault for those who cannot see or point: ${theme}, ${width} pixels`, async () => {
         await page.setViewportSize({ width, height: 850 });
         await page.emulateMedia({ colorScheme: theme });
         for (const view of ['Tail', 'Connected', 'Query', 'Flow', 'Users', 'API', 'Access']) {
           await show(view);
           await page.getByRole('heading', { level: 1, name: view }).waitFor();
-          await requireAccessible(`${view}, ${theme}, ${String(width)}`);
+          await requireAccessible(`${view}, ${theme}, ${width}`);
         }
         await button('New token').click();
         await page.getByLabel('Holder (sub)').waitFor();
-        await requireAccessible(`a form, ${theme}, ${String(width)}`);
+        await requireAccessible(`a form, ${theme}, ${width}`);
         await button('New token').click();
         await show('Connected');
         await button('Drop client1').click();
         await page.getByRole('dialog').waitFor();
-        await requireAccessible(`a question, ${theme}, ${String(width)}`);
+        await requireAccessible(`a question, ${theme}, ${width}`);
         await page.keyboard.press('Escape');
         await page.getByRole('dialog').waitFor({ state: 'detached' });
       });

@@ -6,12 +6,12 @@ import { csvOf, plotDataOf, type QueryResult, resultOf } from '../../src/console
 
 const text = (count: number, fast: number): string => `# HELP events How many.
 # TYPE events counter
-events{gateway="a",phase="live"} ${String(count)}
+events{gateway="a",phase="live"} ${count}
 events{gateway="b",phase="catch_up"} 10
 events_other 99
-took_bucket{le="0.001"} ${String(fast)}
-took_bucket{le="0.01"} ${String(fast * 2)}
-took_bucket{le="+Inf"} ${String(fast * 2)}
+took_bucket{le="0.001"} ${fast}
+took_bucket{le="0.01"} ${fast * 2}
+took_bucket{le="+Inf"} ${fast * 2}
 `;
 
 describe('figures', () => {

@@ -92,7 +92,7 @@ describe('a session at the beat of the hub', () => {
     for (let round = 1; round <= 10; round += 1) {
       pass(25);
       session.alive();
-      assert.ok(wire.written.length >= round, `round ${String(round)}`);
+      assert.ok(wire.written.length >= round, `round ${round}`);
       assert.ok(wire.pings >= round);
     }
     assert.equal(wire.written[0], '[["a",5]]');

@@ -42,7 +42,7 @@ describe('moving and restoring', () => {
     const log = await createLog({ store });
     await log.append({ events: PAYLOADS.map((payload) => event('texts', 0, { payload })), key: null });
     for (let n = 1; n <= 20; n += 1) {
-      await log.append({ events: [event('pruned', n, { id: `i${String(n)}` })], key: null });
+      await log.append({ events: [event('pruned', n, { id: `i${n}` })], key: null });
     }
     await log.append(KEYED);
     await log.append({ events: [event('gone', 1)], key: null });
@@ -159,7 +159,7 @@ describe('moving and restoring', () => {
     await run(['restore', file('backup.db')], url);
     const again = await startService({ DATABASE_URL: url });
     const restored = await count(again.url);
-    assert.ok(restored >= atLeast && restored < pushed, `${String(restored)} of ${String(pushed)}`);
+    assert.ok(restored >= atLeast && restored < pushed, `${restored} of ${pushed}`);
     const refused = await again.fetch(`/events?access_id=a&after=${cursor}`);
     const problem = (await refused.json()) as Problem;
     assert.deepEqual([refused.status, problem.code], [409, 'ERR_CURSOR_EPOCH']);

@@ -39,13 +39,13 @@ it('G1–G5: whatever the moment of a crash, what was acknowledged is there once
 
     async function pusher(number: number): Promise<void> {
       while (isRunning) {
-        const name = `batch${String((batches += 1))}`;
+        const name = `batch${(batches += 1)}`;
         const withIds = batches % 2 === 0;
         const events = Array.from({ length: BATCH }, (_, at) => ({
-          accessid: `feed${String((number + at) % 4)}`,
+          accessid: `feed${(number + at) % 4}`,
           created_at: at,
-          payload: `${name}/${String(at)}`,
-          ...(withIds ? { id: `${name}/${String(at)}` } : {}),
+          payload: `${name}/${at}`,
+          ...(withIds ? { id: `${name}/${at}` } : {}),
         }));
         const headers: Record<string, string> = withIds ? {} : { 'Idempotency-Key': name };
         if (await tryPush(server.url, events, headers)) {

@@ -53,12 +53,13 @@ it('a second signal ends it at once', async () => {
   }).catch(() => undefined);
   await fetch(`${server.url}/health`);
   server.child.kill('SIGTERM');
-  while (
-    await fetch(`${server.url}/health`).then(
+  let isListening = true;
+  while (isListening) {
+    isListening = await fetch(`${server.url}/health`).then(
       () => true,
       () => false,
-    )
-  ) {}
+    );
+  }
   assert.equal(await server.end('SIGTERM'), 1);
   await hanging;
   directory.remove();

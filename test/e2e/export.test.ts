@@ -66,7 +66,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       for (let from = 0; from < EVENTS; from += BATCH) {
         await log.append({
           events: Array.from({ length: BATCH }, (_, at) =>
-            event((from + at) % 5 === 0 ? 'fifth' : `é${String(at % 50)}`, {
+            event((from + at) % 5 === 0 ? 'fifth' : `é${at % 50}`, {
               n: from + at,
               text: '"1", 日本',
             }),

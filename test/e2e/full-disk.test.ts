@@ -18,7 +18,7 @@ it(
   { skip: canMount ? false : 'this machine lets nobody mount a file system of their own (unshare --mount)' },
   async () => {
     const directory = temporaryDirectory();
-    const mount = `mount -t tmpfs -o size=${String(DISK_MIB)}m tmpfs ${directory.path} && exec "$@"`;
+    const mount = `mount -t tmpfs -o size=${DISK_MIB}m tmpfs ${directory.path} && exec "$@"`;
     const server = await startProcess(join(directory.path, 'log.db'), {}, [
       'unshare',
       '--mount',
@@ -39,7 +39,7 @@ it(
       const batch = Array.from({ length: 20 }, (_, at) => ({
         accessid: 'disk',
         created_at: at,
-        id: `${String(sent)}-${String(at)}`,
+        id: `${sent}-${at}`,
         payload: 'x'.repeat(2_000),
       }));
       sent += 1;

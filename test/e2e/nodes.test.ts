@@ -61,9 +61,9 @@ describe('several nodes', () => {
         const node = three[pusher % 3];
         for (let round = 0; round < rounds; round += 1) {
           await node?.push({
-            accessid: `feed-${String((pusher + round) % 4)}`,
+            accessid: `feed-${(pusher + round) % 4}`,
             created_at: round,
-            payload: `${String(pusher)}-${String(round)}`,
+            payload: `${pusher}-${round}`,
           });
         }
       }),
@@ -247,7 +247,7 @@ describe('several nodes', () => {
     const append = (group: number): Promise<unknown> =>
       runSql(
         database.url,
-        `select * from lastseen_append(1, 'lost', ${String(group)}, false, 0, -1, array['a'], array[null]::bigint[],
+        `select * from lastseen_append(1, 'lost', ${group}, false, 0, -1, array['a'], array[null]::bigint[],
            array[1], array[1], array['a'], array[1]::bigint[], array[null]::text[], array['1']::json[])`,
       );
     await append(1);

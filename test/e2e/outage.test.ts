@@ -84,7 +84,7 @@ async function pushUntil(
   tally: Tally,
 ): Promise<void> {
   for (let n = 0; !isOver(); n += 1) {
-    const payload = `${name}-${String(n)}`;
+    const payload = `${name}-${n}`;
     try {
       const response = await fetch(`${url()}/push_events`, {
         method: 'POST',
@@ -172,7 +172,7 @@ it('G1, G3: PostgreSQL stopped and started under load: no false answer, and ever
   const pushers = Array.from({ length: 12 }, (_, at) =>
     pushUntil(
       () => nodes[at % 2]?.url ?? '',
-      `p${String(at)}`,
+      `p${at}`,
       () => isOver,
       tally,
     ),
@@ -220,7 +220,7 @@ it('G3: a node killed with -9: its clients go on at another from their cursor, e
     Array.from({ length: 4 }, (_, n) =>
       pushUntil(
         () => url,
-        `${String(at)}-${String(n)}`,
+        `${at}-${n}`,
         () => isOver,
         tally,
       ),
@@ -333,7 +333,7 @@ it(
     const users = file('users.txt', `"${user}" "${decodeURIComponent(direct.password)}"\n`);
     const config = file(
       'pgbouncer.ini',
-      `[databases]\n* = host=${direct.hostname} port=${direct.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${String(port)}\nunix_socket_dir =\nauth_type = trust\nauth_file = ${users}\npool_mode = transaction\nmax_client_conn = 200\ndefault_pool_size = 20\n`,
+      `[databases]\n* = host=${direct.hostname} port=${direct.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\nunix_socket_dir =\nauth_type = trust\nauth_file = ${users}\npool_mode = transaction\nmax_client_conn = 200\ndefault_pool_size = 20\n`,
     );
     chmodSync(directory.path, 0o755);
     // It does not run as root.
@@ -363,7 +363,7 @@ it(
     const isOver = (): boolean => tally.acknowledged.size >= 600;
     await Promise.all(
       Array.from({ length: 12 }, (_, at) =>
-        pushUntil(() => nodes[at % 3]?.url ?? '', `b${String(at)}`, isOver, tally),
+        pushUntil(() => nodes[at % 3]?.url ?? '', `b${at}`, isOver, tally),
       ),
     );
     const stored = await storedIn(database.url);

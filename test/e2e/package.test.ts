@@ -141,7 +141,7 @@ describe('the package', () => {
       logLevel: 'silent',
     });
     const bytes = gzipSync(bundle.outputFiles[0]?.contents ?? '').length;
-    context.diagnostic(`${String(bytes)} bytes, gzipped`);
+    context.diagnostic(`${bytes} bytes, gzipped`);
     assert.ok(bytes > 1_000 && bytes < 10_000);
   });
 
@@ -155,7 +155,7 @@ describe('the package', () => {
     ).json()) as { client_id: string; client_secret: string };
     copyFileSync(join(ROOT, 'docs/examples/connector.mjs'), path('connector.mjs'));
     const credentials = { LASTSEEN_CLIENT_ID: made.client_id, LASTSEEN_CLIENT_SECRET: made.client_secret };
-    const lines = Array.from({ length: 6_000 }, (_, at) => `line ${String(at)}\n`);
+    const lines = Array.from({ length: 6_000 }, (_, at) => `line ${at}\n`);
     writeFileSync(path('file.log'), lines.slice(0, 5_500).join(''));
     const first = await node('connector.mjs', ['lines', 'file.log'], credentials);
     assert.equal(first.stdout, '5500 lines pushed, 0 of them were there already\n');

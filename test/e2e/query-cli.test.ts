@@ -134,7 +134,7 @@ describe('a server that is killed while a query runs', () => {
 
 describe('lastseen analyst', () => {
   let database: TestDatabase;
-  const role = `analyst_${String(process.pid)}`;
+  const role = `analyst_${process.pid}`;
   before(async () => {
     database = await createDatabase();
     assert.equal((await runCommand(['migrate'], { DATABASE_URL: database.url })).code, 0);

@@ -21,7 +21,7 @@ interface Reader {
 }
 
 function startReader(port: number, accessId: string): Reader {
-  const socket = new WebSocket(`ws://127.0.0.1:${String(port)}/subscribe_to_events`, {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/subscribe_to_events`, {
     headers: { Authorization: `Bearer ${TOKEN}` },
   });
   let finish: () => void = () => undefined;
@@ -40,7 +40,7 @@ function startReader(port: number, accessId: string): Reader {
 }
 
 function residentMib(pid: number | undefined): number {
-  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${String(pid)}/status`, 'utf8'))?.[1]) / 1024;
+  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
 }
 
 it('G7, G8: clients that stop reading cost bounded memory and delay nobody, and end exact', async (context) => {
@@ -53,9 +53,7 @@ it('G7, G8: clients that stop reading cost bounded memory and delay nobody, and 
     await server.end('SIGKILL');
     directory.remove();
   });
-  const stalled = Array.from({ length: READERS }, (_, at) =>
-    startReader(server.port, `reader-${String(at)}`),
-  );
+  const stalled = Array.from({ length: READERS }, (_, at) => startReader(server.port, `reader-${at}`));
   const healthy = startReader(server.port, 'reader-0');
   await Promise.all(
     [...stalled, healthy].map(({ socket }) => new Promise((resolve) => socket.once('message', resolve))),
@@ -67,7 +65,7 @@ it('G7, G8: clients that stop reading cost bounded memory and delay nobody, and 
   let most = before;
   for (let sent = 0; sent < EVENTS; sent += 1) {
     const batch = stalled.map((_, at) => ({
-      accessid: `reader-${String(at)}`,
+      accessid: `reader-${at}`,
       created_at: sent,
       payload: PAYLOAD,
     }));
@@ -79,10 +77,8 @@ it('G7, G8: clients that stop reading cost bounded memory and delay nobody, and 
     stalled.every((reader) => reader.versions.length < EVENTS),
     'they really had stopped',
   );
-  context.diagnostic(
-    `memory grew by ${String(Math.round(most - before))} MiB of at most ${String(MAX_GROWTH_MIB)}`,
-  );
-  assert.ok(most - before < MAX_GROWTH_MIB, `memory grew by ${String(Math.round(most - before))} MiB`);
+  context.diagnostic(`memory grew by ${Math.round(most - before)} MiB of at most ${MAX_GROWTH_MIB}`);
+  assert.ok(most - before < MAX_GROWTH_MIB, `memory grew by ${Math.round(most - before)} MiB`);
   for (const { socket } of stalled) {
     socket.resume();
   }

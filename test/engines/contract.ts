@@ -94,7 +94,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
     it('G2: positions and versions have no holes, however many push at once', async () => {
       const before = (await log.bounds()).head;
       const pushes = Array.from({ length: 64 }, (_, at) =>
-        push(event(`g2-${String(at % 5)}`, at), event('g2-all', at), event(`g2-${String(at % 5)}`, at)),
+        push(event(`g2-${at % 5}`, at), event('g2-all', at), event(`g2-${at % 5}`, at)),
       );
       const receipts = (await Promise.all(pushes)).flat();
       const positions = receipts.map((receipt) => receipt.position).sort((a, b) => a - b);

@@ -211,7 +211,7 @@ describe('hostile bytes', () => {
         `[{"accessid":"prey","created_at":"${long}","payload":1}]`,
         400,
       );
-      assert.ok(detail.length < 300, `${String(detail.length)} characters`);
+      assert.ok(detail.length < 300, `${detail.length} characters`);
     });
 
     it('too many bytes are refused with 413, announced or not', async () => {
@@ -250,7 +250,7 @@ describe('hostile bytes', () => {
     it('a body that never becomes whole appends nothing', async () => {
       const port = service.port;
       const body = `[${GOOD}]`;
-      for (const framing of [`Content-Length: ${String(body.length + 1)}`, 'Transfer-Encoding: chunked']) {
+      for (const framing of [`Content-Length: ${body.length + 1}`, 'Transfer-Encoding: chunked']) {
         const wire = await openWire(port);
         wire.write(
           requestHead(port, 'POST /push_events HTTP/1.1', 'Content-Type: application/json', framing),
@@ -572,15 +572,15 @@ describe('hostile bytes', () => {
       await client.typed('live');
       const count = 2_000;
       for (let at = 0; at < count; at += 1) {
-        client.send({ type: 'unsubscribe', access_id: `never${String(at)}` });
+        client.send({ type: 'unsubscribe', access_id: `never${at}` });
       }
-      await client.frame((frame) => frame.includes(`"never${String(count - 1)}"`));
+      await client.frame((frame) => frame.includes(`"never${count - 1}"`));
       const errors = client.frames
         .map((frame) => JSON.parse(frame) as { type: string; access_id?: string })
         .filter((frame) => frame.type === 'error');
       assert.deepEqual(
         errors.map((error) => error.access_id),
-        Array.from({ length: count }, (_, at) => `never${String(at)}`),
+        Array.from({ length: count }, (_, at) => `never${at}`),
       );
       await client.close();
     });

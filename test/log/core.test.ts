@@ -158,13 +158,11 @@ describe('the tail', () => {
       { maxBytes: 10_000 },
     );
     for (let position = 1; position <= 5_000; position += 1) {
-      tail.offer([event(position, `f${String(position % 7)}`, '"xxxxxxxxxx"')]);
+      tail.offer([event(position, `f${position % 7}`, '"xxxxxxxxxx"')]);
     }
     assert.equal(tail.head, 5_000);
     assert.ok(tail.floor > 4_900 && tail.floor < 5_000);
-    const kept = [0, 1, 2, 3, 4, 5, 6].flatMap(
-      (feed) => tail.after(`f${String(feed)}`, tail.floor, limit) ?? [],
-    );
+    const kept = [0, 1, 2, 3, 4, 5, 6].flatMap((feed) => tail.after(`f${feed}`, tail.floor, limit) ?? []);
     assert.equal(kept.length, 5_000 - tail.floor);
   });
 

@@ -132,10 +132,10 @@ async function play(steps: readonly Step[]): Promise<void> {
   for (const [at, one] of steps.entries()) {
     if (one.do === 'append') {
       const events = one.feeds.map((number, index) => ({
-        accessId: `f${String(number)}`,
+        accessId: `f${number}`,
         createdAt: index % 3,
         id: null,
-        payload: `"${String(at)}/${String(index)}"`,
+        payload: `"${at}/${index}"`,
       }));
       appends.push(
         log.append({ events, key: null }).then((receipts) => {
@@ -154,7 +154,7 @@ async function play(steps: readonly Step[]): Promise<void> {
       cut(readers[one.who]);
       const from = one.fromStart ? 0 : await log.resolve('any', { after: 'now' });
       const reader: Reader = {
-        feed: `f${String(one.feed)}`,
+        feed: `f${one.feed}`,
         from,
         seen: [],
         session: undefined,
@@ -206,7 +206,7 @@ async function play(steps: readonly Step[]): Promise<void> {
     const expected = model.filter((one) => one.feed === reader.feed && one.position > reader.from);
     await until(
       () => reader.seen.length >= expected.length,
-      () => `${reader.feed}: ${String(reader.seen.length)} of ${String(expected.length)} events came`,
+      () => `${reader.feed}: ${reader.seen.length} of ${expected.length} events came`,
     );
     assert.deepEqual(
       reader.seen.map(({ position, payload }) => [position, payload]),

@@ -15,7 +15,7 @@ export function parseCsv(csv: string): Field[][] {
     const at = field.lastIndex;
     const found = field.exec(csv);
     if (found === null) {
-      throw new Error(`no field at ${String(at)}: ${csv.slice(at, at + 40)}`);
+      throw new Error(`no field at ${at}: ${csv.slice(at, at + 40)}`);
     }
     const quoted = found[1];
     row.push({ text: quoted?.replaceAll('""', '"') ?? found[2] ?? '', isQuoted: quoted !== undefined });

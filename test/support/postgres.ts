@@ -66,7 +66,7 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     ...identity,
     stdio: 'pipe',
   });
-  const url = `postgres://postgres@127.0.0.1:${String(port)}/postgres`;
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
   let child: ChildProcess | undefined;
 
   async function start(): Promise<void> {

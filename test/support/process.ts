@@ -66,7 +66,7 @@ export async function startProcess(
       }
     });
     child.once('exit', (code) => {
-      reject(new Error(`the server ended with ${String(code)}: ${output}`));
+      reject(new Error(`the server ended with ${code}: ${output}`));
     });
   });
   return {

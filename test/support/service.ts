@@ -126,7 +126,7 @@ export async function connect(
   options: { headers?: Record<string, string>; protocols?: string[]; path?: string } = {},
 ): Promise<Client> {
   const socket = new WebSocket(
-    `ws://127.0.0.1:${String(port)}${options.path ?? '/subscribe_to_events'}`,
+    `ws://127.0.0.1:${port}${options.path ?? '/subscribe_to_events'}`,
     options.protocols ?? [],
     {
       headers: options.headers ?? {},
@@ -204,13 +204,10 @@ export async function connect(
       >;
     },
     events: (count) =>
-      until(
-        () => {
-          const events = exactEvents();
-          return events.length >= count ? events : undefined;
-        },
-        `${String(count)} events`,
-      ),
+      until(() => {
+        const events = exactEvents();
+        return events.length >= count ? events : undefined;
+      }, `${count} events`),
     closed: () => until(() => end, 'close'),
     async close() {
       socket.close();

@@ -85,7 +85,7 @@ export async function openWire(port: number): Promise<Wire> {
 
 /** The lines of a request up to its body, with a token and a host. */
 export function requestHead(port: number, line: string, ...headers: string[]): string {
-  const all = [line, `Host: 127.0.0.1:${String(port)}`, `Authorization: Bearer ${TOKEN}`, ...headers];
+  const all = [line, `Host: 127.0.0.1:${port}`, `Authorization: Bearer ${TOKEN}`, ...headers];
   return `${all.join('\r\n')}\r\n\r\n`;
 }
 

@@ -81,7 +81,7 @@ export function verifier(password: string): string {
   const sign = (text: string): Buffer => createHmac('sha256', salted).update(text).digest();
   const stored = createHash('sha256').update(sign('Client Key')).digest('base64');
   const server = sign('Server Key').toString('base64');
-  return `SCRAM-SHA-256$${String(SCRAM_ITERATIONS)}:${salt.toString('base64')}$${stored}:${server}`;
+  return `SCRAM-SHA-256$${SCRAM_ITERATIONS}:${salt.toString('base64')}$${stored}:${server}`;
 }
 
 function toldOf(error: unknown): unknown {

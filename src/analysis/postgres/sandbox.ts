@@ -143,8 +143,8 @@ async function enter(session: Session, { access, timeoutMs }: Question): Promise
   const isRestricted = access !== 'everything';
   await client.query(
     `set local search_path = ${schema};
-     set local statement_timeout = ${String(timeoutMs)};
-     set local idle_in_transaction_session_timeout = ${String(timeoutMs)};
+     set local statement_timeout = ${timeoutMs};
+     set local idle_in_transaction_session_timeout = ${timeoutMs};
      set local lock_timeout = 2000;
      set local standard_conforming_strings = on;
      set local datestyle = 'ISO, YMD';
@@ -192,7 +192,7 @@ async function read(
   let fields: readonly pg.FieldDef[] | undefined;
   for (let count = FIRST_FETCH; ;) {
     const result = await client.query<(string | null)[]>({
-      text: `fetch ${String(count)} from question`,
+      text: `fetch ${count} from question`,
       rowMode: 'array',
     });
     if (fields === undefined) {

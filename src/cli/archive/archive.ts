@@ -103,7 +103,7 @@ async function importLog(
   try {
     const lines = createInterface({ input, crlfDelay: Infinity });
     const count = await readAll(lines, target, options.keepEpoch === true);
-    process.stderr.write(`${String(count)} events imported\n`);
+    process.stderr.write(`${count} events imported\n`);
   } finally {
     await target.close();
   }
@@ -179,7 +179,7 @@ async function readAll(
   if (epoch === undefined || end?.events !== count) {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
-      `the export is cut off after line ${String(number)}: nothing was imported`,
+      `the export is cut off after line ${number}: nothing was imported`,
     );
   }
   await flush();

@@ -59,9 +59,9 @@ const Lines = z.union([
 export function encodeEvent(event: Event): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
-    `{"position":${String(event.position)},"access_id":${JSON.stringify(event.accessId)},` +
-    `"version":${String(event.version)},"created_at":${String(event.createdAt)},` +
-    `"recorded_at":${String(event.recordedAt)},${id}"payload":${event.payload}}\n`
+    `{"position":${event.position},"access_id":${JSON.stringify(event.accessId)},` +
+    `"version":${event.version},"created_at":${event.createdAt},` +
+    `"recorded_at":${event.recordedAt},${id}"payload":${event.payload}}\n`
   );
 }
 
@@ -146,7 +146,7 @@ export function decodeLine(text: string, number: number): Line {
 }
 
 export function wrong(number: number, what: string): LastseenError {
-  return new LastseenError('ERR_REQUEST_INVALID', `line ${String(number)} ${what}: nothing was imported`);
+  return new LastseenError('ERR_REQUEST_INVALID', `line ${number} ${what}: nothing was imported`);
 }
 
 function parse(text: string, number: number): unknown {

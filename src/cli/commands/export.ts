@@ -99,7 +99,7 @@ async function exportArchive(source: LogSource, output: Output, stop: AbortSigna
     return 'interrupted: an archive is whole, or there is none\n';
   }
   await output.commit();
-  return `${String(count)} events exported\n`;
+  return `${count} events exported\n`;
 }
 
 /** Returns what to tell the user: what is said of the end of it is true only when all of it is written. */
@@ -140,7 +140,7 @@ async function exportRange(
     ...(reader.mayLack
       ? ['retention was at work meanwhile: what it took before it was read is not in it\n']
       : []),
-    `${isWhole ? '' : 'interrupted: '}${String(count)} events exported\n`,
+    `${isWhole ? '' : 'interrupted: '}${count} events exported\n`,
     `go on with --after ${cursorOf(range, through)}\n`,
   ].join('');
 

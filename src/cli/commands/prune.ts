@@ -27,7 +27,7 @@ export function addPrune(program: Command): void {
       }
       const { store } = await openEngine(database);
       try {
-        process.stdout.write(`${String(await store.prune(rule))} events forgotten\n`);
+        process.stdout.write(`${await store.prune(rule)} events forgotten\n`);
       } finally {
         await store.close();
       }

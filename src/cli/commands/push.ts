@@ -91,14 +91,14 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
   const [failure] = failures;
   if (failure !== undefined) {
     const { number, error } = failure;
-    const status = error.status === undefined ? '' : `${String(error.status)} `;
+    const status = error.status === undefined ? '' : `${error.status} `;
     const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
     throw new LastseenError(
       'ERR_STORE_UNAVAILABLE',
-      `${String(taken)} events are in; event ${String(number)} was not taken: ${status}${error.message}${cause}`,
+      `${taken} events are in; event ${number} was not taken: ${status}${error.message}${cause}`,
     );
   }
-  process.stdout.write(`${String(taken)} events pushed, ${String(appended)} new\n`);
+  process.stdout.write(`${taken} events pushed, ${appended} new\n`);
 }
 
 /** The event of the input as the SDK takes it, its payload letter for letter. */
@@ -140,7 +140,7 @@ async function* readEvents(file: string | undefined): AsyncGenerator<string> {
     if (array !== undefined) {
       array.push(line);
     } else if (line.trim() !== '') {
-      checkJson(line, `line ${String(number)}`);
+      checkJson(line, `line ${number}`);
       yield line.trim();
     }
   }

@@ -110,7 +110,7 @@ function tableOf(text: string): string {
       .join('  ')
       .trimEnd();
   const rule = widths.map((width) => '-'.repeat(width)).join('  ');
-  return `${[lineOf(columns), rule, ...cells.map(lineOf)].join('\n')}\n${String(rows.length)} rows\n`;
+  return `${[lineOf(columns), rule, ...cells.map(lineOf)].join('\n')}\n${rows.length} rows\n`;
 }
 
 /** Control characters are shown as JSON shows them: what a terminal obeys is not for events to say. */

@@ -8,6 +8,6 @@ export function addSeed(program: Command): void {
     program.command('seed').description('load a small story to look at; loading it again changes nothing'),
   ).action(async (options: DatabaseOptions) => {
     const appended = await tell(databaseOf(options));
-    process.stdout.write(`${String(appended)} of ${String(story.length)} events were new\n`);
+    process.stdout.write(`${appended} of ${story.length} events were new\n`);
   });
 }

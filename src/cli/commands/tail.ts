@@ -75,8 +75,8 @@ function lineOf(event: ClientEvent): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
     `{"cursor":"${event.cursor}","access_id":${JSON.stringify(event.accessId)},` +
-    `"version":${String(event.version)},"created_at":${String(event.createdAt)},` +
-    `"recorded_at":${String(event.recordedAt)},${id}"payload":${event.rawPayload}}`
+    `"version":${event.version},"created_at":${event.createdAt},` +
+    `"recorded_at":${event.recordedAt},${id}"payload":${event.rawPayload}}`
   );
 }
 

@@ -90,7 +90,7 @@ async function ask(url: string | undefined, method: string, path: string, body?:
   });
   const text = await response.text();
   if (!response.ok) {
-    throw new LastseenError('ERR_INTERNAL', `the server answered ${String(response.status)}: ${text}`);
+    throw new LastseenError('ERR_INTERNAL', `the server answered ${response.status}: ${text}`);
   }
   return text === '' ? undefined : (JSON.parse(text) as unknown);
 }

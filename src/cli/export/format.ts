@@ -23,9 +23,9 @@ export function createNdjsonEncoder(): EventEncoder {
 
 function ndjsonOf(event: Event): string {
   return (
-    `{"position":${String(event.position)},"access_id":${JSON.stringify(event.accessId)},` +
-    `"version":${String(event.version)},"created_at":${String(event.createdAt)},` +
-    `"recorded_at":${String(event.recordedAt)},"event_id":${JSON.stringify(event.id)},` +
+    `{"position":${event.position},"access_id":${JSON.stringify(event.accessId)},` +
+    `"version":${event.version},"created_at":${event.createdAt},` +
+    `"recorded_at":${event.recordedAt},"event_id":${JSON.stringify(event.id)},` +
     `"payload":${event.payload}}\n`
   );
 }

@@ -37,7 +37,7 @@ async function openFile(name: string, isForced: boolean): Promise<Output> {
   mayWrite(name, isForced);
   // What a link points to is replaced, not the link.
   const file = existsSync(name) ? realpathSync(name) : name;
-  const partial = `${file}-partial-${String(process.pid)}`;
+  const partial = `${file}-partial-${process.pid}`;
   const handle = await open(partial, 'wx');
   const failed = (error: unknown): LastseenError => {
     const message = `${name}: ${error instanceof Error ? error.message : String(error)}: nothing is there`;

@@ -21,8 +21,8 @@ export function createProgress(what: string): Progress {
       }
       shownAt = now;
       const perSecond = Math.round(count / Math.max(0.001, (now - startedAt) / 1_000));
-      const far = share === undefined ? '' : ` (${String(Math.floor(100 * share))} %)`;
-      process.stderr.write(`\r\x1b[K${String(count)} events ${what}${far}, ${String(perSecond)} a second`);
+      const far = share === undefined ? '' : ` (${Math.floor(100 * share)} %)`;
+      process.stderr.write(`\r\x1b[K${count} events ${what}${far}, ${perSecond} a second`);
     },
     end() {
       if (isTerminal) {

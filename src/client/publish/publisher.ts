@@ -271,7 +271,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
         return Promise.reject(new ClientError('ERR_CLOSED', 'the publisher is closed'));
       }
       if (buffered + events.length > maxBuffered) {
-        const message = `${String(buffered)} events are waiting: push again when some have been taken`;
+        const message = `${buffered} events are waiting: push again when some have been taken`;
         return Promise.reject(new ClientError('ERR_BUFFER_FULL', message));
       }
       const texts = events.map(textOf);
@@ -322,7 +322,7 @@ function receiptsOf(text: string, count: number): Receipt[] | undefined {
 }
 
 function problemOf(answer: Answer): ClientError {
-  let detail = `the server answered ${String(answer.status)}`;
+  let detail = `the server answered ${answer.status}`;
   let serverCode: string | undefined;
   try {
     const problem = JSON.parse(answer.text) as { detail?: unknown; code?: unknown };

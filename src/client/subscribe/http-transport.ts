@@ -144,7 +144,7 @@ export async function page(
   waitSeconds: number,
   limit = 500,
 ): Promise<Page> {
-  const more = `&limit=${String(limit)}&wait=${String(waitSeconds)}`;
+  const more = `&limit=${limit}&wait=${waitSeconds}`;
   const watch = createWatch(options.signal, waitSeconds * 1_000 + options.silenceMs);
   try {
     const response = await ask(options, accessId, after, more, 'application/json', watch.signal);
@@ -199,9 +199,9 @@ async function ask(
   const retryAfter = Number(response.headers.get('Retry-After') ?? 0) || 0;
   const isTemporary = response.status === 408 || response.status === 429 || response.status >= 500;
   if (isTemporary) {
-    throw new ConnectionLost(`the server answered ${String(response.status)}`, false, retryAfter);
+    throw new ConnectionLost(`the server answered ${response.status}`, false, retryAfter);
   }
-  const refusal = refusalOf(text, `the server answered ${String(response.status)}`, response.status);
+  const refusal = refusalOf(text, `the server answered ${response.status}`, response.status);
   throw refusal.accessId === undefined
     ? new ClientError(refusal.code, refusal.message, {
         status: response.status,

@@ -199,7 +199,7 @@ function open(
 }
 
 function reasonOf(code: number, reason: string, wasOpen: boolean, refusal: string | undefined): Error {
-  const text = `the server closed with ${String(code)}${reason === '' ? '' : ` ${reason}`}`;
+  const text = `the server closed with ${code}${reason === '' ? '' : ` ${reason}`}`;
   if (code === 1000 && reason === 'close') {
     return new ClientError('ERR_DROPPED', 'the access_id was dropped');
   }

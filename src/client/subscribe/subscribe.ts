@@ -89,7 +89,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
   if (accessIds.length > MAX_ACCESS_IDS) {
     throw new ClientError(
       'ERR_REFUSED',
-      `a subscription reads at most ${String(MAX_ACCESS_IDS)} access_ids, got ${String(accessIds.length)}: make several`,
+      `a subscription reads at most ${MAX_ACCESS_IDS} access_ids, got ${accessIds.length}: make several`,
     );
   }
   const cursors = new Map<string, string>();
@@ -183,7 +183,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
     throw new ClientError(
       'ERR_GAP',
       isAskedFor
-        ? `version ${String(event.version)} of ${JSON.stringify(event.accessId)} came after ${String(before)}`
+        ? `version ${event.version} of ${JSON.stringify(event.accessId)} came after ${before}`
         : `an event of ${JSON.stringify(event.accessId)} came, which nobody asked for`,
       { accessId: event.accessId },
     );

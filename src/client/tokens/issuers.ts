@@ -131,7 +131,7 @@ async function post(
   });
   // The answer may hold a token: only its status is told.
   if (!response.ok) {
-    throw new ClientError('ERR_TOKEN_REQUEST', `the token endpoint answered ${String(response.status)}`);
+    throw new ClientError('ERR_TOKEN_REQUEST', `the token endpoint answered ${response.status}`);
   }
   try {
     return (await response.json()) as IssuedToken;
@@ -144,7 +144,7 @@ function within(name: string, value: number, max: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= max) {
     return;
   }
-  throw new RangeError(`${name} must be an integer from 1 to ${String(max)}, got ${String(value)}`);
+  throw new RangeError(`${name} must be an integer from 1 to ${max}, got ${value}`);
 }
 
 function bytesOfPem(pem: string): Uint8Array<ArrayBuffer> {

@@ -185,7 +185,7 @@ function seconds(name: string, value: number, min: number): number {
   if (Number.isFinite(value) && value >= min) {
     return value;
   }
-  throw new RangeError(`${name} must be a number of seconds from ${String(min)}, got ${String(value)}`);
+  throw new RangeError(`${name} must be a number of seconds from ${min}, got ${value}`);
 }
 
 /** Says what is wrong with an answer, never what it was. */
@@ -206,9 +206,7 @@ function usable(issued: unknown): IssuedToken {
 function withTimeout<T>(work: () => Promise<T>, limitSeconds: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      reject(
-        new ClientError('ERR_TOKEN_REQUEST', `the issuer has not answered in ${String(limitSeconds)} s`),
-      );
+      reject(new ClientError('ERR_TOKEN_REQUEST', `the issuer has not answered in ${limitSeconds} s`));
     }, limitSeconds * 1_000);
     // Called in a promise, so that an issuer that throws at once has failed like any other.
     Promise.resolve()

@@ -211,7 +211,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       const begun = (await connection.query(
         `begin isolation level read committed;
          set local idle_in_transaction_session_timeout = 10000;
-         select pg_advisory_xact_lock(${String(APPEND_LOCK)});
+         select pg_advisory_xact_lock(${APPEND_LOCK});
          select head, epoch,
                 current_setting('synchronous_commit') in ('off', 'local') as is_lax from log`,
       )) as unknown as pg.QueryResult<{ head: number; epoch: string; is_lax: boolean }>[];
@@ -240,8 +240,8 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       }
       try {
         await connection.query(
-          `update log set head = ${String(head)};
-           insert into writers values ('${name.writerId}', now(), ${String(name.group)}, ${String(head)})
+          `update log set head = ${head};
+           insert into writers values ('${name.writerId}', now(), ${name.group}, ${head})
              on conflict (writer_id) do update set seen_at = excluded.seen_at,
                last_group = excluded.last_group, last_position = excluded.last_position;
            ${hint} commit`,

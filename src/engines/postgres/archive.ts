@@ -60,7 +60,7 @@ export async function openPostgresTarget(url: string): Promise<LogTarget> {
     await client.end();
   };
   // Nobody appends meanwhile.
-  await client.query(`begin; select pg_advisory_xact_lock(${String(APPEND_LOCK)})`);
+  await client.query(`begin; select pg_advisory_xact_lock(${APPEND_LOCK})`);
   const { rows } = await client.query<{ floor: number; head: number }>('select floor, head from log');
   if (rows[0]?.floor !== 1 || rows[0].head !== 0) {
     await close();

@@ -187,7 +187,7 @@ async function migrateLocked(url: string, knex: Knex): Promise<string[]> {
 async function lockForMigration(guard: pg.Client): Promise<void> {
   for (;;) {
     const { rows } = await guard.query<{ got: boolean }>(
-      `select pg_try_advisory_xact_lock(${String(MIGRATE_LOCK)}) as got`,
+      `select pg_try_advisory_xact_lock(${MIGRATE_LOCK}) as got`,
     );
     if (rows[0]?.got === true) {
       return;
@@ -204,7 +204,7 @@ async function requireUtf8(knex: Knex): Promise<void> {
   }
   throw new LastseenError(
     'ERR_STORE_UNAVAILABLE',
-    `the database must be encoded in UTF8, and is in ${String(encoding)}`,
+    `the database must be encoded in UTF8, and is in ${encoding}`,
   );
 }
 

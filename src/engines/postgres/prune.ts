@@ -31,14 +31,14 @@ const OLDEST = FORGET.replace(
   `select position, access_id, version from (
      select position, access_id, version,
             bool_and(position <= $1 or recorded_at < $2) over (order by position) as is_given_up
-     from (select * from events order by position limit ${String(STEP_EVENTS)}) as step
+     from (select * from events order by position limit ${STEP_EVENTS}) as step
    ) as judged where is_given_up`,
 );
 
 const OF_FEED = FORGET.replace(
   '%DOOMED%',
   `select position, access_id, version from events
-   where access_id = $1 and version <= $2 order by position limit ${String(STEP_EVENTS)}`,
+   where access_id = $1 and version <= $2 order by position limit ${STEP_EVENTS}`,
 );
 
 export async function prunePostgres(pool: pg.Pool, rule: PruneRule): Promise<number> {
@@ -72,7 +72,7 @@ const FEEDS = `
   select access_id,
          (select version from events e where e.access_id = names.access_id order by position desc limit 1) as version,
          coalesce((select pruned_version from feeds f where f.access_id = names.access_id), 0) as pruned_version
-  from names where access_id is not null limit ${String(FEEDS_A_LOOK)}`;
+  from names where access_id is not null limit ${FEEDS_A_LOOK}`;
 
 /** Feeds with more events than may be kept, and their last version. */
 async function feedsOver(pool: pg.Pool, keep: number): Promise<[string, number][]> {
@@ -109,7 +109,7 @@ async function repeat(step: () => Promise<number>): Promise<number> {
 async function forget(pool: pg.Pool, sql: string, values: readonly unknown[]): Promise<number> {
   const client = await pool.connect();
   try {
-    await client.query(`begin; select pg_advisory_xact_lock(${String(PRUNE_LOCK)})`);
+    await client.query(`begin; select pg_advisory_xact_lock(${PRUNE_LOCK})`);
     const found = await client.query<{ positions: number[] | null }>(sql, [...values]);
     const positions = (found.rows[0]?.positions ?? []).map(Number);
     if (positions.length > 0) {

@@ -71,7 +71,7 @@ async function lookFor(url: string, attempt: OutcomeUnknown): Promise<AppendResu
   try {
     connection = await connect(url);
     // With the lock in our hand the lost transaction has ended, or has not begun: then it finds itself given up.
-    await connection.query(`begin; select pg_advisory_xact_lock(${String(APPEND_LOCK)})`);
+    await connection.query(`begin; select pg_advisory_xact_lock(${APPEND_LOCK})`);
     const { rows } = await connection.query<{ last_group: number; last_position: number }>(
       'select last_group, last_position from writers where writer_id = $1',
       [attempt.writerId],

@@ -138,7 +138,7 @@ export function startWatch(options: WatchOptions): Watch {
     if (!hasHints && client === listener) {
       hasSaidSo = true;
       options.onNotice(
-        `LISTEN brings no notifications (a transaction pooler?): polling every ${String(POLL_MS)} ms. Give a direct address in DATABASE_LISTEN_URL, or "off"`,
+        `LISTEN brings no notifications (a transaction pooler?): polling every ${POLL_MS} ms. Give a direct address in DATABASE_LISTEN_URL, or "off"`,
       );
     }
   }
@@ -188,7 +188,7 @@ export function startWatch(options: WatchOptions): Watch {
   }
 
   if (options.listenUrl === undefined) {
-    options.onNotice(`no LISTEN: polling every ${String(POLL_MS)} ms`);
+    options.onNotice(`no LISTEN: polling every ${POLL_MS} ms`);
   } else {
     void listen(options.listenUrl);
   }

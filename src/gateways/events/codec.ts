@@ -42,8 +42,8 @@ const RULES: Readonly<Record<string, string>> = {
   access_id: 'must be given once',
   after: 'must be a cursor, "start" or "now"',
   timestamp: 'must be an integer',
-  limit: `must be an integer from 1 to ${String(MAX_LIMIT)}`,
-  wait: `must be an integer from 0 to ${String(MAX_WAIT_SECONDS)}`,
+  limit: `must be an integer from 1 to ${MAX_LIMIT}`,
+  wait: `must be an integer from 0 to ${MAX_WAIT_SECONDS}`,
 };
 
 /** Without `after` and `timestamp` reading begins at the start. @throws ERR_REQUEST_INVALID naming the parameter */
@@ -88,7 +88,7 @@ export function encodePage(
   cursor: (position: number) => string,
 ): string {
   const list = events.map((event) => eventJson(event, cursor)).join(',');
-  return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursor(next)}","caught_up":${String(isCaughtUp)}}`;
+  return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursor(next)}","caught_up":${isCaughtUp}}`;
 }
 
 /** Records of an event stream (HTML Living Standard §9.2). A payload has no line break outside its strings. */

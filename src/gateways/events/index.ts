@@ -139,7 +139,7 @@ async function stream(
     'Cache-Control': 'no-store',
     'X-Accel-Buffering': 'no',
   });
-  response.write(`retry: ${String(RETRY_MS)}\n\n`);
+  response.write(`retry: ${RETRY_MS}\n\n`);
   const session = createSession({
     log,
     connection: streamConnection(response),

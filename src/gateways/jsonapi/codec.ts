@@ -18,7 +18,7 @@ const Nickname = z
   .string()
   .transform((text) => text.trim())
   .refine((text) => text === '' || ([...text].length >= MIN_NICKNAME && [...text].length <= MAX_NICKNAME), {
-    error: `must have ${String(MIN_NICKNAME)} to ${String(MAX_NICKNAME)} characters`,
+    error: `must have ${MIN_NICKNAME} to ${MAX_NICKNAME} characters`,
   })
   .refine((text) => !text.includes('\u0000') && !/\p{Surrogate}/u.test(text), {
     error: 'must be well-formed text',
@@ -106,7 +106,7 @@ export function decodeListQuery(parameters: URLSearchParams): ListQuery {
   }
   const size = parameters.get('page[size]') ?? String(MAX_PAGE);
   if (!/^[1-9]\d{0,2}$/.test(size) || Number(size) > MAX_PAGE) {
-    throw badParameter('page[size]', `must be an integer from 1 to ${String(MAX_PAGE)}`);
+    throw badParameter('page[size]', `must be an integer from 1 to ${MAX_PAGE}`);
   }
   const after = parameters.get('page[after]');
   const place = after === null ? undefined : /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(after);
@@ -127,7 +127,7 @@ export function decodeListQuery(parameters: URLSearchParams): ListQuery {
 
 /** The place after a user, for `page[after]`. */
 export function placeOf(user: User): string {
-  return `${String(user.insertedAt)}.${user.id}`;
+  return `${user.insertedAt}.${user.id}`;
 }
 
 export function resource(user: User, fields?: ReadonlySet<string>): Record<string, unknown> {

@@ -32,7 +32,7 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
   }
   const values: readonly unknown[] = isSingle ? [body] : (body as unknown[]);
   if (values.length > limits.maxBatchEvents) {
-    const message = `a batch may have at most ${String(limits.maxBatchEvents)} events, got ${String(values.length)}: nothing was appended`;
+    const message = `a batch may have at most ${limits.maxBatchEvents} events, got ${values.length}: nothing was appended`;
     throw new LastseenError('ERR_TOO_LARGE', message);
   }
   const spans = elementSpans(text);
@@ -44,7 +44,7 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
       return;
     }
     const span = spans[index];
-    const at = isSingle ? '' : `/${String(index)}`;
+    const at = isSingle ? '' : `/${index}`;
     const report = (field: string, detail: string): void => {
       faults.push({ pointer: `${at}${field}`, detail });
     };
@@ -58,13 +58,13 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
     }
     const bytes = Buffer.byteLength(event.payload);
     if (bytes > limits.maxPayloadBytes) {
-      const message = `${at}/payload: may have at most ${String(limits.maxPayloadBytes)} bytes, got ${String(bytes)}: nothing was appended`;
+      const message = `${at}/payload: may have at most ${limits.maxPayloadBytes} bytes, got ${bytes}: nothing was appended`;
       throw new LastseenError('ERR_TOO_LARGE', message, {
         faults: [{ pointer: `${at}/payload`, detail: 'is too large' }],
       });
     }
     if (depthOf(event.payload) > MAX_DEPTH) {
-      report('/payload', `must not nest deeper than ${String(MAX_DEPTH)}`);
+      report('/payload', `must not nest deeper than ${MAX_DEPTH}`);
     }
     events.push(event);
   });

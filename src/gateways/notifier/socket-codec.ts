@@ -158,7 +158,7 @@ export function errorFrame(error: LastseenError, accessId: string | undefined): 
 }
 
 function legacyJson(event: Event): string {
-  return `{"accessid":${JSON.stringify(event.accessId)},"created_at":${String(event.createdAt)},"payload":${event.payload}}`;
+  return `{"accessid":${JSON.stringify(event.accessId)},"created_at":${event.createdAt},"payload":${event.payload}}`;
 }
 
 function remember(

@@ -220,7 +220,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
       send,
       // Version 1 clients may send no join_ref: the ref of the join is the same.
       joinRef: message.joinRef ?? ref ?? '',
-      name: `${topic} ${String((joins += 1))}`,
+      name: `${topic} ${(joins += 1)}`,
       does,
       presenceRef: undefined,
       onlineAt: Date.now(),

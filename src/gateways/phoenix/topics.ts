@@ -60,7 +60,7 @@ function notifications(accessId: string, principal: Principal, options: TopicOpt
     frameOf: (event) => [
       'msg',
       `{"user_id":${JSON.stringify(accessId)},"message":${event.payload},"cursor":"${log.cursor(event.position)}",` +
-        `"version":${String(event.version)},"created_at":${String(event.createdAt)}}`,
+        `"version":${event.version},"created_at":${event.createdAt}}`,
     ],
     liveOf: () => undefined,
     async take(event, payload) {

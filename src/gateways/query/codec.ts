@@ -28,7 +28,7 @@ export function decodeQuery(body: Record<string, unknown>): QueryRequest {
   if (parsed.success) {
     const at = parsed.data.params.findIndex((value) => typeof value === 'string' && value.includes('\u0000'));
     if (at !== -1) {
-      throw invalid(`/params/${String(at)}`, 'must not contain U+0000');
+      throw invalid(`/params/${at}`, 'must not contain U+0000');
     }
     return parsed.data;
   }
@@ -47,7 +47,7 @@ function ruleOf(path: readonly PropertyKey[]): string {
   }
   return path.length > 1
     ? 'must be a string, a number, true, false or null'
-    : `must be an array of at most ${String(MAX_PARAMETERS)} values`;
+    : `must be an array of at most ${MAX_PARAMETERS} values`;
 }
 
 export function formatOf(mediaType: (typeof MEDIA_TYPES)[number]): Format {

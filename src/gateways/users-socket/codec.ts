@@ -131,7 +131,7 @@ function metaActOf(message: Record<string, unknown>, text: string, property: str
     return { type: 'get', property };
   }
   if (depthOf(value) > MAX_DEPTH) {
-    throw invalid('/val', `must not nest deeper than ${String(MAX_DEPTH)}`);
+    throw invalid('/val', `must not nest deeper than ${MAX_DEPTH}`);
   }
   if (property !== undefined) {
     return { type: 'set', entry: { property, value } };
@@ -234,7 +234,7 @@ function frameOf(
 ): Buffer {
   const head =
     dialect === 'numeric'
-      ? `"eventType":${String(about === undefined ? 0 : NAMES.indexOf(about) + 1)}`
+      ? `"eventType":${about === undefined ? 0 : NAMES.indexOf(about) + 1}`
       : `"type":"${about ?? 'Error'}"`;
   const rest = Object.entries(members).map(([name, text]) =>
     text === undefined ? '' : `,${JSON.stringify(name)}:${text}`,

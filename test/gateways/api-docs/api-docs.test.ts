@@ -98,7 +98,7 @@ describe('what the server says of itself', () => {
           method: method.toUpperCase(),
         });
         await response.text();
-        assert.equal(response.status === 401, isGuarded, `${method} ${path}: ${String(response.status)}`);
+        assert.equal(response.status === 401, isGuarded, `${method} ${path}: ${response.status}`);
       }
     }
   });
@@ -135,7 +135,7 @@ describe('what the server says of itself', () => {
     ];
     for (const [path, described, method, body, headers] of asked) {
       const response = await ask(path, method, body, headers);
-      const name = `${method} ${path}: ${String(response.status)}`;
+      const name = `${method} ${path}: ${response.status}`;
       const answer = openapi.paths[described]?.[method.toLowerCase()]?.responses[String(response.status)];
       const type = (response.headers.get('content-type') ?? '').split(';')[0] ?? '';
       const schema = answer?.content?.[type]?.schema;

@@ -232,7 +232,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       errors.length = 0;
       lines.length = 0;
       for (const [auth, deviceId, type, info, hint = type] of table) {
-        const what = `${type} ${info} ${String(deviceId)}`;
+        const what = `${type} ${info} ${deviceId}`;
         const refusal = await refusedDevice(service.port, auth, '/boxes/websocket');
         assert.deepEqual(
           [refusal.status, refusal.body, refusal.headers['content-length']],

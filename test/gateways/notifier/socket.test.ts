@@ -169,7 +169,7 @@ describe('the notifier over WebSocket', () => {
       assert.match(client.frames.at(-1) ?? '', /ERR_REQUEST_INVALID/);
     }
     for (let at = 1; at <= 100; at += 1) {
-      client.send({ type: 'subscribe', access_id: `s${String(at)}`, after: 'now' });
+      client.send({ type: 'subscribe', access_id: `s${at}`, after: 'now' });
     }
     await client.frame((frame) => frame.includes('ERR_TOO_MANY_SUBSCRIPTIONS') && frame.includes('"s100"'));
     assert.ok(!client.frames.some((frame) => frame.includes('"subscribed"') && frame.includes('"s100"')));
@@ -203,7 +203,7 @@ describe('the notifier over WebSocket', () => {
   });
 
   it('a foreign origin, a look-alike and `null` are refused with 403 before the upgrade', async () => {
-    const host = `127.0.0.1:${String(service.port)}`;
+    const host = `127.0.0.1:${service.port}`;
     for (const origin of [
       'http://evil.example',
       'null',
@@ -302,7 +302,7 @@ function upgradeAt(port: number, ...headers: string[]): Promise<string> {
     });
     const lines = [
       'GET /subscribe_to_events HTTP/1.1',
-      `Host: 127.0.0.1:${String(port)}`,
+      `Host: 127.0.0.1:${port}`,
       'Upgrade: websocket',
       'Connection: Upgrade',
       'Sec-WebSocket-Version: 13',

@@ -327,7 +327,7 @@ describe('the notifier, to the letter', () => {
       'http://localhost',
       'http://evil-localhost:3000',
       'http://localhost:30000',
-      `http://127.0.0.1:${String(listed.port)}`,
+      `http://127.0.0.1:${listed.port}`,
       'null',
       'file://',
     ]) {

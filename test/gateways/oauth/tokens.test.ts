@@ -243,7 +243,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
           assert.equal(
             response.status === 403,
             !isAllowed,
-            `${scope}: ${method} ${path}: ${String(response.status)}`,
+            `${scope}: ${method} ${path}: ${response.status}`,
           );
         }
         const client = await connect(service.port, { headers: as(token) });
@@ -521,7 +521,7 @@ describe('an outside identity provider', () => {
     }).listen(0, '127.0.0.1');
     await new Promise((resolve) => provider.once('listening', resolve));
     const service = await startService({
-      LASTSEEN_JWKS_URL: `http://127.0.0.1:${String((provider.address() as AddressInfo).port)}/jwks`,
+      LASTSEEN_JWKS_URL: `http://127.0.0.1:${(provider.address() as AddressInfo).port}/jwks`,
       LASTSEEN_JWT_ISSUER: 'https://idp.example',
       LASTSEEN_JWT_AUDIENCE: 'our-app',
     });

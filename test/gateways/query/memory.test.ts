@@ -10,7 +10,7 @@ const MIB = 1024 * 1024;
 /** Keeps so many rows of 1 MiB until all are there. */
 const GATHER = `with recursive
     n(i) as (select 1 union all select i + 1 from n where i < $1),
-    kept as materialized (select format('%.*c', ${String(MIB)}, 'x') as text from n)
+    kept as materialized (select format('%.*c', ${MIB}, 'x') as text from n)
   select count(*), sum(length(text)) from kept`;
 
 async function withService(

@@ -41,7 +41,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         ...[1, 2, 3].map((at) => ({
           accessid: 'a',
           created_at: at,
-          payload: { n: at, text: `t${String(at)}` },
+          payload: { n: at, text: `t${at}` },
         })),
       );
     });
@@ -89,7 +89,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.equal(response.headers.get('cache-control'), 'no-store');
       assert.deepEqual(await response.json(), {
         columns: ['version', 'payload', 'event_id'],
-        rows: [1, 2, 3].map((at) => [at, `{"n":${String(at)},"text":"t${String(at)}"}`, null]),
+        rows: [1, 2, 3].map((at) => [at, `{"n":${at},"text":"t${at}"}`, null]),
         truncated: false,
       });
       assert.deepEqual(await (await ask('select version from events where 1 = 0')).json(), {
@@ -168,7 +168,7 @@ lines', '- item')) as t order by 1`.replace(
 
     it('what is more than the rows or bytes of an answer is cut off, and said to be', async () => {
       const many = (count: number): string =>
-        `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${String(count)}) select i from n order by i`;
+        `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${count}) select i from n order by i`;
       const cut = (await (await ask(many(1_001))).json()) as Answer;
       assert.deepEqual([cut.rows.length, cut.rows.at(-1), cut.truncated], [1_000, [1_000], true]);
       const whole = (await (await ask(many(1_000))).json()) as Answer;
@@ -194,7 +194,7 @@ lines', '- item')) as t order by 1`.replace(
 
     it('a query that gathers too much in memory is refused, and the next one is answered', async () => {
       const doubling = (times: number, wanted: string): string =>
-        `with recursive n(i, t) as (select 1, 'xxxxxxxxxxxxxxxx' union all select i + 1, t || t from n where i < ${String(times)}) select ${wanted} from n`;
+        `with recursive n(i, t) as (select 1, 'xxxxxxxxxxxxxxxx' union all select i + 1, t || t from n where i < ${times}) select ${wanted} from n`;
       // On SQLite in the process that runs it; on PostgreSQL what the server sends is too much for that process.
       const response = await ask(engine === 'SQLite' ? doubling(40, 'max(length(t))') : doubling(24, 't'));
       const problem = (await response.json()) as Problem;

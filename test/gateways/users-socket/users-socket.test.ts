@@ -60,7 +60,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       open({ Authorization: `Bearer ${person.token}` }, query);
 
     let people = 0;
-    async function register(nickname = `person${String((people += 1))}`): Promise<string> {
+    async function register(nickname = `person${(people += 1)}`): Promise<string> {
       const response = await service.post(
         USERS,
         { data: { type: 'user', attributes: { nickname } } },
@@ -81,7 +81,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       };
     }
 
-    async function person(nickname = `person${String((people += 1))}`): Promise<Person> {
+    async function person(nickname = `person${(people += 1)}`): Promise<Person> {
       const id = await register(nickname);
       return { id, name: nickname, ...(await login(id)) };
     }
@@ -91,7 +91,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
 
     /** Everything that came before the answer to an echo that is asked for now. */
     async function soFar(client: Client, dialect: 'numeric' | 'named' = 'numeric'): Promise<string[]> {
-      const mark = `mark ${String(Math.random())}`;
+      const mark = `mark ${Math.random()}`;
       client.send(dialect === 'numeric' ? { eventType: 10, message: mark } : { type: 'Echo', message: mark });
       await client.frame((frame) => frame.includes(mark));
       return client.frames.filter((frame) => !frame.includes('"message":"mark '));
@@ -174,7 +174,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.deepEqual(await ask(numeric, '{"eventType":10,"message":1}'), { eventType: 10, message: 1 });
       assert.deepEqual(await ask(named, '{"type":"Echo","message":1}'), { type: 'Echo', message: 1 });
       await pushFile(ada, 'f');
-      const name = `person${String(people)}`;
+      const name = `person${people}`;
       const inNumbers = `{"eventType":5,"username":"${name}","file":{"name":"f"}}`;
       const inNames = `{"type":"FileUploaded","username":"${name}","file":{"name":"f"}}`;
       for (const [client, expected] of [
@@ -213,7 +213,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
 
     it('a message that is sent in the open callback is answered', async () => {
       for (let round = 0; round < 10; round += 1) {
-        const socket = new WebSocket(`ws://127.0.0.1:${String(service.port)}/users/socket`, { origin: PAGE });
+        const socket = new WebSocket(`ws://127.0.0.1:${service.port}/users/socket`, { origin: PAGE });
         socket.on('open', () => {
           socket.send('{"eventType":10,"message":"early"}');
         });
@@ -327,7 +327,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await Promise.all(
         clients.flatMap((client, at) => {
           for (let nth = 0; nth < 10; nth += 1) {
-            client.send({ eventType: 9, username, property: `p${String(at)}.${String(nth)}`, val: nth });
+            client.send({ eventType: 9, username, property: `p${at}.${nth}`, val: nth });
           }
           return client.frame(() => client.frames.length === 10);
         }),
@@ -351,7 +351,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         property,
         val: 'x'.repeat(20_000),
       });
-      const replies = await Promise.all(clients.map((client, at) => ask(client, message(`p${String(at)}`))));
+      const replies = await Promise.all(clients.map((client, at) => ask(client, message(`p${at}`))));
       const errors = replies.filter((reply) => JSON.stringify(reply).includes('"error"'));
       assert.deepEqual(errors, [
         {
@@ -362,7 +362,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const one = clients[0] ?? assert.fail();
       const { val } = (await ask(one, { eventType: 9, username })) as { val: object };
       assert.equal(Object.keys(val).length, 3);
-      const many = Object.fromEntries(Array.from({ length: 2_500 }, (_, at) => [`k${String(at)}`, at]));
+      const many = Object.fromEntries(Array.from({ length: 2_500 }, (_, at) => [`k${at}`, at]));
       assert.deepEqual(await ask(one, { eventType: 9, username, val: many }), { eventType: 9, val: many });
       for (const client of clients) {
         await client.close();
@@ -372,7 +372,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
     it('meta never enters the log, and goes with its user', async () => {
       const ada = await person();
       const client = await thirdParty();
-      const secret = `personal ${String(Math.random())}`;
+      const secret = `personal ${Math.random()}`;
       await ask(client, { eventType: 9, username: ada.id, val: { note: secret } });
       if (database === undefined) {
         const { default: Database } = await import('better-sqlite3');
@@ -482,9 +482,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const bob = await register();
       const names: string[] = [];
       for (let at = 0; at < 30; at += 1) {
-        names.push(`f${String(at)}`);
+        names.push(`f${at}`);
         await Promise.all([pushFile(bob, 'not for ada'), at % 10 === 9 ? login(ada.id) : undefined]);
-        await pushFile(ada.id, `f${String(at)}`);
+        await pushFile(ada.id, `f${at}`);
       }
       const told = (client: Client): { cursor: string; file?: { name: string }; eventType: number }[] =>
         client.frames
@@ -530,7 +530,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       let pushed = 0;
       const pushing = (async () => {
         while (!stop.signal.aborted) {
-          await pushFile(ada.id, `n${String((pushed += 1))}`);
+          await pushFile(ada.id, `n${(pushed += 1)}`);
         }
       })();
       const filesOf = (client: Client): { name: string; cursor: string }[] =>
@@ -549,9 +549,9 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await pushing;
       assert.deepEqual(
         seen.map(({ name }) => name),
-        seen.map((_, at) => `n${String(at + 1)}`),
+        seen.map((_, at) => `n${at + 1}`),
       );
-      await third.frame((frame) => frame.includes(`"n${String(pushed)}"`));
+      await third.frame((frame) => frame.includes(`"n${pushed}"`));
       assert.equal(filesOf(third).length, pushed);
       await third.close();
     });
@@ -631,7 +631,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await deep.frame((frame) => frame.includes('must not nest deeper'));
       await deep.close();
 
-      const flood = new WebSocket(`ws://127.0.0.1:${String(service.port)}/users/socket`, { origin: PAGE });
+      const flood = new WebSocket(`ws://127.0.0.1:${service.port}/users/socket`, { origin: PAGE });
       await once(flood, 'open');
       flood.pause();
       const message = JSON.stringify({ eventType: 10, message: 'y'.repeat(60_000) });
@@ -675,7 +675,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.deepEqual(await ask(client, '{"type":"Echo","message":1}'), { type: 'Echo', message: 1 });
       await client.close();
       await assert.rejects(connect(port, { path: '/', headers: { Origin: 'https://evil.example' } }), /403/);
-      const response = await fetch(`http://127.0.0.1:${String(port)}/health`);
+      const response = await fetch(`http://127.0.0.1:${port}/health`);
       assert.equal(response.status, 426);
       const other = await openWire(port);
       other.write('GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
@@ -711,7 +711,7 @@ describe('the users socket and the store', () => {
         });
         const { id } = ((await response.json()) as { data: { id: string } }).data;
         expected.push(`Activated ${id}`);
-        const names = Array.from({ length: 210 }, (_, at) => `${String(round)}/${String(at)}`);
+        const names = Array.from({ length: 210 }, (_, at) => `${round}/${at}`);
         await service.push(
           ...names.map((name) => ({
             accessid: EVENTS,
@@ -730,7 +730,7 @@ describe('the users socket and the store', () => {
         .filter((frame) => frame.includes('"username"'))
         .map((frame) => JSON.parse(frame) as Record<string, string>);
       assert.deepEqual(
-        told.map(({ type, username, file }) => `${String(type)} ${String(file ?? username)}`),
+        told.map(({ type, username, file }) => `${type} ${String(file ?? username)}`),
         expected,
       );
       await client.close();
