@@ -1,4 +1,4 @@
-/** The command as users run it, compiled, for the tests that start it again and again. */
+/** The package as users get it, compiled, for the tests that install it. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';

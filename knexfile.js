@@ -1,17 +1,19 @@
 /** For the knex command line: `npx knex migrate:latest`, `npx knex seed:run`. The server migrates by itself. */
-import type { Knex } from 'knex';
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import process from 'node:process';
 import { readConfig } from './src/config.ts';
 import { migrationSource } from './src/engines/migrate.ts';
 import { sqliteKnexConfig } from './src/engines/sqlite-knex.ts';
 
 const { database } = readConfig(process.env);
+if (database.kind === 'sqlite') mkdirSync(dirname(database.path), { recursive: true });
 
-const config: Knex.Config = {
+/** @type {import('knex').Knex.Config} */
+export default {
   ...(database.kind === 'sqlite'
     ? sqliteKnexConfig(database.path)
     : { client: 'pg', connection: database.url }),
   migrations: { migrationSource },
   seeds: { directory: './seeds', extension: 'ts', loadExtensions: ['.ts'] },
 };
-
-export default config;
