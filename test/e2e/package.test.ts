@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -11,16 +11,12 @@ import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import Database from 'better-sqlite3';
 import { createPublisher } from '../../src/client/index.ts';
-import { buildIfOlder } from '../build.ts';
+import { installPackage, NPM_ENVIRONMENT } from '../build.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../temporary.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '../..');
-const ENVIRONMENT = {
-  // npm and npx run what they start with the Node of this process.
-  PATH: [dirname(process.execPath), process.env['PATH']].join(delimiter),
-  HOME: process.env['HOME'],
-};
+const ENVIRONMENT = { PATH: NPM_ENVIRONMENT.PATH, HOME: process.env['HOME'] };
 const TOKEN = 'package-admin';
 
 describe('the package', () => {
@@ -28,20 +24,10 @@ describe('the package', () => {
   let child: ChildProcess;
   let url: string;
   const path = (...parts: string[]): string => join(directory.path, ...parts);
-  const npm = (args: string[], cwd: string): Promise<unknown> =>
-    run('npm', [...args, '--no-audit', '--no-fund', '--prefer-offline'], {
-      cwd,
-      // How the registry is reached stands in the environment.
-      env: { ...process.env, ...ENVIRONMENT },
-    });
 
   before(async () => {
     directory = temporaryDirectory();
-    buildIfOlder();
-    await npm(['pack', '--ignore-scripts', '--pack-destination', directory.path], ROOT);
-    writeFileSync(path('package.json'), '{"private":true,"type":"module"}');
-    // Without scripts: nothing that a user gets is built while it is installed.
-    await npm(['install', '--ignore-scripts', './lastseen-0.1.0.tgz'], directory.path);
+    await installPackage(directory.path);
 
     // As a user runs it: the same commands, the same working directory.
     child = spawn('npx', ['lastseen', 'serve'], {
