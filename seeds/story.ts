@@ -3,6 +3,7 @@ import { readConfig } from '../src/config.ts';
 import { type Database, openEngine } from '../src/engines/engine.ts';
 import type { NewEvent } from '../src/log/event.ts';
 import { createLog } from '../src/log/log.ts';
+import { systemRuntime } from '../src/system-runtime.ts';
 
 const at = (time: string): number => Date.parse(`2026-01-05T${time}Z`);
 
@@ -27,7 +28,7 @@ export const story: readonly NewEvent[] = [
 /** Appends the story to the database; returns how many of its events were new. @throws ERR_STORE_LOCKED */
 export async function tell(database: Database): Promise<number> {
   const { store } = await openEngine(database);
-  const log = await createLog({ store });
+  const log = await createLog({ store, runtime: systemRuntime });
   try {
     const receipts = await log.append({ events: story, key: null });
     return receipts.filter((receipt) => !receipt.duplicate).length;

@@ -23,22 +23,40 @@ export interface Principal {
   readonly expiresAt: number | null;
 }
 
-const everything = (subject: string): Principal => ({
+export interface NewPrincipal {
+  readonly subject: string;
+  readonly scopes?: readonly Scope[];
+  readonly accessIds?: readonly string[];
+  readonly issuedAt?: number;
+}
+
+/** A principal that no token stands behind: nothing of it can be revoked by name, and it does not expire. */
+export function newPrincipal({
   subject,
-  scopes: new Set<Scope>(['admin']),
-  accessIds: ['*'],
-  jti: null,
-  family: null,
-  clientId: null,
-  issuedAt: 0,
-  expiresAt: null,
-});
+  scopes = [],
+  accessIds = [],
+  issuedAt = 0,
+}: NewPrincipal): Principal {
+  return {
+    subject,
+    scopes: new Set(scopes),
+    accessIds,
+    jti: null,
+    family: null,
+    clientId: null,
+    issuedAt,
+    expiresAt: null,
+  };
+}
 
 /** The holder of the admin token. */
-export const ADMIN: Principal = everything('admin');
+export const ADMIN: Principal = newPrincipal({ subject: 'admin', scopes: ['admin'], accessIds: ['*'] });
 
 /** Everybody, when authentication is open. */
-export const ANYONE: Principal = everything('anyone');
+export const ANYONE: Principal = newPrincipal({ subject: 'anyone', scopes: ['admin'], accessIds: ['*'] });
+
+/** Allows nothing. */
+export const NOBODY: Principal = newPrincipal({ subject: 'nobody' });
 
 /** @throws ERR_FORBIDDEN unless the principal has the scope. */
 export function requireScope(principal: Principal, scope: Scope): void {

@@ -17,6 +17,7 @@ import { after, before, describe, it } from 'node:test';
 import { parquetReadObjects } from 'hyparquet';
 import { type Database, openEngine } from '../../src/engines/engine.ts';
 import { createLog } from '../../src/log/log.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { event } from '../engines/contract.ts';
 import { parseCsv } from '../support/csv.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
@@ -62,7 +63,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         server === undefined
           ? { kind: 'sqlite', path: file('log.db') }
           : { kind: 'postgres', url, listenUrl: undefined };
-      const log = await createLog({ store: (await openEngine(database)).store });
+      const log = await createLog({ store: (await openEngine(database)).store, runtime: systemRuntime });
       for (let from = 0; from < EVENTS; from += BATCH) {
         await log.append({
           events: Array.from({ length: BATCH }, (_, at) =>
@@ -207,7 +208,7 @@ describe('the file of an export', () => {
 
   before(async () => {
     const { store } = await openEngine({ kind: 'sqlite', path: file('log.db') });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     const events = Array.from({ length: 1_000 }, () => event('a', 'x'.repeat(200)));
     await log.append({ events, key: null });
     await log.close();

@@ -7,6 +7,7 @@ import { openSqlite } from '../../src/engines/sqlite/engine.ts';
 import { LastseenError } from '../../src/errors.ts';
 import { createLog } from '../../src/log/log.ts';
 import type { EventStore } from '../../src/log/store.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { event, storeContract } from './contract.ts';
 
@@ -33,7 +34,7 @@ describe('SQLite', () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
     const { store } = await openSqlite({ path });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: [event('a', 1), event('a', 2)], key: null });
     const other = new Database(path);
     const row = `(1, 'a', 1, 0, 0, null, '9')`;
@@ -60,7 +61,7 @@ describe('SQLite', () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
     const { store } = await openSqlite({ path });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     await assert.rejects(
       openSqlite({ path }),
       (error) => error instanceof LastseenError && error.code === 'ERR_STORE_LOCKED',

@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { EventSource } from 'eventsource';
 import { openSqlite } from '../../../src/engines/sqlite/engine.ts';
 import { createLog } from '../../../src/log/log.ts';
+import { systemRuntime } from '../../../src/system-runtime.ts';
 import { event, PAYLOADS } from '../../engines/contract.ts';
 import { type Problem, type Service, startService, TOKEN } from '../../support/service.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
@@ -79,7 +80,7 @@ describe('GET /events', () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
     const { store } = await openSqlite({ path });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: [1, 2, 3].map((at) => event('old', at)), key: null });
     await store.prune({ through: 2 });
     const { epoch } = await log.bounds();

@@ -1,0 +1,61 @@
+/** Everything that knows users and tokens, put together over one store. */
+import type { Log } from '../log/log.ts';
+import type { ValuesOf } from '../settings.ts';
+import { type Authenticator, createAuthenticator, type OutsideProvider } from './authenticator.ts';
+import { type Clients, createClients } from './clients.ts';
+import { createGrants, type Grants } from './grants.ts';
+import { createKeys, type Keys } from './keys.ts';
+import { createRevocations, type Revocations } from './revocations.ts';
+import type { identitySettings } from './settings.ts';
+import type { IdentityStore } from './store.ts';
+import { createTickets, type Tickets } from './tickets.ts';
+import { createTokens, type Tokens } from './tokens.ts';
+import { createUsers, type Users } from './users.ts';
+
+export interface Identity {
+  readonly keys: Keys;
+  readonly revocations: Revocations;
+  readonly tokens: Tokens;
+  readonly clients: Clients;
+  readonly users: Users;
+  readonly tickets: Tickets;
+  readonly grants: Grants;
+  readonly authenticator: Authenticator;
+  /** The admin token, in clear this once, if it was made now. */
+  readonly newAdminToken: string | undefined;
+}
+
+export interface IdentityOptions {
+  readonly store: IdentityStore;
+  readonly append: Log['append'];
+  readonly settings: Pick<ValuesOf<typeof identitySettings>, 'isAuthOpen' | 'adminToken' | 'keySecret'> & {
+    readonly outside: OutsideProvider | undefined;
+  };
+}
+
+export async function createIdentity({ store, append, settings }: IdentityOptions): Promise<Identity> {
+  const { isAuthOpen: isOpen, adminToken, keySecret, outside } = settings;
+  const keys = createKeys(store, keySecret);
+  const revocations = createRevocations();
+  let newAdminToken: string | undefined;
+  const authenticator = await createAuthenticator({
+    identity: store,
+    keys,
+    revocations,
+    isOpen,
+    adminToken,
+    outside,
+    onAdminToken: (token) => (newAdminToken = token),
+  });
+  return {
+    keys,
+    revocations,
+    tokens: createTokens({ store, keys, append }),
+    clients: createClients(store, append),
+    users: createUsers(store, append),
+    tickets: createTickets(store),
+    grants: createGrants(store, append),
+    authenticator,
+    newAdminToken,
+  };
+}
