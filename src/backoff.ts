@@ -1,27 +1,24 @@
-/** Pauses between tries: full jitter, so that many clients do not come back at once. */
+/** Pauses between attempts: exponential back-off with full jitter, so that many clients do not reconnect at once. */
+import type { Random } from './runtime.ts';
 
-const BASE_MS = 200;
-const MAX_MS = 20_000;
-
-/** Milliseconds before try `attempt` + 1 (from 1); never less than the server asked for. */
-export function pauseMs(attempt: number, retryAfterSeconds = 0): number {
-  const longest = Math.min(MAX_MS, BASE_MS * 2 ** Math.min(attempt, 10));
-  return Math.max(retryAfterSeconds * 1_000, Math.random() * longest);
+export interface BackoffLimits {
+  /** Doubled with each attempt: the longest pause is twice this after the first attempt, four times after the second. */
+  readonly baseMs: number;
+  /** The longest pause of all. */
+  readonly maxMs: number;
 }
 
-/** Resolves after the time, or at once when the signal is aborted. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve();
-      return;
-    }
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end);
-  });
+/** Of requests and subscriptions over a network. */
+export const NETWORK_BACKOFF: BackoffLimits = { baseMs: 200, maxMs: 20_000 };
+
+export interface BackoffOptions extends BackoffLimits {
+  readonly random: Pick<Random, 'fraction'>;
+  /** The pause is never shorter, e.g. because the server asks for it. Default 0. */
+  readonly atLeastMs?: number;
+}
+
+/** Milliseconds to wait after attempt number `attempt`, counted from 1. */
+export function backoffMs(attempt: number, { baseMs, maxMs, random, atLeastMs = 0 }: BackoffOptions): number {
+  const longestMs = Math.min(maxMs, baseMs * 2 ** Math.min(attempt, 10));
+  return Math.max(atLeastMs, random.fraction() * longestMs);
 }
