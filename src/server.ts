@@ -8,7 +8,7 @@ import { createQueries } from './analysis/queries.ts';
 import type { Config } from './config.ts';
 import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
-import { openEngine } from './engines/engine.ts';
+import { openEngine } from './engines/open.ts';
 import { LastseenError } from './errors.ts';
 import { mountDescription } from './gateways/api-docs/index.ts';
 import { consoleDescription, mountConsole } from './gateways/console/index.ts';

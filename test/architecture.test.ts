@@ -19,7 +19,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   identity: ['errors.ts', 'runtime.ts', 'log'],
   engines: ['errors.ts', 'runtime.ts', 'backoff.ts', 'peers.ts', 'log', 'identity', '../migrations'],
   http: ['errors.ts', 'runtime.ts', 'json-text.ts', 'log', 'delivery', 'identity', 'logger.ts'],
-  analysis: ['errors.ts', 'runtime.ts', 'log', '../migrations'],
+  analysis: ['errors.ts', 'runtime.ts', 'log'],
   gateways: [
     'errors.ts',
     'runtime.ts',

@@ -24,14 +24,14 @@ const UNIQUE_VIOLATION = '23505';
 /** Versions of feeds remembered from our own commits, while nobody else has appended. */
 const MAX_KNOWN_VERSIONS = 200_000;
 
-export interface PostgresWriter {
+export interface PostgresAppender {
   append(requests: readonly AppendRequest[]): Promise<AppendAnswer>;
   /** Backend of the connection that appends: its hints are our own. */
   readonly processId: number | undefined;
   close(): void;
 }
 
-export interface PostgresWriterOptions {
+export interface PostgresAppenderOptions {
   readonly url: string;
   /** Send a hint with each commit. Default true; false is for measuring its price. */
   readonly notify?: boolean;
@@ -52,7 +52,7 @@ function nextGroup(connection: WriterConnection): GroupName {
   return { writerId: connection.writerId, group: connection.lastGroup };
 }
 
-export function createPostgresWriter(options: PostgresWriterOptions): PostgresWriter {
+export function createPostgresAppender(options: PostgresAppenderOptions): PostgresAppender {
   let current: WriterConnection | undefined;
   let isClosed = false;
   /** The versions hold while the log stands where our last commit left it. */

@@ -8,7 +8,7 @@ import type { RowChange } from '../../log/store.ts';
 import type { DeferredIndex } from './deferred-index.ts';
 import type { AppendColumns, ReceiptColumns, Refusal } from './thread-protocol.ts';
 
-export interface Appender {
+export interface SqliteAppender {
   /** Highest position committed. */
   readonly head: number;
   /** Appends what can be appended; the others are refused, each with its reason. */
@@ -39,11 +39,11 @@ interface Duplicates {
 const NO_DUPLICATES: Duplicates = { stored: new Map(), twins: new Map() };
 
 /** `onIndexed` is told when a commit has also completed a flush of the index. */
-export function openAppender(
+export function createSqliteAppender(
   db: Database,
   index: DeferredIndex,
   onIndexed: (through: number) => void,
-): Appender {
+): SqliteAppender {
   const begin = db.prepare('begin immediate');
   const commit = db.prepare('commit');
   const rollback = db.prepare('rollback');
