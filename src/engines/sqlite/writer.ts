@@ -4,17 +4,11 @@
  * writer's.
  */
 import type { Worker } from 'node:worker_threads';
-import { LastseenError } from '../../errors.ts';
-import type { AppendOutcome, AppendRequest, AppendResult, PruneRule } from '../../log/store.ts';
-import { changedMeanwhile, conflict } from '../refusal.ts';
+import type { AppendRequest, AppendResult, PruneRule } from '../../log/store.ts';
+import { columnsOf, outcomesOf } from '../group.ts';
+import { storeFailed } from '../refusal.ts';
 import type { RecentPositions } from './recent-positions.ts';
-import {
-  columnsOf,
-  type ReceiptColumns,
-  type Refusal,
-  type WriterMessage,
-  type WriterReply,
-} from './thread-protocol.ts';
+import type { WriterMessage, WriterReply } from './thread-protocol.ts';
 
 export interface SqliteWriter {
   /** Highest position that the writer has reported as committed. */
@@ -103,18 +97,16 @@ export function createSqliteWriter({
     waiting = undefined;
     head = reply.head;
     const { positions, isDuplicate } = reply.receipts;
-    let from = 0;
-    const outcomes = requests.map((request, at) => {
-      const outcome = outcomeOf(request, reply.receipts.refusals.get(at), reply.receipts, from);
-      if ('receipts' in outcome) {
-        request.events.forEach((event, index) => {
-          if (isDuplicate[from + index] === 0) {
-            recent.add(positions[from + index] ?? 0, event.accessId);
-          }
-        });
+    const outcomes = outcomesOf(requests, reply.receipts);
+    let index = 0;
+    requests.forEach(({ events }, place) => {
+      const isAppended = !reply.receipts.refusals.has(place);
+      for (const { accessId } of events) {
+        if (isAppended && isDuplicate[index] === 0) {
+          recent.add(positions[index] ?? 0, accessId);
+        }
+        index += 1;
       }
-      from += request.events.length;
-      return outcome;
     });
     resolve({ recordedAt: reply.recordedAt, outcomes });
   }
@@ -130,7 +122,7 @@ export function createSqliteWriter({
         if (failed === undefined) {
           resolve(forgotten);
         } else {
-          reject(unavailable(failed));
+          reject(storeFailed(failed));
         }
       };
       if (failure === undefined) {
@@ -147,7 +139,7 @@ export function createSqliteWriter({
     },
     append(requests) {
       if (failure !== undefined) {
-        return Promise.reject(unavailable(failure.message));
+        return Promise.reject(storeFailed(failure.message));
       }
       return new Promise((resolve, reject) => {
         waiting = { requests, resolve, reject };
@@ -169,34 +161,4 @@ export function createSqliteWriter({
       await ended;
     },
   };
-}
-
-function outcomeOf(
-  request: AppendRequest,
-  refusal: Refusal | undefined,
-  { positions, versions, isDuplicate }: ReceiptColumns,
-  from: number,
-): AppendOutcome {
-  if (refusal !== undefined) {
-    if ('failed' in refusal) {
-      return { refused: unavailable(refusal.failed) };
-    }
-    return {
-      refused: 'changed' in refusal ? changedMeanwhile() : conflict(request, refusal.conflict.index),
-    };
-  }
-  return {
-    receipts: request.events.map((_, index) => ({
-      position: positions[from + index] ?? 0,
-      version: versions[from + index] ?? 0,
-      duplicate: isDuplicate[from + index] === 1,
-    })),
-  };
-}
-
-function unavailable(reason: string): LastseenError {
-  return new LastseenError(
-    'ERR_STORE_UNAVAILABLE',
-    `the store failed (${reason}): nothing was appended, try again later`,
-  );
 }
