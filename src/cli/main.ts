@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** The command line. Exit codes: 0 done, 1 failed, 2 used wrongly. */
 import { Command, CommanderError } from 'commander';
 import { LastseenError } from '../errors.ts';

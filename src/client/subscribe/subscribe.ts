@@ -47,7 +47,7 @@ export interface SubscribeOptions {
   readonly silenceMs?: number;
   /** In the order they are tried. Default all. */
   readonly transports?: readonly TransportName[];
-  /** Default the global one; Node 20 has none: give that of the package `ws`. */
+  /** Default the global one. */
   readonly WebSocket?: SocketConstructor;
   readonly fetch?: Fetch;
 }
