@@ -89,17 +89,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     onCommitDuration: metrics.commitTook,
   });
   const { identity } = engine;
-  const keys = createKeys(identity, config.keySecret);
+  const keys = createKeys({ keys: identity.keys, keySecret: config.keySecret });
   const revocations = createRevocations();
-  const tokens = createTokens({ store: identity, keys, append: log.append });
-  const clients = createClients(identity, log.append);
-  const users = createUsers(identity, log.append);
-  const tickets = createTickets(identity);
-  const grants = createGrants(identity, log.append);
+  const { append } = log;
+  const tokens = createTokens({ tokens: identity.tokens, users: identity.users, keys, append });
+  const clients = createClients({ clients: identity.clients, tokens: identity.tokens, append });
+  const users = createUsers({ users: identity.users, tokens: identity.tokens, append });
+  const tickets = createTickets({ tickets: identity.tickets, tokens: identity.tokens });
+  const grants = createGrants({ tokens: identity.tokens, append });
   const limits = createLimits(config);
   let adminToken: string | undefined;
   const authenticator = await createAuthenticator({
-    identity,
+    tokens: identity.tokens,
     keys,
     revocations,
     isOpen: config.isAuthOpen,

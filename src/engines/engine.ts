@@ -1,11 +1,11 @@
 /** What an engine gives to the rest of the server, and how a database is named. Types only: `open.ts` knows both engines. */
-import type { IdentityStore } from '../identity/store.ts';
+import type { IdentityStores } from '../identity/stores.ts';
 import type { EventStore } from '../log/store.ts';
 import type { Peers } from '../peers.ts';
 
 export interface Engine {
   readonly store: EventStore;
-  readonly identity: IdentityStore;
+  readonly identity: IdentityStores;
   readonly peers: Peers;
   /** Bytes of the write-ahead log, where it is a file of ours. */
   readonly walBytes?: () => number;

@@ -1,13 +1,18 @@
 /** Opens databases by their address. The only file that knows both engines. */
+import knexFactory, { type Knex } from 'knex';
+import type { IdentityStores } from '../identity/stores.ts';
 import type { LogSource, LogTarget } from './archive.ts';
 import type { Database, Engine, EngineOptions } from './engine.ts';
+import { createIdentityStores } from './knex/identity.ts';
 import { openPostgresSource, openPostgresTarget } from './postgres/archive.ts';
 import { renewPostgresEpoch } from './postgres/backup.ts';
 import { openPostgresEngine } from './postgres/engine.ts';
+import { postgresKnexConfig } from './postgres/knex.ts';
 import { migratePostgres } from './postgres/migrate.ts';
 import { openSqliteSource, openSqliteTarget } from './sqlite/archive.ts';
 import { renewSqliteEpoch } from './sqlite/backup.ts';
 import { openSqliteEngine } from './sqlite/engine.ts';
+import { sqliteKnexConfig } from './sqlite/knex.ts';
 import { migrateSqlite } from './sqlite/migrate.ts';
 
 /** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE */
@@ -42,4 +47,18 @@ export async function renewEpoch(database: Database): Promise<void> {
   } else {
     await renewPostgresEpoch(database.url);
   }
+}
+
+/** How knex opens the database. */
+export function knexConfigOf(database: Database): Knex.Config {
+  return database.kind === 'sqlite' ? sqliteKnexConfig(database.path) : postgresKnexConfig(database.url);
+}
+
+/** Opens the tables of identity without the log: servers may be running over them. */
+export function openIdentity(database: Database): {
+  readonly identity: IdentityStores;
+  close(): Promise<void>;
+} {
+  const knex = knexFactory(knexConfigOf(database));
+  return { identity: createIdentityStores(knex), close: () => knex.destroy() };
 }

@@ -23,16 +23,15 @@ export interface Principal {
   readonly expiresAt: number | null;
 }
 
-const everything = (subject: string): Principal => ({
-  subject,
-  scopes: new Set<Scope>(['admin']),
-  accessIds: ['*'],
-  jti: null,
-  family: null,
-  clientId: null,
-  issuedAt: 0,
-  expiresAt: null,
-});
+/** A principal without a token behind it, unless `attributes` says otherwise: nothing to revoke, and no expiry. */
+export function createPrincipal(
+  attributes: Pick<Principal, 'subject' | 'scopes' | 'accessIds' | 'issuedAt'> & Partial<Principal>,
+): Principal {
+  return { jti: null, family: null, clientId: null, expiresAt: null, ...attributes };
+}
+
+const everything = (subject: string): Principal =>
+  createPrincipal({ subject, scopes: new Set<Scope>(['admin']), accessIds: ['*'], issuedAt: 0 });
 
 /** The holder of the admin token. */
 export const ADMIN: Principal = everything('admin');

@@ -7,7 +7,7 @@ import knexFactory, { type Knex } from 'knex';
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
-import { identityStore } from '../knex/identity.ts';
+import { createIdentityStores } from '../knex/identity.ts';
 import { requireMigrated } from '../knex/migrate.ts';
 import { connectionConfig } from './connection.ts';
 import { postgresKnexConfig } from './knex.ts';
@@ -59,7 +59,7 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
         await knex.destroy();
       },
     },
-    identity: identityStore(knex),
+    identity: createIdentityStores(knex),
     peers,
   };
 }

@@ -7,7 +7,7 @@ import { dirname } from 'node:path';
 import knexFactory from 'knex';
 import { noPeers } from '../../peers.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
-import { identityStore } from '../knex/identity.ts';
+import { createIdentityStores } from '../knex/identity.ts';
 import { migrate, requireMigrated } from '../knex/migrate.ts';
 import { sqliteKnexConfig } from './knex.ts';
 import { lockFile } from './lock.ts';
@@ -44,7 +44,7 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
           unlock();
         },
       },
-      identity: identityStore(knex),
+      identity: createIdentityStores(knex),
       peers: noPeers(),
       walBytes: () => statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
     };

@@ -1,7 +1,7 @@
 /** An application's own handler as a room: nothing of it reaches the log of events. */
 import { randomUUID } from 'node:crypto';
 import { LastseenError, shown } from '../../errors.ts';
-import type { Principal } from '../../identity/principal.ts';
+import { createPrincipal, type Principal } from '../../identity/principal.ts';
 import type { DeviceRoom, Holder } from './device-service.ts';
 import type { Device, DeviceMount } from './handler.ts';
 import { createDeviceTokens } from './tokens.ts';
@@ -73,14 +73,6 @@ function invalid(option: string, fault: string): LastseenError {
 
 /** Allows nothing of ours: it only names the device for the limits of connections. */
 function principalOf(path: string, deviceId: string): Principal {
-  return {
-    subject: `device ${path} ${deviceId}`,
-    scopes: new Set(),
-    accessIds: [],
-    jti: null,
-    family: null,
-    clientId: null,
-    issuedAt: Date.now(),
-    expiresAt: null,
-  };
+  const subject = `device ${path} ${deviceId}`;
+  return createPrincipal({ subject, scopes: new Set(), accessIds: [], issuedAt: Date.now() });
 }

@@ -11,7 +11,7 @@ import type { Clients } from '../../identity/clients.ts';
 import type { Grants } from '../../identity/grants.ts';
 import type { Keys } from '../../identity/keys.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
-import type { TokenRecord } from '../../identity/store.ts';
+import type { TokenRecord } from '../../identity/token-store.ts';
 import { accessIdFault } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
 import type { Logger } from '../../logger.ts';

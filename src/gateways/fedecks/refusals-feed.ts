@@ -2,6 +2,7 @@
  * Refusals as events of `$devices`, for whoever looks into what happened: at most so many a minute and process, since
  * strangers cause them. The operator's log has all of them.
  */
+import { serviceEvent } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
 import type { DeviceHandler } from './handler.ts';
 
@@ -20,7 +21,7 @@ export function createRefusalsFeed(log: Log): NonNullable<DeviceHandler['onError
     if ((kept += 1) > MAX_A_MINUTE) {
       return;
     }
-    const payload = JSON.stringify({ type: 'device_refused', device_id: deviceId, error: type, info });
-    await log.append({ events: [{ accessId: DEVICES, createdAt: null, id: null, payload }], key: null });
+    const refused = serviceEvent(DEVICES, { type: 'device_refused', device_id: deviceId, error: type, info });
+    await log.append({ events: [refused], key: null });
   };
 }

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { type InputFault, LastseenError } from '../../errors.ts';
-import type { User } from '../../identity/store.ts';
+import type { User } from '../../identity/user-store.ts';
 import type { UserAttributes } from '../../identity/users.ts';
 
 export const MEDIA_TYPE = 'application/vnd.api+json';

@@ -4,7 +4,7 @@ import type { Hub } from '../../delivery/hub.ts';
 import { LastseenError, shown } from '../../errors.ts';
 import type { Guards } from '../../http/guards.ts';
 import { type Problem, problemOf, userError } from '../../http/problem.ts';
-import type { Principal } from '../../identity/principal.ts';
+import { createPrincipal, type Principal, type Scope } from '../../identity/principal.ts';
 import type { Users } from '../../identity/users.ts';
 import type { Logger } from '../../logger.ts';
 import { type Serializer, serializerOf } from './codec.ts';
@@ -72,16 +72,12 @@ async function userOf(id: string, { users, isUserTokenAllowed }: AdmissionOption
   if (user === undefined) {
     throw new LastseenError('ERR_UNAUTHENTICATED', 'the userToken is not valid');
   }
-  return {
+  return createPrincipal({
     subject: user.id,
-    scopes: new Set(['subscribe']),
+    scopes: new Set<Scope>(['subscribe']),
     accessIds: [user.id],
-    jti: null,
-    family: null,
-    clientId: null,
     issuedAt,
-    expiresAt: null,
-  };
+  });
 }
 
 /** Phoenix refuses with an empty 403, whatever the reason; that there is no room is said as everywhere else. */

@@ -8,9 +8,9 @@ import { LastseenError, shown } from '../../errors.ts';
 import type { Guards } from '../../http/guards.ts';
 import type { Limits } from '../../http/rate-limits.ts';
 import type { Sockets } from '../../http/sockets.ts';
-import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
+import { createPrincipal, type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import { hasHash, secretHash } from '../../identity/secrets.ts';
-import type { User } from '../../identity/store.ts';
+import type { User } from '../../identity/user-store.ts';
 import type { Users } from '../../identity/users.ts';
 import type { Log } from '../../log/log.ts';
 import type { Logger } from '../../logger.ts';
@@ -137,16 +137,7 @@ function isAllowed(origin: string, patterns: readonly RegExp[]): boolean {
 
 /** Somebody who came without a token: it cannot end, and allows nothing by itself. */
 function holder(subject: string): Principal {
-  return {
-    subject,
-    scopes: new Set(),
-    accessIds: [],
-    jti: null,
-    family: null,
-    clientId: null,
-    issuedAt: Date.now(),
-    expiresAt: null,
-  };
+  return createPrincipal({ subject, scopes: new Set(), accessIds: [], issuedAt: Date.now() });
 }
 
 /** `?dialect=` and `?after=`. @throws ERR_REQUEST_INVALID */

@@ -9,7 +9,7 @@ import { LastseenError } from '../../errors.ts';
 import { userError } from '../../http/problem.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import type { Principal } from '../../identity/principal.ts';
-import type { User } from '../../identity/store.ts';
+import type { User } from '../../identity/user-store.ts';
 import type { Event } from '../../log/event.ts';
 import {
   decode,
