@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import type { Knex } from 'knex';
 import { readConfig } from './src/config.ts';
 import { migrationSource } from './src/engines/knex/migrate.ts';
-import { sqliteKnexConfig } from './src/engines/sqlite/knex.ts';
+import { knexConfigOf } from './src/engines/open.ts';
 
 const { database } = readConfig(process.env);
 if (database.kind === 'sqlite') {
@@ -12,9 +12,7 @@ if (database.kind === 'sqlite') {
 }
 
 const config: Knex.Config = {
-  ...(database.kind === 'sqlite'
-    ? sqliteKnexConfig(database.path)
-    : { client: 'pg', connection: database.url }),
+  ...knexConfigOf(database),
   migrations: { migrationSource },
   seeds: { directory: './seeds', extension: 'ts', loadExtensions: ['.ts'] },
 };

@@ -208,6 +208,6 @@ export function down(): Promise<void> {
 }
 
 /** Eight characters of base 36, about 41 bits. */
-export function newEpoch(): string {
+function newEpoch(): string {
   return Array.from(randomBytes(8), (byte) => (byte % 36).toString(36)).join('');
 }

@@ -54,7 +54,7 @@ const POSTGRES = [
  * a restricted token covers. Roles belong to the server, not to the database: where they cannot be made, the rest
  * works without POST /query, and this can be repeated by whoever may.
  */
-export const GRANT_CONTRACT = `do $$
+const GRANT_CONTRACT = `do $$
   declare
     wanted text;
     me record;

@@ -1,6 +1,7 @@
 /** A day at a small shop: two customers, a courier, one event that arrives late. `knex seed:run` and `lastseen seed` load it. */
 import { readConfig } from '../src/config.ts';
-import { type Database, openEngine } from '../src/engines/engine.ts';
+import type { Database } from '../src/engines/engine.ts';
+import { openEngine } from '../src/engines/open.ts';
 import type { NewEvent } from '../src/log/event.ts';
 import { createLog } from '../src/log/log.ts';
 import { systemRuntime } from '../src/system-runtime.ts';

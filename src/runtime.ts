@@ -29,6 +29,7 @@ export interface Timers {
 }
 
 export interface Random {
+  /** Cryptographically strong: secrets, keys and tickets are made of them. */
   bytes(count: number): Uint8Array;
   /** A UUID of version 4 (RFC 9562). */
   uuid(): string;

@@ -5,7 +5,7 @@ import type { Config } from './config.ts';
 import { createAdmission } from './delivery/admission.ts';
 import { followControl } from './delivery/control.ts';
 import { createHub } from './delivery/hub.ts';
-import { openEngine } from './engines/engine.ts';
+import { openEngine } from './engines/open.ts';
 import type { DeviceMount } from './gateways/fedecks/handler.ts';
 import { mountGateway } from './gateways/gateway.ts';
 import { GATEWAYS } from './gateways/index.ts';
@@ -72,7 +72,7 @@ async function start(
   const log = await createLog({ store: engine.store, runtime, onError: onFault, onCommitDuration });
   onClose(log.close);
   onClose(startRetention({ log, retention: config.retention, logger, runtime }));
-  const identity = await createIdentity({ store: engine.identity, append: log.append, settings: config });
+  const identity = await createIdentity({ stores: engine.identity, append: log.append, settings: config });
   const hub = createHub({ timers, clock, isRevoked: identity.revocations.hits });
   onClose(hub.stop);
   onClose(followControl({ log, hub, onRevoked: identity.authenticator.revoked, onFault }));

@@ -2,10 +2,9 @@
  * Control travels through the log: what the service does to users and tokens is an event of the reserved feeds `$users`
  * and `$control`, and every process follows them like any subscriber, so that it acts everywhere (G10).
  */
+import { CONTROL, USERS } from '../identity/feeds.ts';
 import type { Revoked } from '../identity/revocations.ts';
-import { CONTROL } from '../identity/tokens.ts';
-import { USERS } from '../identity/users.ts';
-import type { Event } from '../log/event.ts';
+import { type Event, serviceEvent } from '../log/event.ts';
 import { followFeed } from '../log/follow.ts';
 import type { Log } from '../log/log.ts';
 import type { Hub } from './hub.ts';
@@ -20,8 +19,7 @@ export interface ControlOptions {
 
 /** Appends that `accessId` is dropped; resolves once it is on disk. Every process then closes its connections. */
 export async function dropUser(log: Log, accessId: string): Promise<void> {
-  const payload = JSON.stringify({ type: 'dropped', access_id: accessId });
-  await log.append({ events: [{ accessId: USERS, createdAt: null, id: null, payload }], key: null });
+  await log.append({ events: [serviceEvent(USERS, { type: 'dropped', access_id: accessId })], key: null });
 }
 
 /** Follows control from now on. Returns how to stop. */

@@ -4,9 +4,6 @@
  * holds nothing between them; writing is one transaction.
  */
 import type { Event } from '../log/event.ts';
-import type { Database } from './engine.ts';
-import { openPostgresSource, openPostgresTarget } from './postgres/archive.ts';
-import { openSqliteSource, openSqliteTarget } from './sqlite/archive.ts';
 
 /** Where a log begins and ends. */
 export interface LogState {
@@ -64,14 +61,4 @@ export interface LogTarget {
   commit(state: LogState): Promise<void>;
   /** Undoes what was not committed, and lets go. */
   close(): Promise<void>;
-}
-
-/** @throws ERR_STORE_UNAVAILABLE */
-export function openSource(database: Database): Promise<LogSource> {
-  return database.kind === 'sqlite' ? openSqliteSource(database.path) : openPostgresSource(database.url);
-}
-
-/** @throws ERR_STORE_LOCKED while a server runs over it, ERR_REQUEST_INVALID when it is not empty */
-export function openTarget(database: Database): Promise<LogTarget> {
-  return database.kind === 'sqlite' ? openSqliteTarget(database.path) : openPostgresTarget(database.url);
 }

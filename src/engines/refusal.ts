@@ -22,3 +22,12 @@ export function changedMeanwhile(): LastseenError {
     'what this request was made for has changed meanwhile: look again',
   );
 }
+
+/** The database did not take the events. Says nothing of its address. */
+export function storeFailed(reason: string, cause?: unknown): LastseenError {
+  return new LastseenError(
+    'ERR_STORE_UNAVAILABLE',
+    `the store failed (${reason}): nothing was appended, try again later`,
+    { cause },
+  );
+}

@@ -6,7 +6,7 @@ import { ALGORITHM, type Keys } from './keys.ts';
 import { ADMIN, ANYONE, type Principal, type Scope, SCOPES } from './principal.ts';
 import { concerns, type Revocations, type Revoked } from './revocations.ts';
 import { hasHash, newSecret, secretHash } from './secrets.ts';
-import type { IdentityStore } from './store.ts';
+import type { TokenStore } from './token-store.ts';
 import { ISSUER } from './tokens.ts';
 
 export interface Authenticator {
@@ -29,7 +29,7 @@ export interface OutsideProvider {
 }
 
 export interface AuthenticatorOptions {
-  readonly identity: IdentityStore;
+  readonly tokens: Pick<TokenStore, 'find' | 'adminHash' | 'saveAdminHash'>;
   readonly keys: Keys;
   readonly revocations: Revocations;
   readonly isOpen: boolean;
@@ -69,10 +69,8 @@ const Claims = z.object({
 });
 
 export async function createAuthenticator(options: AuthenticatorOptions): Promise<Authenticator> {
-  const { identity, keys, revocations, isOpen, outside } = options;
-  const adminHash = isOpen
-    ? undefined
-    : await adminHashOf(identity, options.adminToken, options.onAdminToken);
+  const { tokens, keys, revocations, isOpen, outside } = options;
+  const adminHash = isOpen ? undefined : await adminHashOf(tokens, options.adminToken, options.onAdminToken);
   const outsideKeys = outside === undefined ? undefined : createRemoteJWKSet(new URL(outside.jwksUrl));
   const cache = new Map<string, Principal>();
 
@@ -131,7 +129,7 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
         requiredClaims: ['exp', 'sub', 'jti'],
       }),
     );
-    const record = await identity.token(payload.jti ?? '');
+    const record = await tokens.find(payload.jti ?? '');
     if (record?.revokedAt !== null) {
       throw refused();
     }
@@ -224,20 +222,20 @@ function refused(): LastseenError {
 }
 
 async function adminHashOf(
-  identity: IdentityStore,
+  tokens: AuthenticatorOptions['tokens'],
   given: string | undefined,
   onAdminToken: (token: string) => void,
 ): Promise<string> {
   if (given !== undefined) {
     return secretHash(given);
   }
-  const stored = await identity.adminTokenHash();
+  const stored = await tokens.adminHash();
   if (stored !== undefined) {
     return stored;
   }
   const token = newSecret();
   const hashed = secretHash(token);
-  const kept = await identity.saveAdminTokenHash(hashed);
+  const kept = await tokens.saveAdminHash(hashed, Date.now());
   // Of several processes that start at once, one makes the token.
   if (kept === hashed) {
     onAdminToken(token);

@@ -1,10 +1,11 @@
 /** Connectors' credentials: an id and a secret that is shown once and kept as its hash. */
 import { randomUUID } from 'node:crypto';
 import { LastseenError } from '../errors.ts';
-import type { AppendRequest, Receipt } from '../log/store.ts';
+import { serviceEvent } from '../log/event.ts';
+import type { ClientRecord, ClientStore } from './client-store.ts';
+import { type Append, CONTROL } from './feeds.ts';
 import { hasHash, newSecret, secretHash } from './secrets.ts';
-import type { ClientRecord, IdentityStore } from './store.ts';
-import { CONTROL } from './tokens.ts';
+import type { TokenStore } from './token-store.ts';
 
 export interface Clients {
   create(client: Pick<ClientRecord, 'name' | 'scope' | 'accessIds'>): Promise<{
@@ -22,10 +23,13 @@ export interface Clients {
 /** Compared when there is no such client, so that both cases take the same time. */
 const NOBODY = secretHash(newSecret());
 
-export function createClients(
-  store: IdentityStore,
-  append: (request: AppendRequest) => Promise<readonly Receipt[]>,
-): Clients {
+export interface ClientsOptions {
+  readonly clients: ClientStore;
+  readonly tokens: Pick<TokenStore, 'revokeOfClient'>;
+  readonly append: Append;
+}
+
+export function createClients({ clients, tokens, append }: ClientsOptions): Clients {
   return {
     async create({ name, scope, accessIds }) {
       const clientId = randomUUID();
@@ -38,23 +42,21 @@ export function createClients(
         accessIds,
         createdAt: Date.now(),
       };
-      const payload = JSON.stringify({ type: 'client_created', client_id: clientId });
       await append({
-        events: [{ accessId: CONTROL, createdAt: null, id: null, payload }],
+        events: [serviceEvent(CONTROL, { type: 'client_created', client_id: clientId })],
         key: null,
-        rows: [store.insertClient(row)],
+        rows: [clients.insert(row)],
       });
       return { clientId, clientSecret };
     },
-    list: () => store.clients(),
-    find: (clientId) => store.client(clientId),
+    list: () => clients.list(),
+    find: (clientId) => clients.find(clientId),
     async remove(clientId) {
-      const payload = JSON.stringify({ type: 'client_removed', client_id: clientId });
       try {
         await append({
-          events: [{ accessId: CONTROL, createdAt: null, id: null, payload }],
+          events: [serviceEvent(CONTROL, { type: 'client_removed', client_id: clientId })],
           key: null,
-          rows: [store.removeClient(clientId), store.revokeClientTokens(clientId, Date.now())],
+          rows: [clients.remove(clientId), tokens.revokeOfClient(clientId, Date.now())],
         });
       } catch (error) {
         if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
@@ -64,7 +66,7 @@ export function createClients(
       }
     },
     async authenticate(clientId, clientSecret) {
-      const client = await store.client(clientId);
+      const client = await clients.find(clientId);
       const isRight = hasHash(clientSecret, client?.secretHash ?? NOBODY);
       if (client !== undefined && isRight) {
         return client;

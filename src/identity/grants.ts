@@ -3,9 +3,10 @@
  * access tokens, without the token itself, so that it is listed, revoked and told of like them (G10).
  */
 import { randomUUID } from 'node:crypto';
-import type { AppendRequest, Receipt } from '../log/store.ts';
-import type { IdentityStore, TokenRecord } from './store.ts';
-import { CONTROL, type TokenRequest } from './tokens.ts';
+import { serviceEvent } from '../log/event.ts';
+import { type Append, CONTROL } from './feeds.ts';
+import type { TokenRecord, TokenStore } from './token-store.ts';
+import type { TokenRequest } from './tokens.ts';
 
 export interface Grants {
   /** `family` names the grant that this one goes on from. */
@@ -14,10 +15,12 @@ export interface Grants {
   find(jti: string): Promise<TokenRecord | undefined>;
 }
 
-export function createGrants(
-  store: IdentityStore,
-  append: (request: AppendRequest) => Promise<readonly Receipt[]>,
-): Grants {
+export interface GrantsOptions {
+  readonly tokens: Pick<TokenStore, 'find' | 'insert'>;
+  readonly append: Append;
+}
+
+export function createGrants({ tokens, append }: GrantsOptions): Grants {
   return {
     async issue({ subject, scope, accessIds, expiresInSeconds, clientId }, family = randomUUID()) {
       const createdAt = Date.now();
@@ -34,16 +37,15 @@ export function createGrants(
         refreshExpiresAt: null,
         refreshedAt: null,
       };
-      const payload = JSON.stringify({ type: 'token_issued', jti: record.jti });
       await append({
-        events: [{ accessId: CONTROL, createdAt: null, id: null, payload }],
+        events: [serviceEvent(CONTROL, { type: 'token_issued', jti: record.jti })],
         key: null,
-        rows: [store.insertToken(record, null)],
+        rows: [tokens.insert(record, null)],
       });
       return record;
     },
     async find(jti) {
-      const record = await store.token(jti);
+      const record = await tokens.find(jti);
       return record?.revokedAt === null && record.expiresAt > Date.now() ? record : undefined;
     },
   };

@@ -1,4 +1,4 @@
-/** Everything that knows users and tokens, put together over one store. */
+/** Everything that knows users and tokens, put together over an engine's stores. */
 import type { Log } from '../log/log.ts';
 import type { ValuesOf } from '../settings.ts';
 import { type Authenticator, createAuthenticator, type OutsideProvider } from './authenticator.ts';
@@ -7,7 +7,7 @@ import { createGrants, type Grants } from './grants.ts';
 import { createKeys, type Keys } from './keys.ts';
 import { createRevocations, type Revocations } from './revocations.ts';
 import type { identitySettings } from './settings.ts';
-import type { IdentityStore } from './store.ts';
+import type { IdentityStores } from './stores.ts';
 import { createTickets, type Tickets } from './tickets.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { createUsers, type Users } from './users.ts';
@@ -26,20 +26,20 @@ export interface Identity {
 }
 
 export interface IdentityOptions {
-  readonly store: IdentityStore;
+  readonly stores: IdentityStores;
   readonly append: Log['append'];
   readonly settings: Pick<ValuesOf<typeof identitySettings>, 'isAuthOpen' | 'adminToken' | 'keySecret'> & {
     readonly outside: OutsideProvider | undefined;
   };
 }
 
-export async function createIdentity({ store, append, settings }: IdentityOptions): Promise<Identity> {
+export async function createIdentity({ stores, append, settings }: IdentityOptions): Promise<Identity> {
   const { isAuthOpen: isOpen, adminToken, keySecret, outside } = settings;
-  const keys = createKeys(store, keySecret);
+  const keys = createKeys({ keys: stores.keys, keySecret });
   const revocations = createRevocations();
   let newAdminToken: string | undefined;
   const authenticator = await createAuthenticator({
-    identity: store,
+    tokens: stores.tokens,
     keys,
     revocations,
     isOpen,
@@ -50,11 +50,11 @@ export async function createIdentity({ store, append, settings }: IdentityOption
   return {
     keys,
     revocations,
-    tokens: createTokens({ store, keys, append }),
-    clients: createClients(store, append),
-    users: createUsers(store, append),
-    tickets: createTickets(store),
-    grants: createGrants(store, append),
+    tokens: createTokens({ tokens: stores.tokens, users: stores.users, keys, append }),
+    clients: createClients({ clients: stores.clients, tokens: stores.tokens, append }),
+    users: createUsers({ users: stores.users, tokens: stores.tokens, append }),
+    tickets: createTickets({ tickets: stores.tickets, tokens: stores.tokens }),
+    grants: createGrants({ tokens: stores.tokens, append }),
     authenticator,
     newAdminToken,
   };

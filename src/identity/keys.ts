@@ -2,8 +2,8 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import { type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { LastseenError } from '../errors.ts';
+import type { KeyStore, SigningKey } from './key-store.ts';
 import { newSecret } from './secrets.ts';
-import type { IdentityStore, SigningKey } from './store.ts';
 
 export const ALGORITHM = 'EdDSA';
 
@@ -27,8 +27,13 @@ export interface Keys {
   secret(name: string): Promise<string>;
 }
 
-/** `secret` seals private keys in the database, if the operator has given one. */
-export function createKeys(store: IdentityStore, secret: string | undefined): Keys {
+export interface KeysOptions {
+  readonly keys: KeyStore;
+  /** Seals private keys in the database, if the operator has set it. */
+  readonly keySecret: string | undefined;
+}
+
+export function createKeys({ keys: store, keySecret }: KeysOptions): Keys {
   let known: SigningKey[] = [];
   let loadedAt = 0;
   const imported = new Map<string, CryptoKey>();
@@ -37,11 +42,11 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
     if (Date.now() - loadedAt < maxAgeMs) {
       return;
     }
-    await store.forgetSigningKeys(Date.now() - 2 * MAX_TOKEN_SECONDS * 1_000);
-    known = await store.signingKeys();
+    await store.deleteRetired(Date.now() - 2 * MAX_TOKEN_SECONDS * 1_000);
+    known = await store.list();
     if (known.length === 0) {
-      await store.addFirstSigningKey(await makeKey('key-1'));
-      known = await store.signingKeys();
+      await store.addFirst(await makeKey('key-1'));
+      known = await store.list();
     }
     loadedAt = Date.now();
   }
@@ -52,7 +57,7 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
     return {
       kid,
       publicJwk: JSON.stringify({ ...(await exportJWK(publicKey)), ...shared }),
-      privateJwk: seal(JSON.stringify({ ...(await exportJWK(privateKey)), ...shared }), secret),
+      privateJwk: seal(JSON.stringify({ ...(await exportJWK(privateKey)), ...shared }), keySecret),
       createdAt: Date.now(),
       retiredAt: null,
     };
@@ -77,7 +82,7 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
       }
       return {
         kid: current.kid,
-        key: await imports(`private ${current.kid}`, open(current.privateJwk, secret)),
+        key: await imports(`private ${current.kid}`, open(current.privateJwk, keySecret)),
       };
     },
     async verifying(kid) {
@@ -94,21 +99,21 @@ export function createKeys(store: IdentityStore, secret: string | undefined): Ke
     },
     async rotate() {
       const key = await makeKey(`key-${randomBytes(6).toString('hex')}`);
-      await store.addSigningKey(key);
+      await store.add(key);
       loadedAt = 0;
       return key.kid;
     },
     async secret(name) {
       let kept = await store.secret(name);
       if (kept === undefined) {
-        await store.addSecret(name, seal(newSecret(), secret));
+        await store.addSecret(name, seal(newSecret(), keySecret));
         // Of several nodes that ask at once one makes it.
         kept = await store.secret(name);
       }
       if (kept === undefined) {
         throw new Error(`the secret ${name} was not kept`);
       }
-      return open(kept, secret);
+      return open(kept, keySecret);
     },
   };
 }

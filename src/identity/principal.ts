@@ -23,40 +23,31 @@ export interface Principal {
   readonly expiresAt: number | null;
 }
 
-export interface NewPrincipal {
-  readonly subject: string;
-  readonly scopes?: readonly Scope[];
-  readonly accessIds?: readonly string[];
-  readonly issuedAt?: number;
-}
-
-/** A principal that no token stands behind: nothing of it can be revoked by name, and it does not expire. */
-export function newPrincipal({
-  subject,
-  scopes = [],
-  accessIds = [],
-  issuedAt = 0,
-}: NewPrincipal): Principal {
+/** A principal without a token behind it, unless `attributes` says otherwise: nothing to revoke, and no expiry. */
+export function createPrincipal(attributes: Pick<Principal, 'subject'> & Partial<Principal>): Principal {
   return {
-    subject,
-    scopes: new Set(scopes),
-    accessIds,
+    scopes: new Set(),
+    accessIds: [],
     jti: null,
     family: null,
     clientId: null,
-    issuedAt,
+    issuedAt: 0,
     expiresAt: null,
+    ...attributes,
   };
 }
 
+const everything = (subject: string): Principal =>
+  createPrincipal({ subject, scopes: new Set<Scope>(['admin']), accessIds: ['*'] });
+
 /** The holder of the admin token. */
-export const ADMIN: Principal = newPrincipal({ subject: 'admin', scopes: ['admin'], accessIds: ['*'] });
+export const ADMIN: Principal = everything('admin');
 
 /** Everybody, when authentication is open. */
-export const ANYONE: Principal = newPrincipal({ subject: 'anyone', scopes: ['admin'], accessIds: ['*'] });
+export const ANYONE: Principal = everything('anyone');
 
 /** Allows nothing. */
-export const NOBODY: Principal = newPrincipal({ subject: 'nobody' });
+export const NOBODY: Principal = createPrincipal({ subject: 'nobody' });
 
 /** @throws ERR_FORBIDDEN unless the principal has the scope. */
 export function requireScope(principal: Principal, scope: Scope): void {

@@ -2,7 +2,8 @@
 import { LastseenError } from '../errors.ts';
 import type { Principal, Scope } from './principal.ts';
 import { newSecret, secretHash } from './secrets.ts';
-import type { IdentityStore } from './store.ts';
+import type { TicketStore } from './ticket-store.ts';
+import type { TokenStore } from './token-store.ts';
 
 export const TICKET_SECONDS = 30;
 
@@ -12,23 +13,31 @@ export interface Tickets {
   redeem(ticket: string): Promise<Principal>;
 }
 
-export function createTickets(store: IdentityStore): Tickets {
+export interface TicketsOptions {
+  readonly tickets: TicketStore;
+  readonly tokens: Pick<TokenStore, 'find'>;
+}
+
+export function createTickets({ tickets, tokens }: TicketsOptions): Tickets {
   return {
     async issue(principal) {
       const ticket = newSecret('lst_');
-      const kept = JSON.stringify({ ...principal, scopes: [...principal.scopes] });
-      await store.saveTicket(secretHash(ticket), kept, Date.now() + TICKET_SECONDS * 1_000);
+      await tickets.save({
+        hash: secretHash(ticket),
+        principal: JSON.stringify({ ...principal, scopes: [...principal.scopes] }),
+        expiresAt: Date.now() + TICKET_SECONDS * 1_000,
+      });
       return ticket;
     },
     async redeem(ticket) {
-      const kept = await store.takeTicket(secretHash(ticket), Date.now());
+      const kept = await tickets.take(secretHash(ticket), Date.now());
       if (kept === undefined) {
         throw new LastseenError('ERR_UNAUTHENTICATED', 'the ticket is not valid: it was used, or is over');
       }
       const principal = JSON.parse(kept) as Omit<Principal, 'scopes'> & { readonly scopes: Scope[] };
       const jti = principal.jti;
       if (jti !== null && !jti.startsWith('outside:')) {
-        const record = await store.token(jti);
+        const record = await tokens.find(jti);
         if (record?.revokedAt !== null) {
           throw new LastseenError('ERR_UNAUTHENTICATED', 'the token behind the ticket was revoked');
         }

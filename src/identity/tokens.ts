@@ -5,16 +5,17 @@
 import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { LastseenError } from '../errors.ts';
-import type { NewEvent } from '../log/event.ts';
-import type { AppendRequest, Receipt, RowChange } from '../log/store.ts';
+import { type NewEvent, serviceEvent } from '../log/event.ts';
+import type { RowChange } from '../log/store.ts';
+import { type Append, CONTROL, USERS } from './feeds.ts';
 import { ALGORITHM, type Keys, MAX_TOKEN_SECONDS } from './keys.ts';
 import type { Revoked } from './revocations.ts';
 import { newSecret, secretHash } from './secrets.ts';
-import type { IdentityStore, TokenRecord } from './store.ts';
-import { userOfSubject, USERS } from './users.ts';
+import type { TokenRecord, TokenStore } from './token-store.ts';
+import type { UserStore } from './user-store.ts';
+import { userOfSubject } from './users.ts';
 
 export const ISSUER = 'lastseen';
-export const CONTROL = '$control';
 
 export const DEFAULT_TOKEN_SECONDS = 3_600;
 const REFRESH_MS = 30 * 24 * 3_600_000;
@@ -52,12 +53,13 @@ export interface Tokens {
 }
 
 export interface TokensOptions {
-  readonly store: IdentityStore;
+  readonly tokens: TokenStore;
+  readonly users: Pick<UserStore, 'find' | 'list'>;
   readonly keys: Keys;
-  readonly append: (request: AppendRequest) => Promise<readonly Receipt[]>;
+  readonly append: Append;
 }
 
-export function createTokens({ store, keys, append }: TokensOptions): Tokens {
+export function createTokens({ tokens, users, keys, append }: TokensOptions): Tokens {
   async function issueIn(
     request: TokenRequest,
     family: string,
@@ -92,7 +94,7 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
       refreshExpiresAt: now + REFRESH_MS,
       refreshedAt: null,
     };
-    const rows = [...before, store.insertToken(record, secretHash(refreshToken))];
+    const rows = [...before, tokens.insert(record, secretHash(refreshToken))];
     await write('token_issued', { jti }, rows, told);
     return { accessToken, refreshToken, expiresInSeconds: seconds, scope: request.scope, jti };
   }
@@ -104,9 +106,7 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
     rows: readonly RowChange[],
     told: readonly NewEvent[],
   ): Promise<void> {
-    const payload = JSON.stringify({ type, ...what });
-    const control = { accessId: CONTROL, createdAt: null, id: null, payload };
-    await append({ events: [control, ...told], key: null, rows });
+    await append({ events: [serviceEvent(CONTROL, { type, ...what }), ...told], key: null, rows });
   }
 
   const revoke = (revoked: Revoked, row: RowChange, told: readonly NewEvent[] = []): Promise<void> =>
@@ -117,23 +117,20 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
     type: 'logged_in' | 'logged_out',
     { subject, clientId }: Pick<TokenRequest, 'subject' | 'clientId'>,
   ): Promise<NewEvent[]> {
-    const user = clientId === null ? await userOfSubject(store, subject) : undefined;
-    if (user === undefined) {
-      return [];
-    }
-    return [{ accessId: USERS, createdAt: null, id: null, payload: JSON.stringify({ type, id: user.id }) }];
+    const user = clientId === null ? await userOfSubject(users, subject) : undefined;
+    return user === undefined ? [] : [serviceEvent(USERS, { type, id: user.id })];
   }
 
   async function revokeFamily(record: TokenRecord): Promise<void> {
     const told = record.revokedAt === null ? await tell('logged_out', record) : [];
-    await revoke({ family: record.family }, store.revokeFamily(record.family, Date.now()), told);
+    await revoke({ family: record.family }, tokens.revokeFamily(record.family, Date.now()), told);
   }
 
   return {
     issue: async (request) => issueIn(request, randomUUID(), [], await tell('logged_in', request)),
     async refresh(refreshToken, clientId) {
       const now = Date.now();
-      const record = await store.tokenByRefreshHash(secretHash(refreshToken));
+      const record = await tokens.findByRefreshHash(secretHash(refreshToken));
       if (record?.clientId !== clientId) {
         throw invalidGrant();
       }
@@ -148,7 +145,7 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
         const { subject, scope, accessIds, createdAt, expiresAt } = record;
         const expiresInSeconds = Math.max(1, Math.round((expiresAt - createdAt) / 1_000));
         const request = { subject, scope, accessIds, expiresInSeconds, clientId };
-        return await issueIn(request, record.family, [store.useRefresh(record.jti, now)]);
+        return await issueIn(request, record.family, [tokens.useRefresh(record.jti, now)]);
       } catch (error) {
         // Somebody else used it a moment before: one of the two is a thief.
         if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
@@ -159,21 +156,21 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
       }
     },
     async list() {
-      await store.forgetTokens(Date.now());
-      return store.tokens(MAX_LISTED, Date.now());
+      await tokens.deleteExpired(Date.now());
+      return tokens.list(MAX_LISTED, Date.now());
     },
     async revoke(jti) {
-      const record = await store.token(jti);
+      const record = await tokens.find(jti);
       if (record === undefined) {
         throw new LastseenError('ERR_NOT_FOUND', 'there is no such token');
       }
       // One that was refreshed lives on in the token that came of it.
       const isLast = record.revokedAt === null && record.refreshedAt === null;
       const told = isLast ? await tell('logged_out', record) : [];
-      await revoke({ jti }, store.revokeToken(jti, Date.now()), told);
+      await revoke({ jti }, tokens.revoke(jti, Date.now()), told);
     },
     async revokeRefresh(refreshToken, clientId) {
-      const record = await store.tokenByRefreshHash(secretHash(refreshToken));
+      const record = await tokens.findByRefreshHash(secretHash(refreshToken));
       if (record?.clientId !== clientId) {
         return;
       }
@@ -181,7 +178,7 @@ export function createTokens({ store, keys, append }: TokensOptions): Tokens {
     },
     async revokeSubject(subject) {
       const told = await tell('logged_out', { subject, clientId: null });
-      await revoke({ subject }, store.revokeSubjectTokens(subject, Date.now()), told);
+      await revoke({ subject }, tokens.revokeOfSubject(subject, Date.now()), told);
     },
   };
 }

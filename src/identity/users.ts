@@ -1,11 +1,12 @@
 /** Registered users. Each change is a row and an event of `$users`, together; the events hold ids, nothing personal. */
 import { randomUUID } from 'node:crypto';
 import { LastseenError, shown } from '../errors.ts';
-import type { AppendRequest, Receipt, RowChange } from '../log/store.ts';
+import { serviceEvent } from '../log/event.ts';
+import type { RowChange } from '../log/store.ts';
+import { type Append, USERS } from './feeds.ts';
 import { ADMIN, ANYONE } from './principal.ts';
-import type { IdentityStore, MetaEntry, User, UserQuery } from './store.ts';
-
-export const USERS = '$users';
+import type { TokenStore } from './token-store.ts';
+import type { MetaEntry, User, UserQuery, UserStore } from './user-store.ts';
 
 /** Bytes of a user's meta, written as JSON. */
 export const MAX_META_BYTES = 64 * 1024;
@@ -38,30 +39,32 @@ const OUTSIDE = 'outside:';
 
 /** The user that the subject of one of our own tokens names: by id, or by a nickname that no other user has. */
 export async function userOfSubject(
-  store: Pick<IdentityStore, 'user' | 'users'>,
+  users: Pick<UserStore, 'find' | 'list'>,
   subject: string,
 ): Promise<User | undefined> {
   if (NOBODY.includes(subject) || subject.startsWith(OUTSIDE)) {
     return undefined;
   }
-  const found = await namedBy(store, subject);
+  const found = await namedBy(users, subject);
   return found.length === 1 ? found[0] : undefined;
 }
 
 /** At most two: who asks needs to know no more than that there are several. */
-async function namedBy(store: Pick<IdentityStore, 'user' | 'users'>, name: string): Promise<User[]> {
-  const user = await store.user(name);
-  return user === undefined ? store.users({ nickname: name, limit: 2 }) : [user];
+async function namedBy(users: Pick<UserStore, 'find' | 'list'>, name: string): Promise<User[]> {
+  const user = await users.find(name);
+  return user === undefined ? users.list({ nickname: name, limit: 2 }) : [user];
 }
 
-export function createUsers(
-  store: IdentityStore,
-  append: (request: AppendRequest) => Promise<readonly Receipt[]>,
-): Users {
+export interface UsersOptions {
+  readonly users: UserStore;
+  readonly tokens: Pick<TokenStore, 'revokeOfSubject'>;
+  readonly append: Append;
+}
+
+export function createUsers({ users, tokens, append }: UsersOptions): Users {
   async function write(type: string, id: string, rows: readonly RowChange[]): Promise<void> {
-    const payload = JSON.stringify({ type, id });
     try {
-      await append({ events: [{ accessId: USERS, createdAt: null, id: null, payload }], key: null, rows });
+      await append({ events: [serviceEvent(USERS, { type, id })], key: null, rows });
     } catch (error) {
       if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
         throw error;
@@ -74,39 +77,35 @@ export function createUsers(
     async register(attributes) {
       const now = Date.now();
       const user: User = { id: randomUUID(), ...attributes, insertedAt: now, updatedAt: now };
-      await write('registered', user.id, [store.insertUser(user)]);
+      await write('registered', user.id, [users.insert(user)]);
       return user;
     },
-    find: (id) => store.user(id),
-    list: (query) => store.users(query),
+    find: (id) => users.find(id),
+    list: (query) => users.list(query),
     async named(name) {
-      const [user, other] = await namedBy(store, name);
+      const [user, other] = await namedBy(users, name);
       if (other !== undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', `several users are named ${shown(name)}: give the id`);
       }
       return user;
     },
-    ofSubject: (subject) => userOfSubject(store, subject),
+    ofSubject: (subject) => userOfSubject(users, subject),
     async change(id, attributes) {
-      const before = await store.user(id);
+      const before = await users.find(id);
       if (before === undefined) {
         throw missing(id);
       }
       const user: User = { ...before, ...attributes, updatedAt: Date.now() };
-      await write('changed', id, [store.updateUser(user)]);
+      await write('changed', id, [users.update(user)]);
       return user;
     },
     async remove(id) {
-      const rows = [
-        store.removeUser(id),
-        store.removeUserMeta(id),
-        store.revokeSubjectTokens(id, Date.now()),
-      ];
+      const rows = [users.remove(id), users.removeMeta(id), tokens.revokeOfSubject(id, Date.now())];
       await write('removed', id, rows);
     },
-    meta: (id, property) => store.userMeta(id, property),
+    meta: (id, property) => users.meta(id, property),
     async writeMeta(id, entries, isWhole) {
-      const outcome = await store.writeUserMeta({ userId: id, entries, isWhole, maxBytes: MAX_META_BYTES });
+      const outcome = await users.writeMeta({ userId: id, entries, isWhole, maxBytes: MAX_META_BYTES });
       if (outcome === 'no-user') {
         throw missing(id);
       }

@@ -33,6 +33,11 @@ export const MAX_NAME_CHARACTERS = 256;
 /** Access_ids that begin so are the service's own. */
 export const RESERVED_PREFIX = '$';
 
+/** An event of the service itself: without an id, at the time of recording. */
+export function serviceEvent(accessId: string, value: Readonly<Record<string, unknown>>): NewEvent {
+  return { accessId, createdAt: null, id: null, payload: JSON.stringify(value) };
+}
+
 /** Half of a surrogate pair: it has no UTF-8 form, so two such names could become one in the store. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import Database from 'better-sqlite3';
 import { accessCondition, EVENT_COLUMNS, VIEWS } from '../../src/analysis/contract.ts';
 import { readConfig } from '../../src/config.ts';
-import { openTarget } from '../../src/engines/archive.ts';
+import { openTarget } from '../../src/engines/open.ts';
 import type { Event } from '../../src/log/event.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
 import { type Service, startService } from '../support/service.ts';

@@ -1,6 +1,6 @@
 /** Fills a file with events through the engine, and looks things up in it, in a process of its own. */
 import Database from 'better-sqlite3';
-import { openSqlite } from '../../src/engines/sqlite/engine.ts';
+import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import type { NewEvent } from '../../src/log/event.ts';
 import { percentile } from './stats.ts';
 import { accessIdAt, payloadFor } from './workload.ts';
@@ -35,7 +35,7 @@ const LOOK_UPS = 200;
 const PAGE = { maxEvents: 500, maxBytes: 4 * 1024 * 1024 };
 
 async function fill(job: FillJob & { kind: 'fill' }): Promise<FillResult> {
-  const { store } = await openSqlite({ path: job.path });
+  const { store } = await openSqliteEngine({ path: job.path });
   const payload = payloadFor(accessIdAt(0, 1));
   const start = performance.now();
   for (let from = 0; from < job.events; from += GROUP_EVENTS) {
@@ -57,7 +57,7 @@ async function fill(job: FillJob & { kind: 'fill' }): Promise<FillResult> {
 }
 
 async function lookUp(job: FillJob & { kind: 'look-up' }): Promise<FillResult> {
-  const { store } = await openSqlite({ path: job.path });
+  const { store } = await openSqliteEngine({ path: job.path });
   const db = new Database(job.path, { readonly: true });
   const byId = db.prepare('select position, payload from events where access_id = ? and event_id = ?').raw();
   const tookMs: Record<'firstPage' | 'byTime' | 'byId', number[]> = { firstPage: [], byTime: [], byId: [] };

@@ -1,6 +1,6 @@
 /** What PostgreSQL does bare, and what our writer does without HTTP: a process of its own. */
 import pg from 'pg';
-import { createPostgresWriter } from '../../src/engines/postgres/append.ts';
+import { createPostgresAppender } from '../../src/engines/postgres/append.ts';
 import type { NewEvent } from '../../src/log/event.ts';
 import { accessIdAt, payloadFor } from './workload.ts';
 
@@ -69,7 +69,7 @@ async function bare(job: PostgresJob & { kind: 'bare' }): Promise<PostgresRate> 
 }
 
 async function hint(job: PostgresJob & { kind: 'hint' }): Promise<PostgresRate> {
-  const writer = createPostgresWriter({
+  const writer = createPostgresAppender({
     url: job.url,
     notify: job.notify,
     onHead: () => undefined,

@@ -9,8 +9,10 @@ import {
   type RangeOptions,
   resolveRange,
 } from '../../src/cli/export/range.ts';
-import { type LogSource, openSource } from '../../src/engines/archive.ts';
-import { type Database, openEngine } from '../../src/engines/engine.ts';
+import type { LogSource } from '../../src/engines/archive.ts';
+import type { Database } from '../../src/engines/engine.ts';
+import { openSource } from '../../src/engines/open.ts';
+import { openEngine } from '../../src/engines/open.ts';
 import { LastseenError } from '../../src/errors.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
-import { openEngine } from '../../src/engines/engine.ts';
+import { openEngine } from '../../src/engines/open.ts';
 import { createLog } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { event, PAYLOADS, readAll } from '../engines/contract.ts';

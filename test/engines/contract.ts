@@ -167,6 +167,15 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         code('ERR_ID_CONFLICT'),
       );
       assert.equal((await readAll(log, 'twin')).length, 2);
+      // One of the two leaves the time to the log: it is the same event.
+      const timeless = await push(
+        event('twin', 3, { id: 'v', createdAt: null }),
+        event('twin', 3, { id: 'v', createdAt: 5 }),
+      );
+      assert.deepEqual(
+        timeless.map((receipt) => receipt.version),
+        [3, 3],
+      );
     });
 
     it('G5: a batch under a key is repeatable; another batch under it is refused', async () => {

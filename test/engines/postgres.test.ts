@@ -1,6 +1,6 @@
 /** The PostgreSQL engine: the contract, and what is its own. */
 import { after } from 'node:test';
-import { openPostgres } from '../../src/engines/postgres/engine.ts';
+import { openPostgresEngine } from '../../src/engines/postgres/engine.ts';
 import type { EventStore } from '../../src/log/store.ts';
 import { createDatabase, endSharedPostgres } from '../support/postgres.ts';
 import { storeContract } from './contract.ts';
@@ -10,7 +10,7 @@ after(endSharedPostgres);
 storeContract('PostgreSQL', async () => {
   const database = await createDatabase();
   const open = async (): Promise<EventStore> =>
-    (await openPostgres({ url: database.url, listenUrl: database.url })).store;
+    (await openPostgresEngine({ url: database.url, listenUrl: database.url })).store;
   let store = await open();
   return {
     store: () => store,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import Database from 'better-sqlite3';
-import { openSqlite } from '../../src/engines/sqlite/engine.ts';
+import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import { LastseenError } from '../../src/errors.ts';
 import { createLog } from '../../src/log/log.ts';
 import type { EventStore } from '../../src/log/store.ts';
@@ -14,12 +14,12 @@ import { event, storeContract } from './contract.ts';
 storeContract('SQLite', async () => {
   const directory = temporaryDirectory();
   const path = join(directory.path, 'log.db');
-  let store: EventStore = (await openSqlite({ path })).store;
+  let store: EventStore = (await openSqliteEngine({ path })).store;
   return {
     store: () => store,
     async reopen() {
       await store.close();
-      store = (await openSqlite({ path })).store;
+      store = (await openSqliteEngine({ path })).store;
       return store;
     },
     async close() {
@@ -33,7 +33,7 @@ describe('SQLite', () => {
   it('the database itself refuses to change, delete or replace an event', async () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
-    const { store } = await openSqlite({ path });
+    const { store } = await openSqliteEngine({ path });
     const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: [event('a', 1), event('a', 2)], key: null });
     const other = new Database(path);
@@ -60,15 +60,15 @@ describe('SQLite', () => {
   it('a second start on the same file is refused and the first goes on', async () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
-    const { store } = await openSqlite({ path });
+    const { store } = await openSqliteEngine({ path });
     const log = await createLog({ store, runtime: systemRuntime });
     await assert.rejects(
-      openSqlite({ path }),
+      openSqliteEngine({ path }),
       (error) => error instanceof LastseenError && error.code === 'ERR_STORE_LOCKED',
     );
     assert.equal((await log.append({ events: [event('a', 1)], key: null })).length, 1);
     await log.close();
-    const again = await openSqlite({ path });
+    const again = await openSqliteEngine({ path });
     await again.store.close();
     directory.remove();
   });
@@ -76,11 +76,11 @@ describe('SQLite', () => {
   it('code older than the database refuses to open it', async () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
-    await (await openSqlite({ path })).store.close();
+    await (await openSqliteEngine({ path })).store.close();
     const other = new Database(path);
     other.exec(`insert into knex_migrations (name, batch, migration_time) values ('9999_future', 2, 0)`);
     other.close();
-    await assert.rejects(openSqlite({ path }), /newer than this program.*9999_future/);
+    await assert.rejects(openSqliteEngine({ path }), /newer than this program.*9999_future/);
     directory.remove();
   });
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { it } from 'node:test';
 import fc from 'fast-check';
 import { createSession, type Session } from '../../src/delivery/session.ts';
-import { openSqlite } from '../../src/engines/sqlite/engine.ts';
+import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
 import type { Event } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
@@ -57,7 +57,7 @@ interface Reader {
 
 /** A log that falls back to the store all the time: its ring holds some ten events. */
 async function openLog(path: string): Promise<Log> {
-  const { store } = await openSqlite({ path });
+  const { store } = await openSqliteEngine({ path });
   return createLog({
     store,
     runtime: systemRuntime,

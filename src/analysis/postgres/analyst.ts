@@ -1,8 +1,8 @@
 /** The login of analysts on PostgreSQL: it may read the contract and nothing else. */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { GRANT_CONTRACT } from '../../../migrations/0003_analysis.ts';
 import { LastseenError, shown } from '../../errors.ts';
+import { GRANT_CONTRACT } from './grants.ts';
 
 export interface Analyst {
   readonly name: string;

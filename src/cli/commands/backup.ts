@@ -1,7 +1,7 @@
 /** lastseen backup, lastseen restore. */
 import type { Command } from 'commander';
-import { renewPostgresEpoch } from '../../engines/postgres/archive.ts';
-import { backupSqlite, renewSqliteEpoch, restoreSqlite } from '../../engines/sqlite/archive.ts';
+import { renewEpoch } from '../../engines/open.ts';
+import { backupSqlite, restoreSqlite } from '../../engines/sqlite/backup.ts';
 import { LastseenError } from '../../errors.ts';
 import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
 
@@ -43,15 +43,11 @@ the place of a SQLite file is kept beside it.`,
     )
     .action(async (file: string | undefined, options: DatabaseOptions) => {
       const database = databaseOf(options);
-      if (database.kind === 'postgres') {
-        if (file !== undefined) {
-          const message =
-            'PostgreSQL is restored by its own tools; then run "lastseen restore" without a file';
-          throw new LastseenError('ERR_REQUEST_INVALID', message);
-        }
-        await renewPostgresEpoch(database.url);
-      } else if (file === undefined) {
-        renewSqliteEpoch(database.path);
+      if (file === undefined) {
+        await renewEpoch(database);
+      } else if (database.kind === 'postgres') {
+        const message = 'PostgreSQL is restored by its own tools; then run "lastseen restore" without a file';
+        throw new LastseenError('ERR_REQUEST_INVALID', message);
       } else {
         const aside = restoreSqlite(database.path, file);
         if (aside !== undefined) {

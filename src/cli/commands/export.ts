@@ -2,7 +2,8 @@
 import { constants } from 'node:os';
 import { setImmediate as turn } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
-import { type LogSource, openSource } from '../../engines/archive.ts';
+import type { LogSource } from '../../engines/archive.ts';
+import { openSource } from '../../engines/open.ts';
 import { LastseenError } from '../../errors.ts';
 import { writeArchive } from '../archive/archive.ts';
 import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../export/format.ts';

@@ -1,10 +1,8 @@
 /** lastseen keys: the keys that sign tokens. */
 import type { Command } from 'commander';
-import knexFactory from 'knex';
 import { readConfig } from '../../config.ts';
 import type { Database } from '../../engines/engine.ts';
-import { identityStore } from '../../engines/knex/identity.ts';
-import { sqliteKnexConfig } from '../../engines/sqlite/knex.ts';
+import { openIdentity } from '../../engines/open.ts';
 import { createKeys } from '../../identity/keys.ts';
 import { databaseOption, type DatabaseOptions } from '../io/database.ts';
 
@@ -27,14 +25,10 @@ export function addKeys(program: Command): void {
 
 /** Makes a new signing key in the database and returns its name. */
 export async function rotateKeys(database: Database, secret: string | undefined): Promise<string> {
-  const knex = knexFactory(
-    database.kind === 'sqlite'
-      ? sqliteKnexConfig(database.path)
-      : { client: 'pg', connection: database.url, pool: { min: 0, max: 1 } },
-  );
+  const { identity, close } = openIdentity(database);
   try {
-    return await createKeys(identityStore(knex), secret).rotate();
+    return await createKeys({ keys: identity.keys, keySecret: secret }).rotate();
   } finally {
-    await knex.destroy();
+    await close();
   }
 }

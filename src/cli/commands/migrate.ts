@@ -1,6 +1,6 @@
 /** lastseen migrate */
 import type { Command } from 'commander';
-import { migrateDatabase } from '../../engines/engine.ts';
+import { migrateDatabase } from '../../engines/open.ts';
 import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
 
 export function addMigrate(program: Command): void {

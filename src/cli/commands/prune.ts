@@ -1,7 +1,7 @@
 /** lastseen prune: what a running server does by LASTSEEN_RETENTION, once and now. */
 import type { Command } from 'commander';
 import { readConfig } from '../../config.ts';
-import { openEngine } from '../../engines/engine.ts';
+import { openEngine } from '../../engines/open.ts';
 import { LastseenError } from '../../errors.ts';
 import { pruneRuleOf } from '../../log/retention.ts';
 import { databaseOption, type DatabaseOptions } from '../io/database.ts';

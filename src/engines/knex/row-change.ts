@@ -1,4 +1,4 @@
-/** Statements that the identity stores hand to the log. */
+/** What the stores of identity share: statements for the log's transaction, and numbers as they come from a database. */
 import type { Knex } from 'knex';
 import type { RowChange } from '../../log/store.ts';
 
@@ -6,4 +6,9 @@ import type { RowChange } from '../../log/store.ts';
 export function rowChange(query: Knex.QueryBuilder, rows?: number): RowChange {
   const { sql, bindings } = query.toSQL().toNative();
   return { sql, bindings: [...bindings], ...(rows === undefined ? {} : { rows }) };
+}
+
+/** A nullable bigint: PostgreSQL gives it as text. */
+export function numberOrNull(value: number | string | null): number | null {
+  return value === null ? null : Number(value);
 }

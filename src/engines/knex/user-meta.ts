@@ -1,6 +1,6 @@
 /** The meta of users, kept by knex: the same on both engines. */
 import type { Knex } from 'knex';
-import type { IdentityStore } from '../../identity/store.ts';
+import type { UserStore } from '../../identity/user-store.ts';
 import { rowChange } from './row-change.ts';
 
 interface MetaRow {
@@ -15,18 +15,16 @@ const ROWS_A_STATEMENT = 100;
 
 class TooLarge extends Error {}
 
-export function userMetaStore(
-  knex: Knex,
-): Pick<IdentityStore, 'userMeta' | 'writeUserMeta' | 'removeUserMeta'> {
+export function createUserMeta(knex: Knex): Pick<UserStore, 'meta' | 'writeMeta' | 'removeMeta'> {
   return {
-    async userMeta(userId, property) {
+    async meta(userId, property) {
       const query = knex<MetaRow>('user_meta').where({ user_id: userId }).orderBy('property');
       if (property !== undefined) {
         void query.where({ property });
       }
       return (await query).map(({ property: name, value }) => ({ property: name, value }));
     },
-    async writeUserMeta({ userId, entries, isWhole, maxBytes }) {
+    async writeMeta({ userId, entries, isWhole, maxBytes }) {
       try {
         return await knex.transaction(async (transaction) => {
           // A write first. On SQLite it takes the lock that a reader could not be raised to; on PostgreSQL writers of
@@ -60,6 +58,6 @@ export function userMetaStore(
         throw error;
       }
     },
-    removeUserMeta: (userId) => rowChange(knex('user_meta').where({ user_id: userId }).delete()),
+    removeMeta: (userId) => rowChange(knex('user_meta').where({ user_id: userId }).delete()),
   };
 }

@@ -11,27 +11,24 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
-import type { Event } from '../../log/event.ts';
 import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '../../log/store.ts';
-import { columnsOf, insertEvents, resultOf } from './columns.ts';
+import { groupColumnsOf, resultOf } from './columns.ts';
 import { abandon, connect, isRefusal, unavailable } from './connection.ts';
-import { type Known, nameOf, number, type Stored, type StoredBatch } from './numbering.ts';
+import { createFeedVersions } from './feed-versions.ts';
 import { APPEND_LOCK, type GroupName, OutcomeUnknown, settle } from './settle.ts';
+import { writeGroup } from './transaction.ts';
 
 /** SQLSTATE of an id that is there already. */
 const UNIQUE_VIOLATION = '23505';
 
-/** Versions of feeds remembered from our own commits, while nobody else has appended. */
-const MAX_KNOWN_VERSIONS = 200_000;
-
-export interface PostgresWriter {
+export interface PostgresAppender {
   append(requests: readonly AppendRequest[]): Promise<AppendAnswer>;
   /** Backend of the connection that appends: its hints are our own. */
   readonly processId: number | undefined;
   close(): void;
 }
 
-export interface PostgresWriterOptions {
+export interface PostgresAppenderOptions {
   readonly url: string;
   /** Send a hint with each commit. Default true; false is for measuring its price. */
   readonly notify?: boolean;
@@ -52,12 +49,10 @@ function nextGroup(connection: WriterConnection): GroupName {
   return { writerId: connection.writerId, group: connection.lastGroup };
 }
 
-export function createPostgresWriter(options: PostgresWriterOptions): PostgresWriter {
+export function createPostgresAppender(options: PostgresAppenderOptions): PostgresAppender {
   let current: WriterConnection | undefined;
   let isClosed = false;
-  /** The versions hold while the log stands where our last commit left it. */
-  let cachedHead = -1;
-  let cachedVersions = new Map<string, number>();
+  const feedVersions = createFeedVersions();
   const hint = options.notify === false ? '' : 'notify lastseen;';
 
   async function connected(): Promise<WriterConnection> {
@@ -78,7 +73,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
     if (current?.client === lost) {
       current = undefined;
     }
-    cachedHead = -1;
+    feedVersions.clear();
     abandon(lost);
   }
 
@@ -129,7 +124,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       return undefined;
     }
     const connection = await connected();
-    const columns = columnsOf(requests, cachedVersions, recordedAt);
+    const columns = groupColumnsOf(requests, feedVersions.versions, recordedAt);
     const name = nextGroup(connection);
     try {
       const { rows } = await connection.client.query<{
@@ -142,7 +137,7 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
         name.group,
         options.notify !== false,
         recordedAt,
-        cachedHead,
+        feedVersions.head,
         columns.names,
         columns.versions,
         columns.nameAt,
@@ -158,13 +153,10 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       }
       const versions = done.versions.map(Number);
       const head = done.head_before + columns.accessIds.length;
-      if (cachedHead !== done.head_before || cachedVersions.size > MAX_KNOWN_VERSIONS) {
-        cachedVersions = new Map();
-      }
-      columns.names.forEach((name, at) => {
-        cachedVersions.set(name, (versions[at] ?? 0) + (columns.counts[at] ?? 0));
+      const known = feedVersions.move(done.head_before, head);
+      columns.names.forEach((accessId, at) => {
+        known.set(accessId, (versions[at] ?? 0) + (columns.counts[at] ?? 0));
       });
-      cachedHead = head;
       options.onHead(head, done.epoch);
       return resultOf(requests, recordedAt, done.head_before, (at) => {
         return (versions[(columns.nameAt[at] ?? 0) - 1] ?? 0) + (columns.nth[at] ?? 0);
@@ -222,19 +214,15 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       if (log.is_lax) {
         await connection.query('set local synchronous_commit = on');
       }
-      if (log.head !== cachedHead) {
-        cachedVersions = new Map();
-      }
-      const known = await look(connection, requests);
-      const changed = await writeRows(connection, requests);
-      const draft = number(requests, log.head, known, recordedAt, changed);
-      const result: AppendResult = { recordedAt, outcomes: draft.outcomes };
-      await insertEvents(connection, draft.rows);
-      for (const batch of draft.batches) {
-        await insertBatch(connection, batch);
-      }
-      const head = log.head + draft.rows.length;
-      if (draft.rows.length === 0 && !requests.some(({ rows }) => rows !== undefined)) {
+      const written = await writeGroup(connection, requests, {
+        recordedAt,
+        head: log.head,
+        knownVersions: feedVersions.at(log.head),
+      });
+      const { head } = written;
+      const result: AppendResult = { recordedAt, outcomes: written.outcomes };
+      const count = head - log.head;
+      if (count === 0 && !requests.some(({ rows }) => rows !== undefined)) {
         await connection.query('commit');
         return result;
       }
@@ -250,13 +238,12 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
         if (isRefusal(error)) {
           throw error;
         }
-        throw new OutcomeUnknown(
-          { ...name, events: draft.rows.length },
-          () => Promise.resolve(result),
-          error,
-        );
+        throw new OutcomeUnknown({ ...name, events: count }, () => Promise.resolve(result), error);
       }
-      committed(head, known.versions, draft.rows);
+      const known = feedVersions.move(log.head, head);
+      for (const [accessId, version] of written.versions) {
+        known.set(accessId, version);
+      }
       options.onHead(head, log.epoch);
       return result;
     } catch (error) {
@@ -267,121 +254,6 @@ export function createPostgresWriter(options: PostgresWriterOptions): PostgresWr
       }
       throw error;
     }
-  }
-
-  function committed(head: number, versions: ReadonlyMap<string, number>, rows: readonly Event[]): void {
-    cachedHead = head;
-    if (cachedVersions.size > MAX_KNOWN_VERSIONS) {
-      cachedVersions = new Map();
-    }
-    for (const [accessId, version] of versions) {
-      cachedVersions.set(accessId, version);
-    }
-    for (const row of rows) {
-      cachedVersions.set(row.accessId, row.version);
-    }
-  }
-
-  /** Reads before anything is written, under the lock: nobody else can change what is found. */
-  async function look(connection: pg.Client, requests: readonly AppendRequest[]): Promise<Known> {
-    const keys = requests.flatMap(({ key }) => (key === null ? [] : [key.value]));
-    const named = requests.flatMap(({ events }) => events.filter((event) => event.id !== null));
-    const unknown = new Set<string>();
-    const versions = new Map<string, number>();
-    for (const { events } of requests) {
-      for (const { accessId } of events) {
-        const version = cachedVersions.get(accessId);
-        if (version === undefined) {
-          unknown.add(accessId);
-        } else {
-          versions.set(accessId, version);
-        }
-      }
-    }
-    const batches = new Map<string, StoredBatch>();
-    const events = new Map<string, Stored>();
-    if (keys.length > 0) {
-      const found = await connection.query<StoredBatch & { key: string }>(
-        'select key, fingerprint, first_position from batches where key = any($1)',
-        [keys],
-      );
-      for (const batch of found.rows) {
-        batches.set(batch.key, batch);
-      }
-    }
-    if (named.length > 0) {
-      const found = await connection.query<Stored & { access_id: string; event_id: string }>(
-        `select e.access_id, e.event_id, e.position, e.version, e.created_at, e.payload
-         from unnest($1::text[], $2::text[]) as wanted(access_id, event_id)
-         join events e on e.access_id = wanted.access_id and e.event_id = wanted.event_id`,
-        [named.map((event) => event.accessId), named.map((event) => event.id)],
-      );
-      for (const row of found.rows) {
-        events.set(nameOf(row.access_id, row.event_id), row);
-      }
-    }
-    if (unknown.size > 0) {
-      const found = await connection.query<{ access_id: string; version: number | null }>(
-        `select wanted.access_id, coalesce(
-           (select version from events where access_id = wanted.access_id order by position desc limit 1),
-           (select version from feeds where access_id = wanted.access_id)) as version
-         from unnest($1::text[]) as wanted(access_id)`,
-        [[...unknown]],
-      );
-      for (const row of found.rows) {
-        versions.set(row.access_id, row.version ?? 0);
-      }
-    }
-    // Receipts of a repeated batch name the versions of its events.
-    for (const batch of batches.values()) {
-      await readBatch(connection, batch, requests, events);
-    }
-    return { batches, events, versions };
-  }
-
-  /** The events of a batch that was appended before, by their position. */
-  async function readBatch(
-    connection: pg.Client,
-    batch: StoredBatch,
-    requests: readonly AppendRequest[],
-    into: Map<string, Stored>,
-  ): Promise<void> {
-    const longest = Math.max(...requests.map(({ events }) => events.length));
-    const found = await connection.query<Stored>(
-      'select position, version, created_at, payload from events where position >= $1 order by position limit $2',
-      [batch.first_position, longest],
-    );
-    for (const row of found.rows) {
-      into.set(String(row.position), row);
-    }
-  }
-
-  /** Writes the rows that requests bring, each request's all or none. Gives the places of those that did not fit. */
-  async function writeRows(
-    connection: pg.Client,
-    requests: readonly AppendRequest[],
-  ): Promise<ReadonlySet<number>> {
-    const changed = new Set<number>();
-    for (const [at, { rows }] of requests.entries()) {
-      if (rows === undefined) {
-        continue;
-      }
-      await connection.query('savepoint rows');
-      for (const { sql, bindings, rows: expected } of rows) {
-        const { rowCount } = await connection.query(sql, [...bindings]);
-        if (expected === undefined || rowCount === expected) {
-          continue;
-        }
-        await connection.query('rollback to rows');
-        changed.add(at);
-        break;
-      }
-    }
-    return changed;
-  }
-
-  async function insertBatch(connection: pg.Client, batch: readonly unknown[]): Promise<void> {
-    await connection.query('insert into batches values ($1, $2, $3, $4)', [...batch]);
   }
 
   return {

@@ -1,11 +1,10 @@
-/** A PostgreSQL database as source and target of a move, and its new epoch after a restore. */
+/** A PostgreSQL database as the source and the target of a move: `lastseen export` and `lastseen import`. */
 import pg from 'pg';
-import { newEpoch } from '../../../migrations/0001_log.ts';
 import { LastseenError } from '../../errors.ts';
 import type { KeyedBatch, LogSource, LogTarget, PrunedFeed } from '../archive.ts';
 import { insertEvents } from './columns.ts';
 import { connect, connectionConfig } from './connection.ts';
-import { migratePostgres } from './engine.ts';
+import { migratePostgres } from './migrate.ts';
 import { createPostgresReader } from './reader.ts';
 import { APPEND_LOCK } from './settle.ts';
 
@@ -100,15 +99,4 @@ export async function openPostgresTarget(url: string): Promise<LogTarget> {
     },
     close,
   };
-}
-
-/** Gives the database a new epoch: running nodes notice, and send every client away. */
-export async function renewPostgresEpoch(url: string): Promise<void> {
-  const client = await connect(url);
-  try {
-    await client.query('update log set epoch = $1', [newEpoch()]);
-    await client.query('notify lastseen');
-  } finally {
-    await client.end();
-  }
 }

@@ -19,7 +19,7 @@ export interface GroupColumns {
   readonly payloads: string[];
 }
 
-export function columnsOf(
+export function groupColumnsOf(
   requests: readonly AppendRequest[],
   remembered: ReadonlyMap<string, number>,
   recordedAt: number,

@@ -1,6 +1,7 @@
 /** Connections to PostgreSQL: how they are set up, and what their failures mean. */
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
+import { storeFailed } from '../refusal.ts';
 
 /** A statement that has not answered by then has lost its server. */
 const QUERY_TIMEOUT_MS = 15_000;
@@ -75,9 +76,5 @@ export function unavailable(error: unknown): LastseenError {
     error instanceof pg.DatabaseError
       ? error.message
       : ((error as { code?: string } | null)?.code ?? 'the connection was lost');
-  return new LastseenError(
-    'ERR_STORE_UNAVAILABLE',
-    `the store failed (${reason}): nothing was appended, try again later`,
-    { cause: error },
-  );
+  return storeFailed(reason, error);
 }

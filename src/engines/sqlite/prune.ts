@@ -7,7 +7,7 @@ import type { Database } from 'better-sqlite3';
 import type { PruneRule } from '../../log/store.ts';
 import { openIndexReader, SEGMENT_EVENTS } from './deferred-index.ts';
 
-export interface Pruner {
+export interface SqlitePruner {
   /** Returns the number of events forgotten. */
   prune(rule: PruneRule): Promise<number>;
 }
@@ -18,7 +18,7 @@ type Doomed = readonly [position: number, accessId: string, version: number];
 const STEP_EVENTS = 250;
 
 /** `flushIndex` brings the index on disk up to the head: feeds are looked up there. */
-export function openPruner(db: Database, flushIndex: () => void): Pruner {
+export function createSqlitePruner(db: Database, flushIndex: () => void): SqlitePruner {
   const indexedPositions = openIndexReader(db);
   const selectOldest = db
     .prepare<[number], [number, string, number, number]>(

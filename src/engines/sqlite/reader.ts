@@ -29,7 +29,7 @@ export interface SqliteReader {
   close(): void;
 }
 
-export function openReader(path: string, recent: RecentPositions): SqliteReader {
+export function createSqliteReader(path: string, recent: RecentPositions): SqliteReader {
   const db = new Database(path, { readonly: true, fileMustExist: true });
   db.pragma('busy_timeout = 5000');
   db.pragma('cache_size = -32768');

@@ -4,9 +4,9 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import Database from 'better-sqlite3';
-import { messageOf, openAppender } from './append.ts';
+import { createSqliteAppender, messageOf } from './append.ts';
 import { openIndex } from './deferred-index.ts';
-import { openPruner } from './prune.ts';
+import { createSqlitePruner } from './prune.ts';
 import type { WriterMessage, WriterReply } from './thread-protocol.ts';
 
 const port = parentPort;
@@ -25,10 +25,10 @@ db.pragma('temp_store = memory');
 db.pragma('busy_timeout = 5000');
 
 const index = openIndex(db);
-const appender = openAppender(db, index, (through) => {
+const appender = createSqliteAppender(db, index, (through) => {
   send({ type: 'indexed', through });
 });
-const pruner = openPruner(db, flushAll);
+const pruner = createSqlitePruner(db, flushAll);
 const writeSlice = db.transaction(() => {
   index.writeSlice();
 });

@@ -1,6 +1,6 @@
 /** Devices served by an application's own handler: nothing of it reaches the log of events. */
 import { LastseenError, shown } from '../../errors.ts';
-import { newPrincipal } from '../../identity/principal.ts';
+import { createPrincipal } from '../../identity/principal.ts';
 import { MAX_TIMER_MS, type Runtime } from '../../runtime.ts';
 import type { DeviceOwner, DeviceService } from './device-service.ts';
 import type { Device, DeviceMount } from './handler.ts';
@@ -29,7 +29,7 @@ export function createHandlerService(mount: DeviceMount, { clock, random }: Runt
 
   // Allows nothing of the log: it only names the device for the limits of connections.
   const ownerOf = (deviceId: string): DeviceOwner => ({
-    principal: newPrincipal({ subject: `device ${path} ${deviceId}`, issuedAt: clock.now() }),
+    principal: createPrincipal({ subject: `device ${path} ${deviceId}`, issuedAt: clock.now() }),
   });
 
   return {

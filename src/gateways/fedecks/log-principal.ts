@@ -1,6 +1,7 @@
 /** What a device may do on the log: as much of its client's rights as concerns the device itself. */
-import { ANYONE, isWithin, type Principal, type Scope } from '../../identity/principal.ts';
-import type { ClientRecord, TokenRecord } from '../../identity/store.ts';
+import type { ClientRecord } from '../../identity/client-store.ts';
+import { ANYONE, createPrincipal, isWithin, type Principal, type Scope } from '../../identity/principal.ts';
+import type { TokenRecord } from '../../identity/token-store.ts';
 
 const SCOPES = ['subscribe', 'push'] as const;
 
@@ -24,7 +25,7 @@ export function devicePrincipal(
   if (!scopes.has('subscribe') || !accessIds.includes(deviceId)) {
     return undefined;
   }
-  return {
+  return createPrincipal({
     subject: deviceId,
     scopes,
     accessIds,
@@ -32,6 +33,5 @@ export function devicePrincipal(
     family: grant?.family ?? null,
     clientId: client?.clientId ?? null,
     issuedAt,
-    expiresAt: null,
-  };
+  });
 }

@@ -7,7 +7,7 @@ import type { FeedEncoder } from '../../delivery/session.ts';
 import { LastseenError, shown } from '../../errors.ts';
 import { userError } from '../../http/problem.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
-import type { TokenRecord } from '../../identity/store.ts';
+import type { TokenRecord } from '../../identity/token-store.ts';
 import { accessIdFault } from '../../log/event.ts';
 import { errorTerm, eventFrames } from './codec.ts';
 import type { Callbacks, DeviceConnection, DeviceOwner, DeviceService } from './device-service.ts';

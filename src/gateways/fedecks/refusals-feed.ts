@@ -2,6 +2,7 @@
  * Refusals as events of `$devices`: at most so many per minute and process, since strangers cause them. The operator's
  * log has all of them.
  */
+import { serviceEvent } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
 import type { Clock } from '../../runtime.ts';
 import type { DeviceHandler } from './handler.ts';
@@ -21,7 +22,7 @@ export function createRefusalsFeed(log: Log, clock: Clock): NonNullable<DeviceHa
     if ((kept += 1) > MAX_PER_MINUTE) {
       return;
     }
-    const payload = JSON.stringify({ type: 'device_refused', device_id: deviceId, error: type, info });
-    await log.append({ events: [{ accessId: DEVICES, createdAt: null, id: null, payload }], key: null });
+    const refused = serviceEvent(DEVICES, { type: 'device_refused', device_id: deviceId, error: type, info });
+    await log.append({ events: [refused], key: null });
   };
 }

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { type InputFault, LastseenError } from '../../errors.ts';
-import type { User } from '../../identity/store.ts';
+import type { User } from '../../identity/user-store.ts';
 import type { UserAttributes } from '../../identity/users.ts';
 
 export const MEDIA_TYPE = 'application/vnd.api+json';

@@ -1,9 +1,10 @@
 /** Requests and answers of the token endpoints ⇄ values (RFC 6749, RFC 7009, and our own JSON). Pure. */
 import { z } from 'zod';
 import { LastseenError, shown } from '../../errors.ts';
+import type { ClientRecord } from '../../identity/client-store.ts';
 import { MAX_TOKEN_SECONDS } from '../../identity/keys.ts';
 import { isWithin, type Principal, SCOPES } from '../../identity/principal.ts';
-import type { ClientRecord, TokenRecord } from '../../identity/store.ts';
+import type { TokenRecord } from '../../identity/token-store.ts';
 import { DEFAULT_TOKEN_SECONDS, type IssuedToken, type TokenRequest } from '../../identity/tokens.ts';
 import { nameFault } from '../../log/event.ts';
 

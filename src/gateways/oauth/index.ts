@@ -7,7 +7,7 @@ import { LastseenError } from '../../errors.ts';
 import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import { answerError } from '../../http/problem.ts';
 import { pathParameter } from '../../http/routes.ts';
-import type { ClientRecord } from '../../identity/store.ts';
+import type { ClientRecord } from '../../identity/client-store.ts';
 import { TICKET_SECONDS } from '../../identity/tickets.ts';
 import type { Logger } from '../../logger.ts';
 import { defineGateway, type Given } from '../gateway.ts';

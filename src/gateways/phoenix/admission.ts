@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { LastseenError, shown } from '../../errors.ts';
 import { type Problem, problemOf, userError } from '../../http/problem.ts';
-import { newPrincipal, type Principal } from '../../identity/principal.ts';
+import { createPrincipal, type Principal } from '../../identity/principal.ts';
 import type { Logger } from '../../logger.ts';
 import { type Serializer, serializerOf } from './codec.ts';
 import type { PhoenixPorts } from './needs.ts';
@@ -59,7 +59,12 @@ async function userOf(id: string, { users, isUserTokenAllowed, runtime }: Phoeni
   if (user === undefined) {
     throw new LastseenError('ERR_UNAUTHENTICATED', 'the userToken is not valid');
   }
-  return newPrincipal({ subject: user.id, scopes: ['subscribe'], accessIds: [user.id], issuedAt });
+  return createPrincipal({
+    subject: user.id,
+    scopes: new Set(['subscribe']),
+    accessIds: [user.id],
+    issuedAt,
+  });
 }
 
 /** Phoenix refuses with an empty 403, whatever the reason; that there is no room is said as everywhere else. */

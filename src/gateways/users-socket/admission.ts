@@ -4,9 +4,9 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { LastseenError, shown } from '../../errors.ts';
-import { newPrincipal, type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
+import { createPrincipal, type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import { hasHash } from '../../identity/secrets.ts';
-import type { User } from '../../identity/store.ts';
+import type { User } from '../../identity/user-store.ts';
 import type { Users } from '../../identity/users.ts';
 import { type Dialect, DIALECTS } from './codec.ts';
 import type { UsersSocketContext } from './needs.ts';
@@ -100,7 +100,7 @@ function isAllowed(origin: string, patterns: readonly RegExp[]): boolean {
 
 /** Somebody who came without a token: it cannot expire, and allows nothing by itself. */
 function tokenless(subject: string, { runtime }: UsersSocketContext): Principal {
-  return newPrincipal({ subject, issuedAt: runtime.clock.now() });
+  return createPrincipal({ subject, issuedAt: runtime.clock.now() });
 }
 
 /** `?dialect=` and `?after=`. @throws ERR_REQUEST_INVALID */

@@ -4,7 +4,7 @@
  */
 import { LastseenError, shown } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
-import type { MetaEntry } from '../../identity/store.ts';
+import type { MetaEntry } from '../../identity/user-store.ts';
 import { compact, depthOf, MAX_DEPTH, memberSpan, memberSpans } from '../../json-text.ts';
 import { nameFault } from '../../log/event.ts';
 

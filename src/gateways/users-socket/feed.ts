@@ -3,7 +3,7 @@
  * push, both as one subscription in the order of the log (G2, G3).
  */
 import { LastseenError } from '../../errors.ts';
-import { USERS } from '../../identity/users.ts';
+import { USERS } from '../../identity/feeds.ts';
 import { memberSpan } from '../../json-text.ts';
 import type { Event } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';

@@ -1,5 +1,5 @@
 /** What users are called on the wire: their nickname, or their id without one. */
-import type { User } from '../../identity/store.ts';
+import type { User } from '../../identity/user-store.ts';
 import type { Users } from '../../identity/users.ts';
 import type { Clock } from '../../runtime.ts';
 

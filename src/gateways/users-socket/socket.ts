@@ -7,7 +7,7 @@ import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { userError } from '../../http/problem.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
-import type { User } from '../../identity/store.ts';
+import type { User } from '../../identity/user-store.ts';
 import { nextTurn } from '../../runtime.ts';
 import type { Admitted } from './admission.ts';
 import {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { EventSource } from 'eventsource';
-import { openSqlite } from '../../../src/engines/sqlite/engine.ts';
+import { openSqliteEngine } from '../../../src/engines/sqlite/engine.ts';
 import { createLog } from '../../../src/log/log.ts';
 import { systemRuntime } from '../../../src/system-runtime.ts';
 import { event, PAYLOADS } from '../../engines/contract.ts';
@@ -79,7 +79,7 @@ describe('GET /events', () => {
   it('G6: cursors get their verdict on pages and streams alike', async () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
-    const { store } = await openSqlite({ path });
+    const { store } = await openSqliteEngine({ path });
     const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: [1, 2, 3].map((at) => event('old', at)), key: null });
     await store.prune({ through: 2 });

@@ -20,7 +20,7 @@ export interface Seen {
   readonly head: number;
 }
 
-export interface WatchOptions {
+export interface HeadPollerOptions {
   readonly pool: pg.Pool;
   /** `undefined`: only the poll. */
   readonly listenUrl: string | undefined;
@@ -39,11 +39,11 @@ export interface WatchOptions {
   readonly onNotice: (message: string) => void;
 }
 
-export interface Watch {
+export interface HeadPoller {
   stop(): Promise<void>;
 }
 
-export function startWatch(options: WatchOptions): Watch {
+export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
   const stopping = new AbortController();
   const isStopped = (): boolean => stopping.signal.aborted;
   let isPolling = false;

@@ -1,0 +1,64 @@
+/** Opens databases by their address. The only file that knows both engines. */
+import knexFactory, { type Knex } from 'knex';
+import type { IdentityStores } from '../identity/stores.ts';
+import type { LogSource, LogTarget } from './archive.ts';
+import type { Database, Engine, EngineOptions } from './engine.ts';
+import { createIdentityStores } from './knex/identity.ts';
+import { openPostgresSource, openPostgresTarget } from './postgres/archive.ts';
+import { renewPostgresEpoch } from './postgres/backup.ts';
+import { openPostgresEngine } from './postgres/engine.ts';
+import { postgresKnexConfig } from './postgres/knex.ts';
+import { migratePostgres } from './postgres/migrate.ts';
+import { openSqliteSource, openSqliteTarget } from './sqlite/archive.ts';
+import { renewSqliteEpoch } from './sqlite/backup.ts';
+import { openSqliteEngine } from './sqlite/engine.ts';
+import { sqliteKnexConfig } from './sqlite/knex.ts';
+import { migrateSqlite } from './sqlite/migrate.ts';
+
+/** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE */
+export function openEngine(database: Database, options: EngineOptions = {}): Promise<Engine> {
+  return database.kind === 'sqlite'
+    ? openSqliteEngine({ ...options, path: database.path })
+    : openPostgresEngine({ ...options, url: database.url, listenUrl: database.listenUrl });
+}
+
+/** Runs missing migrations and returns their names. @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE */
+export function migrateDatabase(database: Database): Promise<string[]> {
+  return database.kind === 'sqlite' ? migrateSqlite(database.path) : migratePostgres(database.url);
+}
+
+/** Opens a log to read it. A server may be running over it. @throws ERR_STORE_UNAVAILABLE */
+export function openSource(database: Database): Promise<LogSource> {
+  return database.kind === 'sqlite' ? openSqliteSource(database.path) : openPostgresSource(database.url);
+}
+
+/** Opens an empty log to fill it. @throws ERR_STORE_LOCKED while a server runs over it, ERR_REQUEST_INVALID when it is not empty */
+export function openTarget(database: Database): Promise<LogTarget> {
+  return database.kind === 'sqlite' ? openSqliteTarget(database.path) : openPostgresTarget(database.url);
+}
+
+/**
+ * Gives the log a new epoch, so that every cursor given before is refused.
+ * @throws ERR_STORE_LOCKED while a server runs over an SQLite file
+ */
+export async function renewEpoch(database: Database): Promise<void> {
+  if (database.kind === 'sqlite') {
+    renewSqliteEpoch(database.path);
+  } else {
+    await renewPostgresEpoch(database.url);
+  }
+}
+
+/** How knex opens the database. */
+export function knexConfigOf(database: Database): Knex.Config {
+  return database.kind === 'sqlite' ? sqliteKnexConfig(database.path) : postgresKnexConfig(database.url);
+}
+
+/** Opens the tables of identity without the log: servers may be running over them. */
+export function openIdentity(database: Database): {
+  readonly identity: IdentityStores;
+  close(): Promise<void>;
+} {
+  const knex = knexFactory(knexConfigOf(database));
+  return { identity: createIdentityStores(knex), close: () => knex.destroy() };
+}

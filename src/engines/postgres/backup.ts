@@ -1,0 +1,14 @@
+/** The new epoch of a PostgreSQL database that was restored by PostgreSQL's own tools. */
+import { newEpoch } from '../epoch.ts';
+import { connect } from './connection.ts';
+
+/** Gives the database a new epoch: running nodes notice, and send every client away. */
+export async function renewPostgresEpoch(url: string): Promise<void> {
+  const client = await connect(url);
+  try {
+    await client.query('update log set epoch = $1', [newEpoch()]);
+    await client.query('notify lastseen');
+  } finally {
+    await client.end();
+  }
+}

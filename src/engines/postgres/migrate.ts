@@ -1,0 +1,70 @@
+/** Migrations of a PostgreSQL database: of several nodes that start at once one migrates, and the others wait. */
+import knexFactory, { type Knex } from 'knex';
+import type pg from 'pg';
+import { LastseenError } from '../../errors.ts';
+import { migrate } from '../knex/migrate.ts';
+import { connect } from './connection.ts';
+import { postgresKnexConfig } from './knex.ts';
+
+const MIGRATE_LOCK = 4_793_211_003;
+
+/** Runs missing migrations and returns their names; of several nodes one does, and the others wait. */
+export async function migratePostgres(url: string): Promise<string[]> {
+  const knex = knexFactory(postgresKnexConfig(url));
+  try {
+    return await migrateLocked(url, knex);
+  } catch (error) {
+    throw notServed(error);
+  } finally {
+    await knex.destroy();
+  }
+}
+
+/** As `migratePostgres`, on a connection pool of the caller. */
+export async function migrateLocked(url: string, knex: Knex): Promise<string[]> {
+  // In a transaction, so that it also holds through a pooler; it ends with the connection, so nothing stays behind.
+  const guard = await connect(url);
+  try {
+    const { rows } = await guard.query<{ server_version_num: string }>('show server_version_num');
+    if (Number(rows[0]?.server_version_num) < 140_000) {
+      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'PostgreSQL 14 or later is needed');
+    }
+    await guard.query('begin');
+    await lockForMigration(guard);
+    // knex's own lock stays behind when a node dies while it migrates; under ours nobody else can hold it.
+    if (await knex.schema.hasTable('knex_migrations_lock')) {
+      await knex('knex_migrations_lock').update({ is_locked: 0 });
+    }
+    const ran = await migrate(knex);
+    await guard.query('commit');
+    return ran;
+  } finally {
+    await guard.end().catch(() => undefined);
+  }
+}
+
+/** Waits as long as it takes: the node that migrates may have much to do. */
+async function lockForMigration(guard: pg.Client): Promise<void> {
+  for (;;) {
+    const { rows } = await guard.query<{ got: boolean }>(
+      `select pg_try_advisory_xact_lock(${MIGRATE_LOCK}) as got`,
+    );
+    if (rows[0]?.got === true) {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** An expected error for a server that cannot be used. */
+export function notServed(error: unknown): LastseenError {
+  if (error instanceof LastseenError) {
+    return error;
+  }
+  const { code, message } = error as { code?: string; message?: string };
+  return new LastseenError(
+    'ERR_STORE_UNAVAILABLE',
+    `the PostgreSQL of DATABASE_URL cannot be used: ${message === undefined || message === '' ? (code ?? 'no answer') : message}`,
+    { cause: error },
+  );
+}

@@ -1,0 +1,39 @@
+/** Opening an SQLite file of ours to read it, outside a running engine. */
+import { existsSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { LastseenError } from '../../errors.ts';
+import type { LogState } from '../archive.ts';
+
+const SELECT_STATE = `select epoch, floor, max(coalesce((select max(position) from events), 0), floor - 1) as head from log`;
+
+/** @throws ERR_REQUEST_INVALID when there is no file, or it is not a lastseen database */
+export function openReadonly(path: string): Database.Database {
+  if (!existsSync(path)) {
+    throw missingFile(path);
+  }
+  const db = new Database(path, { readonly: true, fileMustExist: true });
+  try {
+    readState(db);
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+  return db;
+}
+
+/** @throws ERR_REQUEST_INVALID when it is not a lastseen database */
+export function readState(db: Database.Database): LogState {
+  try {
+    const state = db.prepare<[], LogState>(SELECT_STATE).get();
+    if (state !== undefined) {
+      return state;
+    }
+  } catch (error) {
+    throw new LastseenError('ERR_REQUEST_INVALID', `${db.name} is no lastseen database`, { cause: error });
+  }
+  throw new LastseenError('ERR_REQUEST_INVALID', `${db.name} is not a whole lastseen database`);
+}
+
+export function missingFile(path: string): LastseenError {
+  return new LastseenError('ERR_REQUEST_INVALID', `there is no file ${path}`);
+}

@@ -1,0 +1,91 @@
+/**
+ * The log in an SQLite file. Writes go to a thread with the only writing connection; checkpoints run in a second thread;
+ * reads are short statements on a read-only connection here. The store reports as committed what the writer has answered:
+ * a reader that sees the file a moment earlier says nothing of it.
+ */
+import { Worker } from 'node:worker_threads';
+import Database from 'better-sqlite3';
+import { LastseenError } from '../../errors.ts';
+import type { EventStore } from '../../log/store.ts';
+import { createSqliteReader } from './reader.ts';
+import { createRecentPositions } from './recent-positions.ts';
+import { createSqliteWriter, whenReady } from './writer.ts';
+
+export async function openSqliteStore(path: string, onError: (error: unknown) => void): Promise<EventStore> {
+  const thread = startThread('writer-thread', path);
+  const headAtStart = await whenReady(thread);
+  const start = readStart(path);
+  const recent = createRecentPositions(start.indexed);
+  for (const [position, accessId] of start.unindexed) {
+    recent.add(position, accessId);
+  }
+  const writer = createSqliteWriter({ thread, headAtStart, recent, onError });
+  const reader = createSqliteReader(path, recent);
+  const checkpointer = startThread('checkpointer-thread', path);
+  checkpointer.on('message', (message: { type: string; message?: string }) => {
+    if (message.type === 'restart-wal') {
+      writer.restartWal();
+    } else {
+      onError(new Error(`checkpoint failed: ${message.message ?? ''}`));
+    }
+  });
+
+  return {
+    append: writer.append,
+    // Reading is synchronous underneath: a turn of the event loop between pages keeps many readers fair.
+    async readFeed(accessId, position, limit) {
+      await nextTurn();
+      return reader.readFeed(accessId, position, limit, writer.head);
+    },
+    async readLog(position, limit) {
+      await nextTurn();
+      return reader.readLog(position, limit).filter((event) => event.position <= writer.head);
+    },
+    bounds: () => Promise.resolve({ epoch: start.epoch, floor: reader.floor(), head: writer.head }),
+    lastPosition: (accessId) => Promise.resolve(reader.lastPosition(accessId)),
+    positionBefore: (accessId, createdAt) => reader.positionBefore(accessId, createdAt, writer.head),
+    prunedThrough: (accessId) => Promise.resolve(reader.prunedThrough(accessId)),
+    prune: writer.prune,
+    // One process per file: nobody else appends.
+    onWake: () => () => undefined,
+    onReset: () => () => undefined,
+    async close() {
+      checkpointer.postMessage('close');
+      await new Promise((resolve) => checkpointer.once('exit', resolve));
+      reader.close();
+      await writer.close();
+    },
+  };
+}
+
+function startThread(name: string, path: string): Worker {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  return new Worker(new URL(`./${name}.${extension}`, import.meta.url), { workerData: { path } });
+}
+
+/** What the index on disk does not reach yet is read before the first append. */
+function readStart(path: string): { epoch: string; indexed: number; unindexed: [number, string][] } {
+  const db = new Database(path, { readonly: true });
+  try {
+    const log = db.prepare<[], { epoch: string; indexed: number }>('select epoch, indexed from log').get();
+    if (log === undefined) {
+      throw new LastseenError(
+        'ERR_STORE_UNAVAILABLE',
+        `${path} has no row in table log: it is not a whole lastseen database`,
+      );
+    }
+    const unindexed = db
+      .prepare<[number], [number, string]>(
+        'select position, access_id from events where position > ? order by position',
+      )
+      .raw()
+      .all(log.indexed);
+    return { ...log, unindexed };
+  } finally {
+    db.close();
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
