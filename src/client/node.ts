@@ -18,7 +18,7 @@ export interface FileStoreOptions {
  * @throws when the file is there and holds something else, or cannot be written
  */
 export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {}): FileStore {
-  const cursors = read(path);
+  const cursors = readCursors(path);
   let isWritten = true;
   let writtenAt = 0;
   let timer: NodeJS.Timeout | undefined;
@@ -58,7 +58,7 @@ export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {
   };
 }
 
-function read(path: string): Map<string, string> {
+function readCursors(path: string): Map<string, string> {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');

@@ -7,15 +7,24 @@ import { newEpoch } from '../../../migrations/0001_log.ts';
 import { type LogSource, type LogTarget, openTarget } from '../../engines/archive.ts';
 import { LastseenError } from '../../errors.ts';
 import type { Event } from '../../log/event.ts';
-import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption, type DatabaseOptions, readDatabase } from '../io/database.ts';
 import type { Output } from '../io/output.ts';
 import { createProgress } from '../io/progress.ts';
-import { decodeLine, encodeBatch, encodeEvent, encodeFeed, FORMAT, type Line, line, wrong } from './codec.ts';
+import {
+  type ArchiveLine,
+  decodeLine,
+  encodeBatch,
+  encodeEvent,
+  encodeFeed,
+  encodeLine,
+  FORMAT,
+  lineError,
+} from './codec.ts';
 
 const PAGE = 2_000;
 
 export function addImport(program: Command): void {
-  databaseOption(
+  addDatabaseOption(
     program
       .command('import')
       .description('fill an empty database from an export, whole or not at all')
@@ -43,7 +52,7 @@ export async function writeArchive(
   stop: AbortSignal,
 ): Promise<number | undefined> {
   const { epoch, head } = await source.state();
-  await write(out, line({ lastseen_export: FORMAT, epoch, head }));
+  await write(out, encodeLine({ lastseen_export: FORMAT, epoch, head }));
   const progress = createProgress('exported');
   let count = 0;
   for (let position = 0; position < head;) {
@@ -83,7 +92,7 @@ export async function writeArchive(
     after = last.key;
   }
   const { floor } = await source.state();
-  await write(out, line({ end: true, events: count, floor: Math.min(floor, head + 1), head }));
+  await write(out, encodeLine({ end: true, events: count, floor: Math.min(floor, head + 1), head }));
   progress.end();
   return count;
 }
@@ -99,7 +108,7 @@ async function importLog(
   options: DatabaseOptions & { keepEpoch?: boolean },
 ): Promise<void> {
   const input = file === undefined ? process.stdin : createReadStream(file);
-  const target = await openTarget(databaseOf(options));
+  const target = await openTarget(readDatabase(options));
   try {
     const lines = createInterface({ input, crlfDelay: Infinity });
     const count = await readAll(lines, target, options.keepEpoch === true);
@@ -118,7 +127,7 @@ async function readAll(
   const progress = createProgress('imported');
   const versions = new Map<string, number>();
   let epoch: string | undefined;
-  let end: (Line & { kind: 'end' }) | undefined;
+  let end: (ArchiveLine & { kind: 'end' }) | undefined;
   let batch: Event[] = [];
   let count = 0;
   let position = 0;
@@ -137,10 +146,10 @@ async function readAll(
     }
     const found = decodeLine(text, number);
     if (end !== undefined) {
-      throw wrong(number, 'stands behind the end of the export');
+      throw lineError(number, 'stands behind the end of the export');
     }
     if ((epoch === undefined) !== (found.kind === 'log')) {
-      throw wrong(number, 'is not in its place: the first line, and only that, names the log');
+      throw lineError(number, 'is not in its place: the first line, and only that, names the log');
     }
     switch (found.kind) {
       case 'log':
@@ -149,11 +158,11 @@ async function readAll(
       case 'event': {
         const { event } = found;
         if (event.position <= position) {
-          throw wrong(number, 'has a position that does not ascend');
+          throw lineError(number, 'has a position that does not ascend');
         }
         const before = versions.get(event.accessId);
         if (before !== undefined && event.version <= before) {
-          throw wrong(number, 'has a version that does not ascend');
+          throw lineError(number, 'has a version that does not ascend');
         }
         versions.set(event.accessId, event.version);
         position = event.position;

@@ -4,7 +4,7 @@ import { text as textOf } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { createAnalyst, passwordFault } from '../../analysis/postgres/analyst.ts';
 import { LastseenError } from '../../errors.ts';
-import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption, type DatabaseOptions, readDatabase } from '../io/database.ts';
 
 interface AnalystOptions extends DatabaseOptions {
   readonly name: string;
@@ -13,7 +13,7 @@ interface AnalystOptions extends DatabaseOptions {
 
 export function addAnalyst(program: Command): void {
   const analyst = program.command('analyst').description('direct access of analysts: create');
-  databaseOption(
+  addDatabaseOption(
     analyst
       .command('create')
       .description('make a PostgreSQL role that may read the contract of docs/analysis.md and nothing else')
@@ -34,7 +34,7 @@ On SQLite nothing is needed: open the file read-only with any tool.`,
 }
 
 async function create(options: AnalystOptions): Promise<void> {
-  const database = databaseOf(options);
+  const database = readDatabase(options);
   if (database.kind === 'sqlite') {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',

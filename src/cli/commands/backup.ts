@@ -3,10 +3,10 @@ import type { Command } from 'commander';
 import { renewPostgresEpoch } from '../../engines/postgres/archive.ts';
 import { backupSqlite, renewSqliteEpoch, restoreSqlite } from '../../engines/sqlite/archive.ts';
 import { LastseenError } from '../../errors.ts';
-import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption, type DatabaseOptions, readDatabase } from '../io/database.ts';
 
 export function addBackup(program: Command): void {
-  databaseOption(
+  addDatabaseOption(
     program
       .command('backup')
       .description('copy the SQLite database to FILE, whole and consistent, while the server runs')
@@ -17,7 +17,7 @@ export function addBackup(program: Command): void {
       '\nThe file is a lastseen database itself. PostgreSQL is backed up by its own tools.',
     )
     .action((file: string, options: DatabaseOptions) => {
-      const database = databaseOf(options);
+      const database = readDatabase(options);
       if (database.kind !== 'sqlite') {
         const message = 'PostgreSQL is backed up by its own tools, such as pg_dump (docs/operations.md)';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
@@ -28,7 +28,7 @@ export function addBackup(program: Command): void {
 }
 
 export function addRestore(program: Command): void {
-  databaseOption(
+  addDatabaseOption(
     program
       .command('restore')
       .description('put a backup in the place of the database, under a new epoch')
@@ -42,7 +42,7 @@ lost. PostgreSQL: restore with its own tools, then run "lastseen restore" withou
 the place of a SQLite file is kept beside it.`,
     )
     .action(async (file: string | undefined, options: DatabaseOptions) => {
-      const database = databaseOf(options);
+      const database = readDatabase(options);
       if (database.kind === 'postgres') {
         if (file !== undefined) {
           const message =

@@ -6,8 +6,8 @@ import { type LogSource, openSource } from '../../engines/archive.ts';
 import { LastseenError } from '../../errors.ts';
 import { writeArchive } from '../archive/archive.ts';
 import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../export/format.ts';
-import { cursorOf, openRange, type RangeOptions, resolveRange } from '../export/range.ts';
-import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { cursorAt, openRange, type RangeOptions, resolveRange } from '../export/range.ts';
+import { addDatabaseOption, type DatabaseOptions, readDatabase } from '../io/database.ts';
 import { openOutput, type Output } from '../io/output.ts';
 import { createProgress } from '../io/progress.ts';
 
@@ -28,7 +28,7 @@ const ENCODERS: Readonly<Record<Exclude<Format, 'archive'>, () => Promise<EventE
 };
 
 export function addExport(program: Command): void {
-  databaseOption(
+  addDatabaseOption(
     program
       .command('export')
       .description(
@@ -41,7 +41,7 @@ export function addExport(program: Command): void {
         .choices(FORMATS)
         .default('archive'),
     )
-    .option('--access-id <name>', 'only its events; may be given again', gather, [])
+    .option('--access-id <name>', 'only its events; may be given again', collect, [])
     .addOption(
       new Option(
         '--after <cursor>',
@@ -66,13 +66,13 @@ is none. FILE appears when it is whole.`,
     });
 }
 
-function gather(name: string, names: readonly string[]): string[] {
+function collect(name: string, names: readonly string[]): string[] {
   return [...names, name];
 }
 
 async function exportTo(file: string | undefined, options: ExportOptions): Promise<void> {
-  refuseRangeOfArchive(options);
-  const source = await openSource(databaseOf(options));
+  assertWholeArchive(options);
+  const source = await openSource(readDatabase(options));
   const stop = new AbortController();
   let output: Output | undefined;
   let stopListening = (): void => undefined;
@@ -122,7 +122,7 @@ async function exportRange(
       if (page === undefined) {
         break;
       }
-      await put(encoder.encode(page.events));
+      await write(encoder.encode(page.events));
       count += page.events.length;
       ({ through } = page);
       progress.show(count, (through - range.after) / positions);
@@ -132,7 +132,7 @@ async function exportRange(
   } finally {
     progress.end();
   }
-  await put(encoder.end());
+  await write(encoder.end());
   await reader.confirm();
   await output.commit();
   const isWhole = through >= range.through;
@@ -141,10 +141,10 @@ async function exportRange(
       ? ['retention was at work meanwhile: what it took before it was read is not in it\n']
       : []),
     `${isWhole ? '' : 'interrupted: '}${count} events exported\n`,
-    `go on with --after ${cursorOf(range, through)}\n`,
+    `go on with --after ${cursorAt(range, through)}\n`,
   ].join('');
 
-  async function put(data: string | Uint8Array): Promise<void> {
+  async function write(data: string | Uint8Array): Promise<void> {
     if (data.length > 0) {
       await output.write(data);
     }
@@ -171,7 +171,7 @@ function onInterrupt(stop: AbortController, output: Output): () => void {
   };
 }
 
-function refuseRangeOfArchive({ format, accessId, after, until, since, before }: ExportOptions): void {
+function assertWholeArchive({ format, accessId, after, until, since, before }: ExportOptions): void {
   const given = { '--after': after, '--until': until, '--since': since, '--before': before };
   const option =
     accessId.length > 0 ? '--access-id' : Object.entries(given).find(([, value]) => value !== undefined)?.[0];

@@ -6,11 +6,11 @@ import type { Database } from '../../engines/engine.ts';
 import { identityStore } from '../../engines/knex/identity.ts';
 import { sqliteKnexConfig } from '../../engines/sqlite/knex.ts';
 import { createKeys } from '../../identity/keys.ts';
-import { databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption, type DatabaseOptions } from '../io/database.ts';
 
 export function addKeys(program: Command): void {
   const keys = program.command('keys').description('the keys that sign access tokens');
-  databaseOption(
+  addDatabaseOption(
     keys
       .command('rotate')
       .description('sign with a new key from now on; tokens of the old ones hold until they end'),

@@ -4,10 +4,10 @@ import { readConfig } from '../../config.ts';
 import { openEngine } from '../../engines/engine.ts';
 import { LastseenError } from '../../errors.ts';
 import { pruneRuleOf } from '../../log/retention.ts';
-import { databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption, type DatabaseOptions } from '../io/database.ts';
 
 export function addPrune(program: Command): void {
-  databaseOption(
+  addDatabaseOption(
     program
       .command('prune')
       .description('forget the events that the rule gives up')

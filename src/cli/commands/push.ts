@@ -50,7 +50,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
       `--batch must be an integer from 1 to 10000, got ${options.batch}`,
     );
   }
-  const name = nameEvents(options.source ?? file ?? '');
+  const assignId = createIdAssigner(options.source ?? file ?? '');
   const publisher = createPublisher({
     url: client.url,
     ...(client.token === undefined ? {} : { token: client.token }),
@@ -62,9 +62,9 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
   let read = 0;
   let taken = 0;
   let appended = 0;
-  for await (const text of readEvents(file)) {
+  for await (const text of readEventTexts(file)) {
     const number = (read += 1);
-    const answer = publisher.push(eventOf(name(text))).then(([result]) => {
+    const answer = publisher.push(parseEvent(assignId(text))).then(([result]) => {
       if (result === undefined) {
         return;
       }
@@ -102,7 +102,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
 }
 
 /** The event of the input as the SDK takes it, its payload letter for letter. */
-function eventOf(text: string): NewEvent {
+function parseEvent(text: string): NewEvent {
   const value = JSON.parse(text) as unknown;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new LastseenError('ERR_EVENT_INVALID', `an event must be an object, got ${shown(value)}`);
@@ -122,7 +122,7 @@ function eventOf(text: string): NewEvent {
 }
 
 /** The text of each event, as it stands in the input. */
-async function* readEvents(file: string | undefined): AsyncGenerator<string> {
+async function* readEventTexts(file: string | undefined): AsyncGenerator<string> {
   const input = file === undefined ? process.stdin : createReadStream(file);
   const lines = createInterface({ input, crlfDelay: Infinity });
   let array: string[] | undefined;
@@ -140,7 +140,7 @@ async function* readEvents(file: string | undefined): AsyncGenerator<string> {
     if (array !== undefined) {
       array.push(line);
     } else if (line.trim() !== '') {
-      checkJson(line, `line ${number}`);
+      assertJson(line, `line ${number}`);
       yield line.trim();
     }
   }
@@ -148,25 +148,25 @@ async function* readEvents(file: string | undefined): AsyncGenerator<string> {
     return;
   }
   const text = array.join('\n');
-  checkJson(text, 'the input');
+  assertJson(text, 'the input');
   for (const { start, end } of elementSpans(text)) {
     yield text.slice(start, end);
   }
 }
 
-function checkJson(text: string, what: string): void {
+function assertJson(text: string, subject: string): void {
   try {
     JSON.parse(text);
   } catch (error) {
     throw new LastseenError(
       'ERR_BODY_MALFORMED',
-      `${what} is not JSON: ${error instanceof Error ? error.message : String(error)}`,
+      `${subject} is not JSON: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
 }
 
 /** Gives an event without an id one that is the same whenever the same input is pushed again. */
-function nameEvents(source: string): (text: string) => string {
+function createIdAssigner(source: string): (text: string) => string {
   let chain = createHash('sha256').update(source).digest();
   return (text) => {
     chain = createHash('sha256').update(chain).update(text).digest();

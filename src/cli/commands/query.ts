@@ -54,15 +54,15 @@ async function query(sql: string, options: QueryOptions): Promise<void> {
       Accept: accept,
       ...(client.token === undefined ? {} : { Authorization: `Bearer ${client.token}` }),
     },
-    body: JSON.stringify({ sql, params: options.param.map(parameterOf) }),
+    body: JSON.stringify({ sql, params: options.param.map(parseParameter) }),
   });
   const text = await response.text();
   if (!response.ok) {
-    throw toldOf(response.status, text);
+    throw toUserError(response.status, text);
   }
   // Who reads us may stop reading: that is an end, not a failure.
   process.stdout.on('error', () => process.exit(0));
-  process.stdout.write(options.format === 'table' ? tableOf(text) : text);
+  process.stdout.write(options.format === 'table' ? formatTable(text) : text);
   if (options.format === 'json') {
     process.stdout.write('\n');
   }
@@ -72,7 +72,7 @@ async function query(sql: string, options: QueryOptions): Promise<void> {
 }
 
 /** `7`, `true` and `null` as what they are in JSON; everything else is text. */
-function parameterOf(text: string): unknown {
+function parseParameter(text: string): unknown {
   if (!/^(-?\d+(\.\d+)?|true|false|null)$/.test(text)) {
     return text;
   }
@@ -81,28 +81,28 @@ function parameterOf(text: string): unknown {
   return typeof value === 'number' && String(value) !== text ? text : value;
 }
 
-function toldOf(status: number, text: string): LastseenError {
-  let told = text.slice(0, 500);
+function toUserError(status: number, text: string): LastseenError {
+  let message = text.slice(0, 500);
   try {
     const { code, detail } = JSON.parse(text) as { code?: unknown; detail?: unknown };
-    told = `${String(code)}: ${String(detail)}`;
+    message = `${String(code)}: ${String(detail)}`;
   } catch {
     // Somebody else has answered, such as a proxy.
   }
   const hint = status === 401 ? ' (set LASTSEEN_TOKEN)' : '';
-  return new LastseenError('ERR_STORE_UNAVAILABLE', `${told}${hint}`);
+  return new LastseenError('ERR_STORE_UNAVAILABLE', `${message}${hint}`);
 }
 
-function tableOf(text: string): string {
+function formatTable(text: string): string {
   const { columns, rows } = JSON.parse(text) as { columns: string[]; rows: unknown[][] };
-  const cells = rows.map((row) => row.map(cellOf));
+  const cells = rows.map((row) => row.map(formatCell));
   const widths = columns.map((name, at) =>
     Math.max(name.length, ...cells.map((row) => row[at]?.length ?? 0)),
   );
   const isNumeric = columns.map((_, at) =>
     rows.every((row) => row[at] === null || typeof row[at] === 'number'),
   );
-  const lineOf = (row: readonly string[]): string =>
+  const formatLine = (row: readonly string[]): string =>
     row
       .map((cell, at) =>
         isNumeric[at] === true ? cell.padStart(widths[at] ?? 0) : cell.padEnd(widths[at] ?? 0),
@@ -110,11 +110,11 @@ function tableOf(text: string): string {
       .join('  ')
       .trimEnd();
   const rule = widths.map((width) => '-'.repeat(width)).join('  ');
-  return `${[lineOf(columns), rule, ...cells.map(lineOf)].join('\n')}\n${rows.length} rows\n`;
+  return `${[formatLine(columns), rule, ...cells.map(formatLine)].join('\n')}\n${rows.length} rows\n`;
 }
 
 /** Control characters are shown as JSON shows them: what a terminal obeys is not for events to say. */
-function cellOf(value: unknown): string {
+function formatCell(value: unknown): string {
   if (value === null) {
     return '';
   }

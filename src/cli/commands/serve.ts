@@ -33,11 +33,11 @@ export function addServe(program: Command): void {
     '\nEvery setting of the README can also be given in the environment; flags win.',
   );
   command.action(async (options: Record<string, string>) => {
-    await serve({ ...process.env, ...settingsOf(command, options) });
+    await serve({ ...process.env, ...readFlags(command, options) });
   });
 }
 
-function settingsOf(command: Command, options: Record<string, string>): Environment {
+function readFlags(command: Command, options: Record<string, string>): Environment {
   return Object.fromEntries(
     command.options.flatMap((option, at) => {
       const value = options[option.attributeName()];
@@ -51,7 +51,7 @@ async function serve(environment: Environment): Promise<void> {
   const config = readConfig(environment);
   const logger = createLogger(config.logLevel, process.stdout.isTTY);
   logger.info(settingsShown(config), 'settings');
-  const server = await startServer({ config, logger, onAdminToken: showToken });
+  const server = await startServer({ config, logger, onAdminToken: printAdminToken });
   process.stdout.write(`lastseen listening on ${server.url}\n`);
   await untilSignal();
   logger.info('draining');
@@ -75,7 +75,7 @@ function untilSignal(): Promise<void> {
   });
 }
 
-function showToken(token: string, url: string): void {
+function printAdminToken(token: string, url: string): void {
   process.stdout.write(`
 The admin token of this database, shown this once. Keep it; only its hash is stored.
 

@@ -33,7 +33,7 @@ export function addTail(program: Command): void {
 
 async function tail(accessId: string, options: TailOptions): Promise<void> {
   const client = readClientConfig(process.env, options.url);
-  const place = openPlace(options.state);
+  const state = openState(options.state);
   const stop = new AbortController();
   const events = subscribe({
     url: client.url,
@@ -45,8 +45,8 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
     signal: stop.signal,
     store: {
-      load: (name) => (options.after === undefined ? place?.load(name) : undefined),
-      save: (name, cursor) => place?.save(name, cursor),
+      load: (name) => (options.after === undefined ? state?.load(name) : undefined),
+      save: (name, cursor) => state?.save(name, cursor),
     },
     onState: (state) => {
       if (state.name === 'live' && !options.follow) {
@@ -59,19 +59,19 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
   });
   try {
     for await (const event of events) {
-      if (!process.stdout.write(`${lineOf(event)}\n`)) {
+      if (!process.stdout.write(`${formatEvent(event)}\n`)) {
         await new Promise((resolve) => process.stdout.once('drain', resolve));
       }
     }
   } catch (error) {
-    throw error instanceof ClientError ? told(error) : error;
+    throw error instanceof ClientError ? toUserError(error) : error;
   } finally {
-    place?.flush();
+    state?.flush();
   }
 }
 
 /** An event as the wire has it, the payload letter for letter. */
-function lineOf(event: ClientEvent): string {
+function formatEvent(event: ClientEvent): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
     `{"cursor":"${event.cursor}","access_id":${JSON.stringify(event.accessId)},` +
@@ -80,14 +80,14 @@ function lineOf(event: ClientEvent): string {
   );
 }
 
-function told(error: ClientError): LastseenError {
+function toUserError(error: ClientError): LastseenError {
   const hint = error.status === 401 ? ' (set LASTSEEN_TOKEN)' : '';
   const code = error.serverCode ?? error.code;
   return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}`);
 }
 
 /** The place in the file, or nothing to keep. Ctrl-C ends us: what was printed is kept first. */
-function openPlace(file: string | undefined): FileStore | undefined {
+function openState(file: string | undefined): FileStore | undefined {
   if (file === undefined) {
     return undefined;
   }

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
 
-interface Wanted {
+interface GrantOptions {
   readonly url?: string;
   readonly scope: string;
   readonly accessId: string[];
@@ -18,27 +18,29 @@ export function addToken(program: Command): void {
     .command('token')
     .description('access tokens: create, list, revoke')
     .addHelpText('after', ADMIN_HELP);
-  what(token.command('create').description('print a new access token and its refresh token, as JSON'))
+  addGrantOptions(
+    token.command('create').description('print a new access token and its refresh token, as JSON'),
+  )
     .option('--sub <name>', 'whose token (default: the holder of LASTSEEN_TOKEN)')
     .option('--expires-in <seconds>', 'at most a day (default 3600)')
-    .action(async (wanted: Wanted) => {
+    .action(async (wanted: GrantOptions) => {
       const body = {
         scope: wanted.scope,
         access_ids: wanted.accessId,
         ...(wanted.sub === undefined ? {} : { sub: wanted.sub }),
         ...(wanted.expiresIn === undefined ? {} : { expires_in: Number(wanted.expiresIn) }),
       };
-      print(await ask(wanted.url, 'POST', '/tokens', body));
+      printJson(await request(wanted.url, 'POST', '/tokens', body));
     });
-  at(token.command('list').description('print the tokens that hold, as JSON')).action(
-    async (options: Pick<Wanted, 'url'>) => {
-      print(await ask(options.url, 'GET', '/tokens'));
+  addUrlOption(token.command('list').description('print the tokens that hold, as JSON')).action(
+    async (options: Pick<GrantOptions, 'url'>) => {
+      printJson(await request(options.url, 'GET', '/tokens'));
     },
   );
-  at(
+  addUrlOption(
     token.command('revoke').description('revoke a token; its connections are closed').argument('<jti>'),
-  ).action(async (jti: string, options: Pick<Wanted, 'url'>) => {
-    await ask(options.url, 'DELETE', `/tokens/${encodeURIComponent(jti)}`);
+  ).action(async (jti: string, options: Pick<GrantOptions, 'url'>) => {
+    await request(options.url, 'DELETE', `/tokens/${encodeURIComponent(jti)}`);
   });
 }
 
@@ -47,38 +49,45 @@ export function addClient(program: Command): void {
     .command('client')
     .description('credentials of connectors: create, list, remove')
     .addHelpText('after', ADMIN_HELP);
-  what(client.command('create').description('print a new client id and its secret, shown this once, as JSON'))
+  addGrantOptions(
+    client.command('create').description('print a new client id and its secret, shown this once, as JSON'),
+  )
     .argument('<name>')
-    .action(async (name: string, wanted: Wanted) => {
+    .action(async (name: string, wanted: GrantOptions) => {
       const body = { name, scope: wanted.scope, access_ids: wanted.accessId };
-      print(await ask(wanted.url, 'POST', '/oauth/clients', body));
+      printJson(await request(wanted.url, 'POST', '/oauth/clients', body));
     });
-  at(client.command('list').description('print the clients, as JSON')).action(
-    async (options: Pick<Wanted, 'url'>) => {
-      print(await ask(options.url, 'GET', '/oauth/clients'));
+  addUrlOption(client.command('list').description('print the clients, as JSON')).action(
+    async (options: Pick<GrantOptions, 'url'>) => {
+      printJson(await request(options.url, 'GET', '/oauth/clients'));
     },
   );
-  at(
+  addUrlOption(
     client
       .command('remove')
       .description('remove a client; its tokens are revoked and their connections closed')
       .argument('<client_id>'),
-  ).action(async (id: string, options: Pick<Wanted, 'url'>) => {
-    await ask(options.url, 'DELETE', `/oauth/clients/${encodeURIComponent(id)}`);
+  ).action(async (id: string, options: Pick<GrantOptions, 'url'>) => {
+    await request(options.url, 'DELETE', `/oauth/clients/${encodeURIComponent(id)}`);
   });
 }
 
-function at(command: Command): Command {
+function addUrlOption(command: Command): Command {
   return command.option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]');
 }
 
-function what(command: Command): Command {
-  return at(command)
+function addGrantOptions(command: Command): Command {
+  return addUrlOption(command)
     .requiredOption('--scope <scopes>', 'e.g. "push subscribe"')
     .requiredOption('--access-id <names...>', 'access_ids, or prefixes that end in *');
 }
 
-async function ask(url: string | undefined, method: string, path: string, body?: object): Promise<unknown> {
+async function request(
+  url: string | undefined,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<unknown> {
   const client = readClientConfig(process.env, url);
   const response = await fetch(client.url + path, {
     method,
@@ -95,6 +104,6 @@ async function ask(url: string | undefined, method: string, path: string, body?:
   return text === '' ? undefined : (JSON.parse(text) as unknown);
 }
 
-function print(value: unknown): void {
+function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }

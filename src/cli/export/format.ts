@@ -18,10 +18,10 @@ const LAST_MS = 253_402_300_799_999;
 
 /** An object a line; the payload is JSON in it, letter for letter (G9). */
 export function createNdjsonEncoder(): EventEncoder {
-  return { encode: (events) => events.map(ndjsonOf).join(''), end: () => '' };
+  return { encode: (events) => events.map(encodeNdjson).join(''), end: () => '' };
 }
 
-function ndjsonOf(event: Event): string {
+function encodeNdjson(event: Event): string {
   return (
     `{"position":${event.position},"access_id":${JSON.stringify(event.accessId)},` +
     `"version":${event.version},"created_at":${event.createdAt},` +
@@ -40,17 +40,17 @@ export function createCsvEncoder(): EventEncoder {
     return text;
   };
   return {
-    encode: (events) => begin() + events.map((event) => row(cellsOf(event))).join(''),
+    encode: (events) => begin() + events.map((event) => row(csvCells(event))).join(''),
     end: () => begin() + tail(false),
   };
 }
 
-function cellsOf(event: Event): (string | number | null)[] {
+function csvCells(event: Event): (string | number | null)[] {
   const { position, accessId, version, createdAt, recordedAt, id, payload } = event;
-  const times = [timeOf(createdAt), timeOf(recordedAt)];
+  const times = [formatTime(createdAt), formatTime(recordedAt)];
   return [position, accessId, version, createdAt, recordedAt, id, payload, ...times];
 }
 
-function timeOf(ms: number): string | null {
+function formatTime(ms: number): string | null {
   return ms < FIRST_MS || ms > LAST_MS ? null : new Date(ms).toISOString();
 }

@@ -71,10 +71,10 @@ export function createParquetEncoder(): EventEncoder {
   }
 
   /** What the writer has made since; its buffer is used again. */
-  function taken(): Uint8Array {
-    const made = writer.getBytes().slice();
+  function takeBytes(): Uint8Array {
+    const bytesWritten = writer.getBytes().slice();
     writer.index = 0;
-    return made;
+    return bytesWritten;
   }
 
   return {
@@ -86,14 +86,14 @@ export function createParquetEncoder(): EventEncoder {
           writeGroup();
         }
       }
-      return taken();
+      return takeBytes();
     },
     end() {
       if (group.length > 0) {
         writeGroup();
       }
       void parquet.finish();
-      return taken();
+      return takeBytes();
     },
   };
 }

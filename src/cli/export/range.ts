@@ -60,8 +60,8 @@ export async function resolveRange(source: LogSource, options: RangeOptions): Pr
       throw invalid('--access-id', fault);
     }
   }
-  const since = timeOf('--since', options.since);
-  const before = timeOf('--before', options.before);
+  const since = parseTime('--since', options.since);
+  const before = parseTime('--before', options.before);
   const bounds = await source.state();
   const { epoch, head } = bounds;
   const { after: from = 'start' } = options;
@@ -69,17 +69,17 @@ export async function resolveRange(source: LogSource, options: RangeOptions): Pr
   let isResumed = false;
   if (from !== 'start' && from !== 'now') {
     const prunedThrough = await source.prunedThrough(accessIds);
-    after = told('--after', () => resolveCursor(from, bounds, prunedThrough));
+    after = withOptionName('--after', () => resolveCursor(from, bounds, prunedThrough));
     isResumed = true;
   } else if (since !== undefined) {
-    after = await placeBefore(source, since, head);
+    after = await positionBefore(source, since, head);
   }
   let through = head;
   const { until } = options;
   if (until !== undefined) {
-    through = told('--until', () => resolveCursor(until, bounds, 0));
+    through = withOptionName('--until', () => resolveCursor(until, bounds, 0));
   } else if (before !== undefined) {
-    through = await placeBefore(source, before, head);
+    through = await positionBefore(source, before, head);
   }
   if (through < after) {
     const end = options.until === undefined ? '--before' : '--until';
@@ -121,7 +121,7 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
     }
     const pruned = await source.prunedThrough(accessIds);
     if (range.isResumed && pruned > confirmed) {
-      told('--after', () => refuse(pruned));
+      withOptionName('--after', () => refusePruned(pruned));
     }
     if (pruned > Math.max(confirmed, prunedAtStart)) {
       mayLack = true;
@@ -129,7 +129,7 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
     confirmed = position;
   }
 
-  function refuse(pruned: number): never {
+  function refusePruned(pruned: number): never {
     throw tooOld(epoch, pruned);
   }
 
@@ -153,7 +153,7 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
 }
 
 /** What a place is called outside. */
-export function cursorOf(range: Range, position: number): string {
+export function cursorAt(range: Range, position: number): string {
   return encodeCursor(range.epoch, position);
 }
 
@@ -161,7 +161,7 @@ export function cursorOf(range: Range, position: number): string {
  * The place before the first event recorded at or after `time`, found by halves. Where clocks went back there are
  * several such places: it is one of them.
  */
-async function placeBefore(source: LogSource, time: number, head: number): Promise<number> {
+async function positionBefore(source: LogSource, time: number, head: number): Promise<number> {
   let low = 0;
   let high = head;
   while (low < high) {
@@ -176,7 +176,7 @@ async function placeBefore(source: LogSource, time: number, head: number): Promi
   return low;
 }
 
-function timeOf(option: string, text: string | undefined): number | undefined {
+function parseTime(option: string, text: string | undefined): number | undefined {
   if (text === undefined) {
     return undefined;
   }
@@ -193,7 +193,7 @@ function timeOf(option: string, text: string | undefined): number | undefined {
 }
 
 /** A verdict with the option it is about, its code, and the floor. */
-function told<T>(option: string, resolve: () => T): T {
+function withOptionName<T>(option: string, resolve: () => T): T {
   try {
     return resolve();
   } catch (error) {

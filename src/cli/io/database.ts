@@ -7,7 +7,7 @@ export interface DatabaseOptions {
   readonly databaseUrl?: string;
 }
 
-export function databaseOption(command: Command): Command {
+export function addDatabaseOption(command: Command): Command {
   return command.option(
     '--database-url <url>',
     'sqlite:PATH or postgres://… (default sqlite:./data/lastseen.db) [DATABASE_URL]',
@@ -15,7 +15,7 @@ export function databaseOption(command: Command): Command {
 }
 
 /** @throws ERR_REQUEST_INVALID */
-export function databaseOf(options: DatabaseOptions): Database {
+export function readDatabase(options: DatabaseOptions): Database {
   return readConfig({
     ...process.env,
     ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),

@@ -34,7 +34,7 @@ export async function openOutput(file: string | undefined, isForced: boolean): P
 }
 
 async function openFile(name: string, isForced: boolean): Promise<Output> {
-  mayWrite(name, isForced);
+  assertReplaceable(name, isForced);
   // What a link points to is replaced, not the link.
   const file = existsSync(name) ? realpathSync(name) : name;
   const partial = `${file}-partial-${process.pid}`;
@@ -58,7 +58,7 @@ async function openFile(name: string, isForced: boolean): Promise<Output> {
       } catch (error) {
         throw failed(error);
       }
-      mayWrite(name, isForced);
+      assertReplaceable(name, isForced);
       renameSync(partial, file);
       const directory = openSync(dirname(file), 'r');
       fsyncSync(directory);
@@ -107,7 +107,7 @@ async function writeAll(data: string | Uint8Array): Promise<void> {
   }
 }
 
-function mayWrite(name: string, isForced: boolean): void {
+function assertReplaceable(name: string, isForced: boolean): void {
   if (!existsSync(name)) {
     return;
   }

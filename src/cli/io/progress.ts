@@ -9,7 +9,7 @@ export interface Progress {
   end(): void;
 }
 
-export function createProgress(what: string): Progress {
+export function createProgress(verb: string): Progress {
   const startedAt = Date.now();
   let shownAt = 0;
   const isTerminal = process.stderr.isTTY;
@@ -21,8 +21,8 @@ export function createProgress(what: string): Progress {
       }
       shownAt = now;
       const perSecond = Math.round(count / Math.max(0.001, (now - startedAt) / 1_000));
-      const far = share === undefined ? '' : ` (${Math.floor(100 * share)} %)`;
-      process.stderr.write(`\r\x1b[K${count} events ${what}${far}, ${perSecond} a second`);
+      const percent = share === undefined ? '' : ` (${Math.floor(100 * share)} %)`;
+      process.stderr.write(`\r\x1b[K${count} events ${verb}${percent}, ${perSecond} a second`);
     },
     end() {
       if (isTerminal) {

@@ -4,7 +4,7 @@
  */
 import { pause, pauseMs } from '../backoff.ts';
 import { ClientError } from '../errors.ts';
-import { createWatch } from '../subscribe/timeout-signal.ts';
+import { createTimeoutSignal } from '../subscribe/timeout-signal.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
 
 export interface NewEvent {
@@ -64,7 +64,7 @@ export interface Publisher {
   close(): Promise<void>;
 }
 
-interface Waiting {
+interface PendingEvent {
   readonly id: string;
   /** As it stands in the body. */
   readonly text: string;
@@ -102,24 +102,24 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const url = `${options.url.replace(/\/+$/, '')}/push_events`;
   const stopped = new AbortController();
   const idle = new Set<() => void>();
-  let queue: Waiting[] = [];
+  let queue: PendingEvent[] = [];
   let buffered = 0;
   let isClosed = false;
   let isRunning = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  function plan(): void {
+  function scheduleSend(): void {
     if (isRunning) {
       return;
     }
     if (queue.length >= maxEvents) {
-      run();
+      startSending();
     } else {
-      timer ??= setTimeout(run, maxDelayMs);
+      timer ??= setTimeout(startSending, maxDelayMs);
     }
   }
 
-  function run(): void {
+  function startSending(): void {
     clearTimeout(timer);
     timer = undefined;
     if (!isRunning) {
@@ -133,13 +133,13 @@ export function createPublisher(options: PublisherOptions): Publisher {
       await send(takeBatch());
     }
     isRunning = false;
-    for (const tell of idle) {
-      tell();
+    for (const resolve of idle) {
+      resolve();
     }
     idle.clear();
   }
 
-  function takeBatch(): Waiting[] {
+  function takeBatch(): PendingEvent[] {
     let characters = 0;
     let count = 0;
     for (const { text } of queue) {
@@ -155,10 +155,10 @@ export function createPublisher(options: PublisherOptions): Publisher {
   }
 
   /** Sends until the server has said what becomes of each event. */
-  async function send(batch: readonly Waiting[]): Promise<void> {
+  async function send(batch: readonly PendingEvent[]): Promise<void> {
     let refusals = 0;
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await ask(batch);
+      const answer = await post(batch);
       if (!(answer instanceof ClientError) && answer.status === 200) {
         accept(batch, answer.receipts);
         return;
@@ -175,7 +175,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
       }
       const oldest = batch[0]?.since ?? 0;
       if (stopped.signal.aborted || Date.now() - oldest > giveUpAfterMs) {
-        const cause = answer instanceof ClientError ? answer : problemOf(answer);
+        const cause = answer instanceof ClientError ? answer : parseProblem(answer);
         fail(
           batch,
           new ClientError('ERR_UNREACHABLE', 'the server did not take the events in time', { cause }),
@@ -189,8 +189,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
     }
   }
 
-  async function ask(batch: readonly Waiting[]): Promise<Answer | ClientError> {
-    const watch = createWatch(new AbortController().signal, requestTimeoutMs);
+  async function post(batch: readonly PendingEvent[]): Promise<Answer | ClientError> {
+    const watch = createTimeoutSignal(new AbortController().signal, requestTimeoutMs);
     try {
       const token = await tokens.get();
       const request = options.fetch ?? fetch;
@@ -205,7 +205,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
         signal: watch.signal,
       });
       const text = await response.text();
-      const receipts = response.status === 200 ? receiptsOf(text, batch.length) : [];
+      const receipts = response.status === 200 ? parseReceipts(text, batch.length) : [];
       if (receipts === undefined) {
         return new ClientError('ERR_UNREACHABLE', 'what came is no answer of the server');
       }
@@ -214,11 +214,11 @@ export function createPublisher(options: PublisherOptions): Publisher {
     } catch (error) {
       return new ClientError('ERR_UNREACHABLE', 'the server could not be reached', { cause: error });
     } finally {
-      watch.stop();
+      watch.dispose();
     }
   }
 
-  function accept(batch: readonly Waiting[], receipts: readonly Receipt[]): void {
+  function accept(batch: readonly PendingEvent[], receipts: readonly Receipt[]): void {
     batch.forEach((waiting, at) => {
       const receipt = receipts[at];
       if (receipt !== undefined) {
@@ -228,25 +228,25 @@ export function createPublisher(options: PublisherOptions): Publisher {
   }
 
   /** One bad event refuses its batch: the halves are sent by themselves, until only what is bad is refused. */
-  async function refuse(batch: readonly Waiting[], answer: Answer): Promise<void> {
-    const isOfEvents =
+  async function refuse(batch: readonly PendingEvent[], answer: Answer): Promise<void> {
+    const isEventRefusal =
       answer.status === 400 || answer.status === 403 || answer.status === 409 || answer.status === 413;
-    if (batch.length > 1 && isOfEvents) {
+    if (batch.length > 1 && isEventRefusal) {
       const middle = batch.length >>> 1;
       await send(batch.slice(0, middle));
       await send(batch.slice(middle));
       return;
     }
-    fail(batch, problemOf(answer));
+    fail(batch, parseProblem(answer));
   }
 
-  function fail(batch: readonly Waiting[], error: ClientError): void {
+  function fail(batch: readonly PendingEvent[], error: ClientError): void {
     for (const waiting of batch) {
       settle(waiting, { ok: false, id: waiting.id, error });
     }
   }
 
-  function settle(waiting: Waiting, result: PushResult): void {
+  function settle(waiting: PendingEvent, result: PushResult): void {
     buffered -= 1;
     waiting.settle(result);
   }
@@ -257,7 +257,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     }
     return new Promise((resolve) => {
       idle.add(resolve);
-      run();
+      startSending();
     });
   }
 
@@ -274,14 +274,14 @@ export function createPublisher(options: PublisherOptions): Publisher {
         const message = `${buffered} events are waiting: push again when some have been taken`;
         return Promise.reject(new ClientError('ERR_BUFFER_FULL', message));
       }
-      const texts = events.map(textOf);
+      const texts = events.map(encodeEvent);
       buffered += events.length;
       return Promise.all(
         texts.map(
           ({ id, text }) =>
             new Promise<PushResult>((resolve) => {
               queue.push({ id, text, since: Date.now(), settle: resolve });
-              plan();
+              scheduleSend();
             }),
         ),
       );
@@ -297,7 +297,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
 }
 
 /** @throws TypeError when the payload is no JSON value */
-function textOf(event: NewEvent): { readonly id: string; readonly text: string } {
+function encodeEvent(event: NewEvent): { readonly id: string; readonly text: string } {
   const id = event.id ?? crypto.randomUUID();
   const isJson = !['undefined', 'function', 'symbol'].includes(typeof event.payload);
   if (event.rawPayload === undefined && !isJson) {
@@ -309,7 +309,7 @@ function textOf(event: NewEvent): { readonly id: string; readonly text: string }
 }
 
 /** `undefined` when something in between has answered: whether the events are on disk is not known. */
-function receiptsOf(text: string, count: number): Receipt[] | undefined {
+function parseReceipts(text: string, count: number): Receipt[] | undefined {
   try {
     const { events } = JSON.parse(text) as { events: Receipt[] };
     if (events.length !== count) {
@@ -321,7 +321,7 @@ function receiptsOf(text: string, count: number): Receipt[] | undefined {
   }
 }
 
-function problemOf(answer: Answer): ClientError {
+function parseProblem(answer: Answer): ClientError {
   let detail = `the server answered ${answer.status}`;
   let serverCode: string | undefined;
   try {

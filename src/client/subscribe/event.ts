@@ -28,7 +28,7 @@ interface WireEvent {
 const PAYLOAD = ',"payload":';
 
 /** One event in the text of its own. @throws SyntaxError when it is none */
-export function eventOf(text: string): ClientEvent {
+export function parseEvent(text: string): ClientEvent {
   const wire = JSON.parse(text) as WireEvent;
   if (
     typeof wire.access_id !== 'string' ||
@@ -52,12 +52,12 @@ export function eventOf(text: string): ClientEvent {
 }
 
 /** The events of the member `"events":[…]` of a frame or a page. */
-export function eventsOf(text: string): ClientEvent[] {
+export function parseEvents(text: string): ClientEvent[] {
   const events: ClientEvent[] = [];
   let at = text.indexOf('"events":[') + '"events":['.length;
   while (text[at] === '{') {
     const end = endOfObject(text, at);
-    events.push(eventOf(text.slice(at, end)));
+    events.push(parseEvent(text.slice(at, end)));
     at = text[end] === ',' ? end + 1 : end;
   }
   return events;

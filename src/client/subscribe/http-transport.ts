@@ -1,14 +1,14 @@
 /** A subscription over plain HTTP, where WebSockets are blocked: an event stream a feed, or long polls. */
 import { ClientError } from '../errors.ts';
-import { type ClientEvent, eventOf, eventsOf } from './event.ts';
-import { createWatch } from './timeout-signal.ts';
+import { type ClientEvent, parseEvent, parseEvents } from './event.ts';
+import { createTimeoutSignal } from './timeout-signal.ts';
 import {
   ConnectionLost,
   type Frame,
-  garbled,
-  refusalOf,
+  parseRefusal,
   type Transport,
   type TransportOptions,
+  unreadableAnswer,
 } from './transport.ts';
 
 /** Seconds that a long poll waits. */
@@ -20,16 +20,16 @@ type Reader = (
   after: string,
 ) => AsyncGenerator<Frame, void, void>;
 
-export const streamTransport: Transport = (options) => merged(options, readStream);
-export const pollTransport: Transport = (options) => merged(options, poll);
+export const streamTransport: Transport = (options) => mergeFeeds(options, readStream);
+export const pollTransport: Transport = (options) => mergeFeeds(options, pollFeed);
 
 /** One reader a feed; the slowest taker holds all of them back. */
-async function* merged(options: TransportOptions, read: Reader): AsyncGenerator<Frame, void, void> {
-  const watch = createWatch(options.signal);
+async function* mergeFeeds(options: TransportOptions, read: Reader): AsyncGenerator<Frame, void, void> {
+  const watch = createTimeoutSignal(options.signal);
   const readers = [...options.starts].map(([accessId, after]) =>
     read({ ...options, signal: watch.signal }, accessId, after),
   );
-  const waiting = new Map(readers.map((reader) => [reader, next(reader)]));
+  const waiting = new Map(readers.map((reader) => [reader, readNext(reader)]));
   try {
     while (waiting.size > 0) {
       const { reader, result } = await Promise.race(waiting.values());
@@ -38,7 +38,7 @@ async function* merged(options: TransportOptions, read: Reader): AsyncGenerator<
         continue;
       }
       yield result.value;
-      waiting.set(reader, next(reader));
+      waiting.set(reader, readNext(reader));
     }
   } finally {
     watch.abort();
@@ -48,7 +48,7 @@ async function* merged(options: TransportOptions, read: Reader): AsyncGenerator<
   }
 }
 
-async function next(
+async function readNext(
   reader: AsyncGenerator<Frame, void, void>,
 ): Promise<{ reader: AsyncGenerator<Frame, void, void>; result: IteratorResult<Frame, void> }> {
   return { reader, result: await reader.next() };
@@ -62,13 +62,13 @@ async function* readStream(
   // A stream names no place before its first event: "now" is made one first.
   let cursor = after;
   if (cursor === 'now') {
-    cursor = (await page(options, accessId, cursor, 0)).cursor;
+    cursor = (await fetchPage(options, accessId, cursor, 0)).cursor;
     yield { type: 'start', accessId, cursor };
   }
-  const watch = createWatch(options.signal, options.silenceMs);
+  const watch = createTimeoutSignal(options.signal, options.silenceMs);
   try {
-    const response = await ask(options, accessId, cursor, '', 'text/event-stream', watch.signal);
-    watch.hold();
+    const response = await request(options, accessId, cursor, '', 'text/event-stream', watch.signal);
+    watch.pause();
     if (response.body === null) {
       throw new ConnectionLost('this fetch cannot stream', false);
     }
@@ -78,14 +78,14 @@ async function* readStream(
     for (;;) {
       watch.restart();
       const read = await reader.read().catch(() => undefined);
-      watch.hold();
+      watch.pause();
       if (read?.value === undefined) {
         throw new ConnectionLost('the stream ended', true);
       }
       text += read.value;
       const records = text.split('\n\n');
       text = records.pop() ?? '';
-      const events = records.flatMap(eventsOfRecord);
+      const events = records.flatMap(parseRecord);
       if (events.length > 0) {
         yield { type: 'events', events };
       }
@@ -96,19 +96,19 @@ async function* readStream(
 }
 
 /** The event of a record of the stream; a comment has none. */
-function eventsOfRecord(record: string): ClientEvent[] {
+function parseRecord(record: string): ClientEvent[] {
   const data = record.split('\n').find((line) => line.startsWith('data: '));
   if (data === undefined) {
     return [];
   }
   try {
-    return [eventOf(data.slice('data: '.length))];
+    return [parseEvent(data.slice('data: '.length))];
   } catch {
-    throw garbled();
+    throw unreadableAnswer();
   }
 }
 
-async function* poll(
+async function* pollFeed(
   options: TransportOptions,
   accessId: string,
   after: string,
@@ -116,14 +116,14 @@ async function* poll(
   let cursor = after;
   let isLive = false;
   for (;;) {
-    const found = await page(options, accessId, cursor, cursor === 'now' ? 0 : WAIT_SECONDS);
-    if (found.events.length > 0) {
-      yield { type: 'events', events: found.events };
+    const page = await fetchPage(options, accessId, cursor, cursor === 'now' ? 0 : WAIT_SECONDS);
+    if (page.events.length > 0) {
+      yield { type: 'events', events: page.events };
     } else if (cursor === 'now' || cursor === 'start') {
-      yield { type: 'start', accessId, cursor: found.cursor };
+      yield { type: 'start', accessId, cursor: page.cursor };
     }
-    cursor = found.cursor;
-    if (found.isCaughtUp && !isLive) {
+    cursor = page.cursor;
+    if (page.isCaughtUp && !isLive) {
       isLive = true;
       yield { type: 'live', accessId };
     }
@@ -137,7 +137,7 @@ interface Page {
 }
 
 /** @throws ConnectionLost for what may pass, ClientError for what does not */
-export async function page(
+export async function fetchPage(
   options: TransportOptions,
   accessId: string,
   after: string,
@@ -145,32 +145,32 @@ export async function page(
   limit = 500,
 ): Promise<Page> {
   const more = `&limit=${limit}&wait=${waitSeconds}`;
-  const watch = createWatch(options.signal, waitSeconds * 1_000 + options.silenceMs);
+  const watch = createTimeoutSignal(options.signal, waitSeconds * 1_000 + options.silenceMs);
   try {
-    const response = await ask(options, accessId, after, more, 'application/json', watch.signal);
+    const response = await request(options, accessId, after, more, 'application/json', watch.signal);
     const text = await response.text().catch(() => {
       throw new ConnectionLost('the answer was cut off', true);
     });
-    return pageOf(text);
+    return parsePage(text);
   } finally {
-    watch.stop();
+    watch.dispose();
   }
 }
 
-function pageOf(text: string): Page {
+function parsePage(text: string): Page {
   try {
     const { cursor, caught_up: isCaughtUp } = JSON.parse(text) as { cursor: unknown; caught_up: unknown };
     if (typeof cursor === 'string' && typeof isCaughtUp === 'boolean') {
-      return { events: eventsOf(text), cursor, isCaughtUp };
+      return { events: parseEvents(text), cursor, isCaughtUp };
     }
   } catch {
     // Told below.
   }
-  throw garbled();
+  throw unreadableAnswer();
 }
 
 /** @throws ConnectionLost for what may pass, ClientError for what does not */
-async function ask(
+async function request(
   options: TransportOptions,
   accessId: string,
   after: string,
@@ -193,7 +193,7 @@ async function ask(
     return response;
   }
   if (response.ok) {
-    throw garbled();
+    throw unreadableAnswer();
   }
   const text = await response.text().catch(() => '');
   const retryAfter = Number(response.headers.get('Retry-After') ?? 0) || 0;
@@ -201,7 +201,7 @@ async function ask(
   if (isTemporary) {
     throw new ConnectionLost(`the server answered ${response.status}`, false, retryAfter);
   }
-  const refusal = refusalOf(text, `the server answered ${response.status}`, response.status);
+  const refusal = parseRefusal(text, `the server answered ${response.status}`, response.status);
   throw refusal.accessId === undefined
     ? new ClientError(refusal.code, refusal.message, {
         status: response.status,

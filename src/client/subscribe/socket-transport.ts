@@ -1,14 +1,14 @@
 /** A subscription over one WebSocket: several feeds, in-band token refresh, and back-pressure from the loop. */
 import { ClientError } from '../errors.ts';
-import { type ClientEvent, eventsOf } from './event.ts';
-import { page } from './http-transport.ts';
+import { type ClientEvent, parseEvents } from './event.ts';
+import { fetchPage } from './http-transport.ts';
 import {
   ConnectionLost,
   type Frame,
-  garbled,
-  refusalOf,
+  parseRefusal,
   type Socket,
   type TransportOptions,
+  unreadableAnswer,
 } from './transport.ts';
 
 /** Characters that wait for the loop: from the first on nothing is read if the socket can wait, from the second it is given up. */
@@ -38,7 +38,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   let refusal: string | undefined;
   let wake: () => void = () => undefined;
 
-  const socket = open(WebSocket, `${options.url.replace(/^http/, 'ws')}/subscribe_to_events`, token);
+  const socket = openSocket(WebSocket, `${options.url.replace(/^http/, 'ws')}/subscribe_to_events`, token);
   const finish = (error: Error): void => {
     ending.error ??= error;
     clearTimeout(silence);
@@ -86,7 +86,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   // What went wrong is told by the close that follows.
   socket.onerror = () => undefined;
   socket.onclose = ({ code, reason }: { readonly code: number; readonly reason: string }) => {
-    finish(reasonOf(code, reason, wasOpen, refusal));
+    finish(closeReason(code, reason, wasOpen, refusal));
   };
 
   try {
@@ -96,7 +96,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
         const reason = ended();
         if (reason !== undefined) {
           if (!wasOpen && reason instanceof ConnectionLost && !signal.aborted) {
-            await learnWhy(options);
+            await probeRefusal(options);
           }
           throw reason;
         }
@@ -109,7 +109,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
         silence = setTimeout(silent, options.silenceMs);
         socket.resume?.();
       }
-      const frame = frameOf(text);
+      const frame = parseFrame(text);
       switch (frame.type) {
         case 'subscribed':
           wasOpen = true;
@@ -130,7 +130,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
           clearTimeout(refusing);
           refusing = setTimeout(
             () => {
-              finish(refusalOf(text, 'the server refused'));
+              finish(parseRefusal(text, 'the server refused'));
             },
             Math.min(REFUSAL_MS, options.silenceMs / 2),
           );
@@ -161,9 +161,9 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
 }
 
 /** A browser does not say why a socket was refused; the same question over HTTP does. @throws what it says */
-async function learnWhy(options: TransportOptions): Promise<void> {
+async function probeRefusal(options: TransportOptions): Promise<void> {
   for (const [accessId, after] of options.starts) {
-    await page(options, accessId, after, 0, 1);
+    await fetchPage(options, accessId, after, 0, 1);
   }
 }
 
@@ -174,16 +174,16 @@ interface SocketFrame {
   readonly events: readonly ClientEvent[];
 }
 
-function frameOf(text: string): SocketFrame {
+function parseFrame(text: string): SocketFrame {
   try {
     const frame = JSON.parse(text) as SocketFrame;
-    return frame.type === 'events' ? { ...frame, events: eventsOf(text) } : frame;
+    return frame.type === 'events' ? { ...frame, events: parseEvents(text) } : frame;
   } catch {
-    throw garbled();
+    throw unreadableAnswer();
   }
 }
 
-function open(
+function openSocket(
   WebSocket: NonNullable<TransportOptions['WebSocket']>,
   url: string,
   token: string | undefined,
@@ -198,13 +198,13 @@ function open(
   return new WebSocket(url, ['lastseen'], { headers: { Authorization: `Bearer ${token}` } });
 }
 
-function reasonOf(code: number, reason: string, wasOpen: boolean, refusal: string | undefined): Error {
+function closeReason(code: number, reason: string, wasOpen: boolean, refusal: string | undefined): Error {
   const text = `the server closed with ${code}${reason === '' ? '' : ` ${reason}`}`;
   if (code === 1000 && reason === 'close') {
     return new ClientError('ERR_DROPPED', 'the access_id was dropped');
   }
   if (code === 1008 || code >= 4500) {
-    return refusalOf(refusal ?? '', text);
+    return parseRefusal(refusal ?? '', text);
   }
   return new ConnectionLost(text, wasOpen);
 }

@@ -72,10 +72,10 @@ const MAX_FAILURES = 2;
  *   ERR_TOKEN_UNAVAILABLE: a token that cannot be had now is waited for.
  */
 export function subscribe(options: SubscribeOptions): AsyncIterable<ClientEvent> {
-  return { [Symbol.asyncIterator]: () => run(options) };
+  return { [Symbol.asyncIterator]: () => iterate(options) };
 }
 
-async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void, void> {
+async function* iterate(options: SubscribeOptions): AsyncGenerator<ClientEvent, void, void> {
   const { store, onState = () => undefined } = options;
   const accessIds = typeof options.accessId === 'string' ? [options.accessId] : options.accessId;
   const global = globalThis as { WebSocket?: SocketConstructor };
@@ -110,7 +110,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
       const name = names[transport % names.length] ?? 'poll';
       const startedAt = Date.now();
       onState({ name: 'connecting', transport: name });
-      const connection = TRANSPORTS[name]({ ...parts(), starts: new Map(cursors) });
+      const connection = TRANSPORTS[name]({ ...transportOptions(), starts: new Map(cursors) });
       const catchingUp = new Set(accessIds);
       try {
         for await (const frame of connection) {
@@ -120,7 +120,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
               onState({ name: 'catching-up', transport: name });
             }
             // The place of a start that was named by a word; a cursor stays what the loop has taken.
-            if (isWord(cursors.get(frame.accessId))) {
+            if (isNamedStart(cursors.get(frame.accessId))) {
               cursors.set(frame.accessId, frame.cursor);
             }
           } else if (frame.type === 'live') {
@@ -130,7 +130,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
             }
           } else {
             for (const event of frame.events) {
-              check(event);
+              assertContiguous(event);
               yield event;
               // Asked for the next one: this one is taken.
               cursors.set(event.accessId, event.cursor);
@@ -143,7 +143,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
         if (isAborted()) {
           return;
         }
-        const lost = await lossOf(error);
+        const lost = await toRetryableLoss(error);
         if (Date.now() - startedAt > STABLE_MS && lost.wasOpen) {
           attempt = 0;
         }
@@ -162,7 +162,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
     onState({ name: 'closed' });
   }
 
-  function parts(): Omit<TransportOptions, 'starts'> {
+  function transportOptions(): Omit<TransportOptions, 'starts'> {
     return {
       url: options.url.replace(/\/+$/, ''),
       token: tokens.get,
@@ -174,7 +174,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
     };
   }
 
-  function check(event: ClientEvent): void {
+  function assertContiguous(event: ClientEvent): void {
     const before = versions.get(event.accessId);
     const isAskedFor = cursors.has(event.accessId);
     if (isAskedFor && (before === undefined || event.version === before + 1)) {
@@ -190,7 +190,7 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
   }
 
   /** What a retry may mend; what it may not is thrown. */
-  async function lossOf(error: unknown): Promise<ConnectionLost> {
+  async function toRetryableLoss(error: unknown): Promise<ConnectionLost> {
     if (error instanceof ConnectionLost) {
       return error;
     }
@@ -221,6 +221,6 @@ async function* run(options: SubscribeOptions): AsyncGenerator<ClientEvent, void
   }
 }
 
-function isWord(after: string | undefined): boolean {
+function isNamedStart(after: string | undefined): boolean {
   return after === 'start' || after === 'now';
 }

@@ -1,19 +1,19 @@
 /** An end to what may hang: a signal that is given when the outer one is, or when nothing has happened for too long. */
 
-export interface Watch {
+export interface TimeoutSignal {
   readonly signal: AbortSignal;
   /** Something has happened: the time begins again. */
   restart(): void;
   /** No time runs until the next `restart`. */
-  hold(): void;
+  pause(): void;
   /** Gives the signal now. */
   abort(): void;
   /** Lets go of the timer and of the outer signal. */
-  stop(): void;
+  dispose(): void;
 }
 
 /** `AbortSignal.any` would do, but on a signal that outlives many requests it keeps something of each. */
-export function createWatch(outer: AbortSignal, ms?: number): Watch {
+export function createTimeoutSignal(parent: AbortSignal, ms?: number): TimeoutSignal {
   const controller = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const abort = (): void => {
@@ -31,13 +31,13 @@ export function createWatch(outer: AbortSignal, ms?: number): Watch {
   }
   function stop(): void {
     hold();
-    outer.removeEventListener('abort', abort);
+    parent.removeEventListener('abort', abort);
   }
-  outer.addEventListener('abort', abort);
-  if (outer.aborted) {
+  parent.addEventListener('abort', abort);
+  if (parent.aborted) {
     abort();
   } else {
     restart();
   }
-  return { signal: controller.signal, restart, hold, abort, stop };
+  return { signal: controller.signal, restart, pause: hold, abort, dispose: stop };
 }

@@ -59,7 +59,7 @@ export class ConnectionLost extends Error {
 }
 
 /** What came is no answer of a server: something in between has spoken. */
-export function garbled(): ConnectionLost {
+export function unreadableAnswer(): ConnectionLost {
   return new ConnectionLost('what came is not understood', false);
 }
 
@@ -71,20 +71,20 @@ const VERDICTS: readonly string[] = [
 ];
 
 /** The server's own words as an error; a verdict on a cursor keeps its code and floor. */
-export function refusalOf(text: string, fallback: string, status?: number): ClientError {
-  let found: { code?: unknown; detail?: unknown; floor?: unknown; access_id?: unknown } = {};
+export function parseRefusal(text: string, fallback: string, status?: number): ClientError {
+  let problem: { code?: unknown; detail?: unknown; floor?: unknown; access_id?: unknown } = {};
   try {
-    found = JSON.parse(text) as typeof found;
+    problem = JSON.parse(text) as typeof problem;
   } catch {
     // Something in between has answered.
   }
-  const detail = typeof found.detail === 'string' ? found.detail : fallback;
-  const serverCode = typeof found.code === 'string' ? found.code : undefined;
+  const detail = typeof problem.detail === 'string' ? problem.detail : fallback;
+  const serverCode = typeof problem.code === 'string' ? problem.code : undefined;
   const isVerdict = serverCode !== undefined && VERDICTS.includes(serverCode);
   return new ClientError(isVerdict ? (serverCode as ClientErrorCode) : 'ERR_REFUSED', detail, {
     ...(status === undefined ? {} : { status }),
     ...(serverCode === undefined ? {} : { serverCode }),
-    ...(typeof found.floor === 'string' ? { floor: found.floor } : {}),
-    ...(typeof found.access_id === 'string' ? { accessId: found.access_id } : {}),
+    ...(typeof problem.floor === 'string' ? { floor: problem.floor } : {}),
+    ...(typeof problem.access_id === 'string' ? { accessId: problem.access_id } : {}),
   });
 }

@@ -19,7 +19,7 @@ export function lastseenIssuer(options: LastseenIssuerOptions): () => Promise<Is
   const { url, clientId, clientSecret, scope } = options;
   const basic = btoa(`${encodeURIComponent(clientId)}:${encodeURIComponent(clientSecret)}`);
   return () =>
-    post(
+    requestToken(
       options.fetch,
       `${url.replace(/\/+$/, '')}/oauth/token`,
       { grant_type: 'client_credentials', ...(scope === undefined ? {} : { scope }) },
@@ -48,7 +48,7 @@ export function lineStatelessIssuer(options: LineOptions & LineCredentials): () 
         ? { client_assertion_type: ASSERTION_TYPE, client_assertion: await options.assertion() }
         : { client_id: options.channelId, client_secret: options.channelSecret };
     const form = { grant_type: 'client_credentials', ...fields };
-    return post(options.fetch, `${options.url ?? LINE_URL}/oauth2/v3/token`, form);
+    return requestToken(options.fetch, `${options.url ?? LINE_URL}/oauth2/v3/token`, form);
   };
 }
 
@@ -57,7 +57,7 @@ export function lineIssuer(
   options: LineOptions & { readonly assertion: () => Promise<string> },
 ): () => Promise<IssuedToken> {
   return async () =>
-    post(options.fetch, `${options.url ?? LINE_URL}/oauth2/v2.1/token`, {
+    requestToken(options.fetch, `${options.url ?? LINE_URL}/oauth2/v2.1/token`, {
       grant_type: 'client_credentials',
       client_assertion_type: ASSERTION_TYPE,
       client_assertion: await options.assertion(),
@@ -94,9 +94,9 @@ export interface LineAssertionOptions {
 /** A signed assertion of the channel (RS256 by Web Crypto). @throws RangeError, or what Web Crypto says of the key */
 export async function lineAssertion(options: LineAssertionOptions): Promise<string> {
   const { channelId, kid, privateKey, ttlSeconds = 30, tokenExpiresInSeconds } = options;
-  within('ttlSeconds', ttlSeconds, 1_800);
+  requireRange('ttlSeconds', ttlSeconds, 1_800);
   if (tokenExpiresInSeconds !== undefined) {
-    within('tokenExpiresInSeconds', tokenExpiresInSeconds, 2_592_000);
+    requireRange('tokenExpiresInSeconds', tokenExpiresInSeconds, 2_592_000);
   }
   const now = options.nowSeconds ?? Math.floor(Date.now() / 1_000);
   const header = { alg: 'RS256', typ: 'JWT', kid };
@@ -110,14 +110,14 @@ export async function lineAssertion(options: LineAssertionOptions): Promise<stri
   const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
   const key =
     typeof privateKey === 'string'
-      ? await crypto.subtle.importKey('pkcs8', bytesOfPem(privateKey), algorithm, false, ['sign'])
+      ? await crypto.subtle.importKey('pkcs8', decodePem(privateKey), algorithm, false, ['sign'])
       : await crypto.subtle.importKey('jwk', privateKey, algorithm, false, ['sign']);
-  const text = `${base64url(encode(JSON.stringify(header)))}.${base64url(encode(JSON.stringify(claims)))}`;
-  const signature = await crypto.subtle.sign(algorithm.name, key, encode(text));
+  const text = `${base64url(encodeUtf8(JSON.stringify(header)))}.${base64url(encodeUtf8(JSON.stringify(claims)))}`;
+  const signature = await crypto.subtle.sign(algorithm.name, key, encodeUtf8(text));
   return `${text}.${base64url(new Uint8Array(signature))}`;
 }
 
-async function post(
+async function requestToken(
   fetchWith: Fetch | undefined,
   url: string,
   form: Readonly<Record<string, string>>,
@@ -140,14 +140,14 @@ async function post(
   }
 }
 
-function within(name: string, value: number, max: number): void {
+function requireRange(name: string, value: number, max: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= max) {
     return;
   }
   throw new RangeError(`${name} must be an integer from 1 to ${max}, got ${value}`);
 }
 
-function bytesOfPem(pem: string): Uint8Array<ArrayBuffer> {
+function decodePem(pem: string): Uint8Array<ArrayBuffer> {
   const body = /-----BEGIN PRIVATE KEY-----([\s\S]+?)-----END PRIVATE KEY-----/.exec(pem)?.[1];
   if (body === undefined) {
     throw new RangeError('privateKey must be PKCS #8 in PEM ("BEGIN PRIVATE KEY"), or a JWK');
@@ -155,7 +155,7 @@ function bytesOfPem(pem: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(body.replace(/\s/g, '')), (letter) => letter.charCodeAt(0));
 }
 
-function encode(text: string): Uint8Array<ArrayBuffer> {
+function encodeUtf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
 }
 

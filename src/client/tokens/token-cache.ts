@@ -45,11 +45,11 @@ const MAX_RETRY_SECONDS = 600;
 /** Longest delay a timer takes, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-const named = new Map<string, TokenCache>();
+const cachesByName = new Map<string, TokenCache>();
 
 /** The cache of that name. @throws ERR_TOKEN_UNAVAILABLE if there is none */
 export function tokenCache(name: string): TokenCache {
-  const cache = named.get(name);
+  const cache = cachesByName.get(name);
   if (cache !== undefined) {
     return cache;
   }
@@ -59,10 +59,10 @@ export function tokenCache(name: string): TokenCache {
 /** @throws RangeError when a number of seconds is none; Error when the name is taken */
 export function createTokenCache(options: TokenCacheOptions): TokenCache {
   const { issue, name, onError } = options;
-  const refreshBefore = seconds('refreshBeforeSeconds', options.refreshBeforeSeconds ?? 600, 0);
-  const retryAfter = seconds('retryAfterSeconds', options.retryAfterSeconds ?? 30, 0.001);
-  const timeout = seconds('issueTimeoutSeconds', options.issueTimeoutSeconds ?? 30, 0.001);
-  if (name !== undefined && named.has(name)) {
+  const refreshBefore = requireSeconds('refreshBeforeSeconds', options.refreshBeforeSeconds ?? 600, 0);
+  const retryAfter = requireSeconds('retryAfterSeconds', options.retryAfterSeconds ?? 30, 0.001);
+  const timeout = requireSeconds('issueTimeoutSeconds', options.issueTimeoutSeconds ?? 30, 0.001);
+  if (name !== undefined && cachesByName.has(name)) {
     throw new Error(`a token cache named ${JSON.stringify(name)} exists already`);
   }
 
@@ -76,26 +76,26 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
   /** One request for any number of callers. */
   function refresh(): Promise<void> {
     clearTimeout(timer);
-    running ??= ask().finally(() => {
+    running ??= requestToken().finally(() => {
       running = undefined;
     });
     return running;
   }
 
-  async function ask(): Promise<void> {
+  async function requestToken(): Promise<void> {
     const askedAt = Date.now();
     try {
-      const issued = usable(await withTimeout(issue, timeout));
+      const issued = parseIssuedToken(await withTimeout(issue, timeout));
       failures = 0;
       lastError = undefined;
       current = { token: issued.access_token, endsAt: askedAt + issued.expires_in * 1_000 };
       // A token that holds no longer than that would otherwise be asked for without a pause.
-      plan(Math.max(issued.expires_in - refreshBefore, issued.expires_in / 3, MIN_DELAY_SECONDS));
+      scheduleRefresh(Math.max(issued.expires_in - refreshBefore, issued.expires_in / 3, MIN_DELAY_SECONDS));
     } catch (error) {
       failures += 1;
       lastError = error instanceof Error ? error : new Error('the issuer threw what is no error');
-      plan(retryDelay());
-      report(lastError);
+      scheduleRefresh(retryDelay());
+      reportError(lastError);
     }
   }
 
@@ -107,7 +107,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     return retryAfter + Math.random() * (longest - retryAfter);
   }
 
-  function plan(delaySeconds: number): void {
+  function scheduleRefresh(delaySeconds: number): void {
     if (isClosed) {
       return;
     }
@@ -127,7 +127,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     wait();
   }
 
-  function report(error: Error): void {
+  function reportError(error: Error): void {
     try {
       onError?.(error);
     } catch {
@@ -135,7 +135,7 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     }
   }
 
-  function valid(): string | undefined {
+  function validToken(): string | undefined {
     return current !== undefined && Date.now() < current.endsAt ? current.token : undefined;
   }
 
@@ -144,10 +144,10 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
       if (isClosed) {
         throw new ClientError('ERR_TOKEN_UNAVAILABLE', 'the token cache is closed');
       }
-      if (valid() === undefined && running !== undefined) {
+      if (validToken() === undefined && running !== undefined) {
         await running;
       }
-      const token = valid();
+      const token = validToken();
       if (token !== undefined) {
         return token;
       }
@@ -164,13 +164,13 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     close() {
       isClosed = true;
       clearTimeout(timer);
-      if (name !== undefined && named.get(name) === cache) {
-        named.delete(name);
+      if (name !== undefined && cachesByName.get(name) === cache) {
+        cachesByName.delete(name);
       }
     },
   };
   if (name !== undefined) {
-    named.set(name, cache);
+    cachesByName.set(name, cache);
   }
   void refresh();
   return cache;
@@ -181,7 +181,7 @@ function canUnref(timer: unknown): timer is { unref(): void } {
   return typeof timer === 'object' && timer !== null && 'unref' in timer;
 }
 
-function seconds(name: string, value: number, min: number): number {
+function requireSeconds(name: string, value: number, min: number): number {
   if (Number.isFinite(value) && value >= min) {
     return value;
   }
@@ -189,7 +189,7 @@ function seconds(name: string, value: number, min: number): number {
 }
 
 /** Says what is wrong with an answer, never what it was. */
-function usable(issued: unknown): IssuedToken {
+function parseIssuedToken(issued: unknown): IssuedToken {
   const { access_token: token, expires_in: expiresIn } = (issued ?? {}) as Partial<IssuedToken>;
   if (typeof token !== 'string' || token === '') {
     throw new ClientError('ERR_TOKEN_REQUEST', 'the issuer gave no access_token');

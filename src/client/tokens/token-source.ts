@@ -17,15 +17,15 @@ export interface Tokens {
 }
 
 export function createTokens(source: TokenSource | undefined): Tokens {
-  let last: string | undefined;
+  let lastToken: string | undefined;
   return {
     async get() {
       if (source === undefined || typeof source === 'string') {
         return source;
       }
       try {
-        last = await inTime(Promise.resolve(typeof source === 'function' ? source() : source.token()));
-        return last;
+        lastToken = await inTime(Promise.resolve(typeof source === 'function' ? source() : source.token()));
+        return lastToken;
       } catch (error) {
         if (error instanceof ClientError && error.code !== 'ERR_TOKEN_REQUEST') {
           throw error;
@@ -38,7 +38,7 @@ export function createTokens(source: TokenSource | undefined): Tokens {
         return false;
       }
       if (typeof source === 'object') {
-        source.invalidate(last);
+        source.invalidate(lastToken);
       }
       return true;
     },
