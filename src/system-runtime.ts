@@ -8,6 +8,9 @@ import {
   type Timers,
 } from './runtime.ts';
 
+/** Browsers do not have it. */
+const { setImmediate: immediate } = globalThis as { readonly setImmediate?: (run: () => void) => void };
+
 const timers: Timers = {
   after(ms, run, options) {
     const timer = setTimeout(run, Math.min(ms, MAX_TIMER_MS));
@@ -24,17 +27,16 @@ const timers: Timers = {
     };
   },
   soon(run) {
-    // Browsers have no `setImmediate`.
-    if (typeof setImmediate === 'function') {
-      setImmediate(run);
-    } else {
+    if (immediate === undefined) {
       setTimeout(run, 0);
+    } else {
+      immediate(run);
     }
   },
 };
 
-function detach(timer: NodeJS.Timeout, options: TimerOptions | undefined): void {
-  // In browsers a timer is a number: nothing keeps a page open.
+/** In browsers a timer is a number, and keeps nothing open. */
+function detach(timer: number | { unref(): unknown }, options: TimerOptions | undefined): void {
   if (options?.isBackground === true && typeof timer === 'object') {
     timer.unref();
   }

@@ -12,11 +12,12 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'json-text.ts': ['errors.ts'],
   'peers.ts': [],
   'runtime.ts': [],
+  'backoff.ts': ['runtime.ts'],
   'system-runtime.ts': ['runtime.ts'],
   log: ['errors.ts', 'runtime.ts', 'config.ts', 'logger.ts'],
   delivery: ['errors.ts', 'runtime.ts', 'log', 'identity'],
   identity: ['errors.ts', 'runtime.ts', 'log'],
-  engines: ['errors.ts', 'runtime.ts', 'peers.ts', 'log', 'identity', '../migrations'],
+  engines: ['errors.ts', 'runtime.ts', 'backoff.ts', 'peers.ts', 'log', 'identity', '../migrations'],
   http: ['errors.ts', 'runtime.ts', 'json-text.ts', 'log', 'delivery', 'identity', 'logger.ts'],
   analysis: ['errors.ts', 'runtime.ts', 'log', '../migrations'],
   gateways: [
@@ -34,7 +35,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['errors.ts', 'log', 'engines', 'identity'],
   'logger.ts': [],
   'version.ts': [],
-  client: ['runtime.ts', 'system-runtime.ts'],
+  client: ['runtime.ts', 'backoff.ts', 'system-runtime.ts'],
   console: ['client'],
 };
 

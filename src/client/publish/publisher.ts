@@ -2,7 +2,9 @@
  * Pushing events in batches, one request at a time, so that the order of the calls is the order of the log. Every event
  * has an id before it is first sent: whatever is repeated after a lost answer is appended once.
  */
-import { pause, pauseMs } from '../backoff.ts';
+import { backoffMs, NETWORK_BACKOFF } from '../../backoff.ts';
+import { sleep } from '../../runtime.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { ClientError } from '../errors.ts';
 import { createTimeoutSignal } from '../subscribe/timeout-signal.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
@@ -182,10 +184,12 @@ export function createPublisher(options: PublisherOptions): Publisher {
         );
         return;
       }
-      await pause(
-        pauseMs(attempt, answer instanceof ClientError ? 0 : answer.retryAfterSeconds),
-        stopped.signal,
-      );
+      const pauseMs = backoffMs(attempt, {
+        ...NETWORK_BACKOFF,
+        random: systemRuntime.random,
+        atLeastMs: answer instanceof ClientError ? 0 : answer.retryAfterSeconds * 1_000,
+      });
+      await sleep(systemRuntime.timers, pauseMs, stopped.signal);
     }
   }
 

@@ -2,7 +2,9 @@
  * Events of one or several access_ids as an async iterable that never ends by itself: it comes back after every loss and
  * goes on after the last event that the loop has taken. What cannot be honoured is thrown, never skipped.
  */
-import { pause, pauseMs } from '../backoff.ts';
+import { backoffMs, NETWORK_BACKOFF } from '../../backoff.ts';
+import { sleep } from '../../runtime.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { ClientError } from '../errors.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
 import type { CursorStore } from './cursor-store.ts';
@@ -153,9 +155,13 @@ async function* iterate(options: SubscribeOptions): AsyncGenerator<ClientEvent, 
           failures = 0;
           transport += 1;
         }
-        const ms = pauseMs(attempt, lost.retryAfterSeconds);
+        const ms = backoffMs(attempt, {
+          ...NETWORK_BACKOFF,
+          random: systemRuntime.random,
+          atLeastMs: lost.retryAfterSeconds * 1_000,
+        });
         onState({ name: 'waiting', reason: lost.message, pauseMs: ms });
-        await pause(ms, signal);
+        await sleep(systemRuntime.timers, ms, signal);
       }
     }
   } finally {
