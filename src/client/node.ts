@@ -1,5 +1,6 @@
 /** What of the SDK needs Node, package entry `lastseen/client/node`. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { replaceFile } from '../atomic-file.ts';
 import type { CursorStore } from './subscribe/cursor-store.ts';
 
 export interface FileStore extends CursorStore {
@@ -29,15 +30,7 @@ export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {
     if (isWritten) {
       return;
     }
-    const next = `${path}.next`;
-    const file = openSync(next, 'w');
-    try {
-      writeSync(file, `${JSON.stringify(Object.fromEntries(cursors), null, 2)}\n`);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(next, path);
+    replaceFile(path, `${JSON.stringify(Object.fromEntries(cursors), null, 2)}\n`);
     isWritten = true;
     writtenAt = Date.now();
   }

@@ -1,19 +1,8 @@
 /** Where a command writes what it makes: a file that has its name only when it is whole, or standard output. */
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-  write as writeTo,
-} from 'node:fs';
+import { existsSync, fstatSync, realpathSync, rmSync, statSync, write as writeTo } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { promisify } from 'node:util';
+import { moveIntoPlace } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
 
 export interface Output {
@@ -59,10 +48,7 @@ async function openFile(name: string, isForced: boolean): Promise<Output> {
         throw failed(error);
       }
       assertReplaceable(name, isForced);
-      renameSync(partial, file);
-      const directory = openSync(dirname(file), 'r');
-      fsyncSync(directory);
-      closeSync(directory);
+      moveIntoPlace(partial, file);
     },
     abandon() {
       handle.close().catch(() => undefined);
