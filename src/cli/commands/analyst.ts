@@ -1,10 +1,11 @@
 /** lastseen analyst: a login for direct access to the contract on PostgreSQL. */
-import { randomBytes } from 'node:crypto';
 import { text as textOf } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { createAnalyst, passwordFault } from '../../analysis/postgres/analyst.ts';
 import { LastseenError } from '../../errors.ts';
-import { addDatabaseOption, type DatabaseOptions, readDatabase } from '../io/database.ts';
+import { systemRuntime } from '../../system-runtime.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 interface AnalystOptions extends DatabaseOptions {
   readonly name: string;
@@ -45,7 +46,7 @@ async function create(options: AnalystOptions): Promise<void> {
     options.passwordStdin === true
       ? (await textOf(process.stdin)).replace(/\r?\n$/, '')
       : process.env['LASTSEEN_ANALYST_PASSWORD'];
-  const password = given ?? randomBytes(24).toString('base64url');
+  const password = given ?? Buffer.from(systemRuntime.random.bytes(24)).toString('base64url');
   const fault = passwordFault(password);
   if (fault !== undefined) {
     throw new LastseenError('ERR_REQUEST_INVALID', `the password ${fault}`);

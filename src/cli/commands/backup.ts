@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import { renewPostgresEpoch } from '../../engines/postgres/archive.ts';
 import { backupSqlite, renewSqliteEpoch, restoreSqlite } from '../../engines/sqlite/archive.ts';
 import { LastseenError } from '../../errors.ts';
-import { addDatabaseOption, type DatabaseOptions, readDatabase } from '../io/database.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 export function addBackup(program: Command): void {
   addDatabaseOption(

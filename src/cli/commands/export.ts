@@ -1,15 +1,17 @@
 /** lastseen export: the whole log as an archive, or a range of it as NDJSON, CSV or Parquet. */
 import { constants } from 'node:os';
-import { setImmediate as turn } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { type LogSource, openSource } from '../../engines/archive.ts';
 import { LastseenError } from '../../errors.ts';
-import { writeArchive } from '../archive/archive.ts';
+import { nextTurn } from '../../runtime.ts';
+import { systemRuntime } from '../../system-runtime.ts';
+import { writeArchive } from '../archive/writer.ts';
 import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../export/format.ts';
 import { cursorAt, openRange, type RangeOptions, resolveRange } from '../export/range.ts';
-import { addDatabaseOption, type DatabaseOptions, readDatabase } from '../io/database.ts';
+import { addDatabaseOption } from '../io/options.ts';
 import { openOutput, type Output } from '../io/output.ts';
 import { createProgress } from '../io/progress.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 interface ExportOptions extends DatabaseOptions, RangeOptions {
   readonly format: Format;
@@ -77,12 +79,13 @@ async function exportTo(file: string | undefined, options: ExportOptions): Promi
   let output: Output | undefined;
   let stopListening = (): void => undefined;
   try {
-    output = await openOutput(file, options.force === true);
+    output = await openOutput(file, { isForced: options.force === true });
     stopListening = onInterrupt(stop, output);
-    const closing = await (options.format === 'archive'
-      ? exportArchive(source, output, stop.signal)
-      : exportRange(source, output, options, await ENCODERS[options.format](), stop.signal));
-    process.stderr.write(closing);
+    const context = { source, output, stop: stop.signal };
+    const summary = await (options.format === 'archive'
+      ? exportArchive(context)
+      : exportRange(context, options, await ENCODERS[options.format]()));
+    process.stderr.write(summary);
   } catch (error) {
     output?.abandon();
     throw error;
@@ -92,7 +95,13 @@ async function exportTo(file: string | undefined, options: ExportOptions): Promi
   }
 }
 
-async function exportArchive(source: LogSource, output: Output, stop: AbortSignal): Promise<string> {
+interface ExportContext {
+  readonly source: LogSource;
+  readonly output: Output;
+  readonly stop: AbortSignal;
+}
+
+async function exportArchive({ source, output, stop }: ExportContext): Promise<string> {
   const count = await writeArchive(source, output, stop);
   if (count === undefined) {
     output.abandon();
@@ -104,15 +113,13 @@ async function exportArchive(source: LogSource, output: Output, stop: AbortSigna
 
 /** Returns what to tell the user: what is said of the end of it is true only when all of it is written. */
 async function exportRange(
-  source: LogSource,
-  output: Output,
+  { source, output, stop }: ExportContext,
   options: RangeOptions,
   encoder: EventEncoder,
-  stop: AbortSignal,
 ): Promise<string> {
   const range = await resolveRange(source, options);
   const reader = await openRange(source, range);
-  const progress = createProgress('exported');
+  const progress = createProgress('exported', systemRuntime.clock);
   const positions = Math.max(1, range.through - range.after);
   let count = 0;
   let through = range.after;
@@ -127,7 +134,7 @@ async function exportRange(
       ({ through } = page);
       progress.show(count, (through - range.after) / positions);
       // Reads of a file take no time of their own: let signals in.
-      await turn();
+      await nextTurn(systemRuntime.timers);
     }
   } finally {
     progress.end();

@@ -1,12 +1,12 @@
 /** lastseen keys: the keys that sign tokens. */
 import type { Command } from 'commander';
 import knexFactory from 'knex';
-import { readConfig } from '../../config.ts';
 import type { Database } from '../../engines/engine.ts';
 import { identityStore } from '../../engines/knex/identity.ts';
 import { sqliteKnexConfig } from '../../engines/sqlite/knex.ts';
 import { createKeys } from '../../identity/keys.ts';
-import { addDatabaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readSettings } from '../io/settings.ts';
 
 export function addKeys(program: Command): void {
   const keys = program.command('keys').description('the keys that sign access tokens');
@@ -17,10 +17,7 @@ export function addKeys(program: Command): void {
   )
     .addHelpText('after', '\nServers may be running: they take the new key within a minute.')
     .action(async (options: DatabaseOptions) => {
-      const { database, keySecret } = readConfig({
-        ...process.env,
-        ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
-      });
+      const { database, keySecret } = readSettings({ DATABASE_URL: options.databaseUrl });
       process.stdout.write(`${await rotateKeys(database, keySecret)} signs from now on\n`);
     });
 }

@@ -1,7 +1,8 @@
 /** lastseen migrate */
 import type { Command } from 'commander';
 import { migrateDatabase } from '../../engines/engine.ts';
-import { addDatabaseOption, type DatabaseOptions, readDatabase } from '../io/database.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 export function addMigrate(program: Command): void {
   addDatabaseOption(

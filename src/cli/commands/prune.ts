@@ -1,10 +1,15 @@
 /** lastseen prune: what a running server does by LASTSEEN_RETENTION, once and now. */
 import type { Command } from 'commander';
-import { readConfig } from '../../config.ts';
 import { openEngine } from '../../engines/engine.ts';
 import { LastseenError } from '../../errors.ts';
 import { pruneRuleOf } from '../../log/retention.ts';
-import { addDatabaseOption, type DatabaseOptions } from '../io/database.ts';
+import { systemRuntime } from '../../system-runtime.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readSettings } from '../io/settings.ts';
+
+interface PruneOptions extends DatabaseOptions {
+  readonly retention?: string;
+}
 
 export function addPrune(program: Command): void {
   addDatabaseOption(
@@ -14,13 +19,12 @@ export function addPrune(program: Command): void {
       .option('--retention <rule>', 'e.g. 30d, 1000/access_id, or both with a comma [LASTSEEN_RETENTION]'),
   )
     .addHelpText('after', '\nA server with LASTSEEN_RETENTION does this by itself every minute.')
-    .action(async (options: DatabaseOptions & { retention?: string }) => {
-      const { database, retention } = readConfig({
-        ...process.env,
-        ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
-        ...(options.retention === undefined ? {} : { LASTSEEN_RETENTION: options.retention }),
+    .action(async (options: PruneOptions) => {
+      const { database, retention } = readSettings({
+        DATABASE_URL: options.databaseUrl,
+        LASTSEEN_RETENTION: options.retention,
       });
-      const rule = pruneRuleOf(retention, Date.now());
+      const rule = pruneRuleOf(retention, systemRuntime.clock.now());
       if (rule === undefined) {
         const message = 'nothing says what to forget: give --retention, e.g. 30d';
         throw new LastseenError('ERR_REQUEST_INVALID', message);

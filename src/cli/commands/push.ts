@@ -2,11 +2,13 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type ClientError, createPublisher, type NewEvent } from '../../client/index.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError, shown } from '../../errors.ts';
 import { elementSpans, memberSpan } from '../../json-text.ts';
+import { systemRuntime } from '../../system-runtime.ts';
+import { addUrlOption } from '../io/options.ts';
 import { createProgress } from '../io/progress.ts';
 
 /** A server that takes nothing for so long is given up. */
@@ -19,15 +21,18 @@ interface PushOptions {
 }
 
 export function addPush(program: Command): void {
-  program
-    .command('push')
-    .description('push events from FILE or standard input: a JSON array, or one JSON object a line')
-    .argument('[file]', 'file to read; "-" or none: standard input')
-    .option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]')
+  addUrlOption(
+    program
+      .command('push')
+      .description('push events from FILE or standard input: a JSON array, or one JSON object a line')
+      .argument('[file]', 'file to read; "-" or none: standard input'),
+  )
     .option('--batch <events>', 'events a request', '500')
-    .option(
-      '--source <name>',
-      'name of the input, part of the ids made for events without one (default: the file)',
+    .addOption(
+      new Option('--source <name>', 'name of the input, part of the ids made for events without one').default(
+        undefined,
+        'the file',
+      ),
     )
     .addHelpText(
       'after',
@@ -57,7 +62,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
     maxBatchEvents: size,
     giveUpAfterMs: GIVE_UP_MS,
   });
-  const progress = createProgress('pushed');
+  const progress = createProgress('pushed', systemRuntime.clock);
   const failures: { readonly number: number; readonly error: ClientError }[] = [];
   let read = 0;
   let taken = 0;

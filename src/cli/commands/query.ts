@@ -3,6 +3,7 @@ import { text as textOf } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError, shown } from '../../errors.ts';
+import { addUrlOption } from '../io/options.ts';
 
 interface QueryOptions {
   readonly url?: string;
@@ -21,11 +22,12 @@ const ACCEPT: Readonly<Record<string, string>> = {
 const MAX_CELL_CHARACTERS = 60;
 
 export function addQuery(program: Command): void {
-  program
-    .command('query')
-    .description('ask the history with SQL: the tables and views of docs/analysis.md')
-    .argument('<sql>', 'a statement that reads; "-": standard input')
-    .option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]')
+  addUrlOption(
+    program
+      .command('query')
+      .description('ask the history with SQL: the tables and views of docs/analysis.md')
+      .argument('<sql>', 'a statement that reads; "-": standard input'),
+  )
     .option('--format <name>', 'table, json, ndjson or csv', 'table')
     .option('--param <values...>', 'values for $1, $2, …: JSON scalars, or else text', [])
     .addHelpText(
@@ -96,16 +98,16 @@ function toUserError(status: number, text: string): LastseenError {
 function formatTable(text: string): string {
   const { columns, rows } = JSON.parse(text) as { columns: string[]; rows: unknown[][] };
   const cells = rows.map((row) => row.map(formatCell));
-  const widths = columns.map((name, at) =>
-    Math.max(name.length, ...cells.map((row) => row[at]?.length ?? 0)),
+  const widths = columns.map((name, column) =>
+    Math.max(name.length, ...cells.map((row) => row[column]?.length ?? 0)),
   );
-  const isNumeric = columns.map((_, at) =>
-    rows.every((row) => row[at] === null || typeof row[at] === 'number'),
+  const isNumeric = columns.map((_, column) =>
+    rows.every((row) => row[column] === null || typeof row[column] === 'number'),
   );
   const formatLine = (row: readonly string[]): string =>
     row
-      .map((cell, at) =>
-        isNumeric[at] === true ? cell.padStart(widths[at] ?? 0) : cell.padEnd(widths[at] ?? 0),
+      .map((cell, column) =>
+        isNumeric[column] === true ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
       )
       .join('  ')
       .trimEnd();

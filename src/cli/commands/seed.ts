@@ -1,7 +1,8 @@
 /** lastseen seed */
 import type { Command } from 'commander';
 import { appendStory, story } from '../../../seeds/story.ts';
-import { addDatabaseOption, type DatabaseOptions, readDatabase } from '../io/database.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 export function addSeed(program: Command): void {
   addDatabaseOption(

@@ -1,10 +1,11 @@
 /** lastseen tail: a feed as NDJSON on standard output; comes back by itself and goes on where it was. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { WebSocket } from 'ws';
 import { ClientError, type ClientEvent, subscribe } from '../../client/index.ts';
 import { type FileStore, fileStore } from '../../client/node.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
+import { addUrlOption } from '../io/options.ts';
 
 interface TailOptions {
   readonly url?: string;
@@ -14,12 +15,18 @@ interface TailOptions {
 }
 
 export function addTail(program: Command): void {
-  program
-    .command('tail')
-    .description('print the events of ACCESS_ID, one JSON object a line, and follow it')
-    .argument('<access_id>')
-    .option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]')
-    .option('--after <cursor>', 'a cursor, "start" or "now" (default "now", or what the state file holds)')
+  addUrlOption(
+    program
+      .command('tail')
+      .description('print the events of ACCESS_ID, one JSON object a line, and follow it')
+      .argument('<access_id>'),
+  )
+    .addOption(
+      new Option('--after <cursor>', 'a cursor, "start" or "now"').default(
+        undefined,
+        '"now", or what the state file holds',
+      ),
+    )
     .option('--state <file>', 'keep the cursor of the last printed event in this file, and go on from it')
     .option('--no-follow', 'end when everything there is has been printed')
     .addHelpText(

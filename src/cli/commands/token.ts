@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
+import { addUrlOption } from '../io/options.ts';
 
 interface GrantOptions {
   readonly url?: string;
@@ -10,6 +11,8 @@ interface GrantOptions {
   readonly sub?: string;
   readonly expiresIn?: string;
 }
+
+type UrlOptions = Pick<GrantOptions, 'url'>;
 
 const ADMIN_HELP = '\nAsks the server as the holder of LASTSEEN_TOKEN, which must have the scope admin.';
 
@@ -30,17 +33,17 @@ export function addToken(program: Command): void {
         ...(wanted.sub === undefined ? {} : { sub: wanted.sub }),
         ...(wanted.expiresIn === undefined ? {} : { expires_in: Number(wanted.expiresIn) }),
       };
-      printJson(await request(wanted.url, 'POST', '/tokens', body));
+      printJson(await request('POST', '/tokens', { url: wanted.url, body }));
     });
   addUrlOption(token.command('list').description('print the tokens that hold, as JSON')).action(
-    async (options: Pick<GrantOptions, 'url'>) => {
-      printJson(await request(options.url, 'GET', '/tokens'));
+    async (options: UrlOptions) => {
+      printJson(await request('GET', '/tokens', options));
     },
   );
   addUrlOption(
     token.command('revoke').description('revoke a token; its connections are closed').argument('<jti>'),
-  ).action(async (jti: string, options: Pick<GrantOptions, 'url'>) => {
-    await request(options.url, 'DELETE', `/tokens/${encodeURIComponent(jti)}`);
+  ).action(async (jti: string, options: UrlOptions) => {
+    await request('DELETE', `/tokens/${encodeURIComponent(jti)}`, options);
   });
 }
 
@@ -55,11 +58,11 @@ export function addClient(program: Command): void {
     .argument('<name>')
     .action(async (name: string, wanted: GrantOptions) => {
       const body = { name, scope: wanted.scope, access_ids: wanted.accessId };
-      printJson(await request(wanted.url, 'POST', '/oauth/clients', body));
+      printJson(await request('POST', '/oauth/clients', { url: wanted.url, body }));
     });
   addUrlOption(client.command('list').description('print the clients, as JSON')).action(
-    async (options: Pick<GrantOptions, 'url'>) => {
-      printJson(await request(options.url, 'GET', '/oauth/clients'));
+    async (options: UrlOptions) => {
+      printJson(await request('GET', '/oauth/clients', options));
     },
   );
   addUrlOption(
@@ -67,13 +70,9 @@ export function addClient(program: Command): void {
       .command('remove')
       .description('remove a client; its tokens are revoked and their connections closed')
       .argument('<client_id>'),
-  ).action(async (id: string, options: Pick<GrantOptions, 'url'>) => {
-    await request(options.url, 'DELETE', `/oauth/clients/${encodeURIComponent(id)}`);
+  ).action(async (id: string, options: UrlOptions) => {
+    await request('DELETE', `/oauth/clients/${encodeURIComponent(id)}`, options);
   });
-}
-
-function addUrlOption(command: Command): Command {
-  return command.option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]');
 }
 
 function addGrantOptions(command: Command): Command {
@@ -82,12 +81,12 @@ function addGrantOptions(command: Command): Command {
     .requiredOption('--access-id <names...>', 'access_ids, or prefixes that end in *');
 }
 
-async function request(
-  url: string | undefined,
-  method: string,
-  path: string,
-  body?: object,
-): Promise<unknown> {
+interface RequestOptions {
+  readonly url?: string | undefined;
+  readonly body?: object;
+}
+
+async function request(method: string, path: string, { url, body }: RequestOptions): Promise<unknown> {
   const client = readClientConfig(process.env, url);
   const response = await fetch(client.url + path, {
     method,

@@ -14,16 +14,21 @@ export interface Output {
   abandon(): void;
 }
 
+export interface OutputOptions {
+  /** An existing file may be replaced. */
+  readonly isForced: boolean;
+}
+
 /**
  * `undefined` is standard output. A file is written beside its place, as `FILE-partial-PID`.
  * @throws ERR_REQUEST_INVALID if there is one already, unless `isForced`
  */
-export async function openOutput(file: string | undefined, isForced: boolean): Promise<Output> {
-  return file === undefined ? standardOutput() : openFile(file, isForced);
+export async function openOutput(file: string | undefined, options: OutputOptions): Promise<Output> {
+  return file === undefined ? standardOutput() : openFile(file, options);
 }
 
-async function openFile(name: string, isForced: boolean): Promise<Output> {
-  assertReplaceable(name, isForced);
+async function openFile(name: string, options: OutputOptions): Promise<Output> {
+  assertWritable(name, options);
   // What a link points to is replaced, not the link.
   const file = existsSync(name) ? realpathSync(name) : name;
   const partial = `${file}-partial-${process.pid}`;
@@ -47,7 +52,7 @@ async function openFile(name: string, isForced: boolean): Promise<Output> {
       } catch (error) {
         throw failed(error);
       }
-      assertReplaceable(name, isForced);
+      assertWritable(name, options);
       moveIntoPlace(partial, file);
     },
     abandon() {
@@ -87,13 +92,14 @@ function writeStream(data: string | Uint8Array): Promise<void> {
 /** A file takes a part when its disk becomes full, and says so only when asked for the rest. */
 async function writeAll(data: string | Uint8Array): Promise<void> {
   const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-  for (let from = 0; from < bytes.length;) {
-    from += (await promisify(writeTo)(process.stdout.fd, bytes, from, bytes.length - from, null))
-      .bytesWritten;
+  for (let offset = 0; offset < bytes.length;) {
+    const length = bytes.length - offset;
+    const { bytesWritten } = await promisify(writeTo)(process.stdout.fd, bytes, offset, length, null);
+    offset += bytesWritten;
   }
 }
 
-function assertReplaceable(name: string, isForced: boolean): void {
+function assertWritable(name: string, { isForced }: OutputOptions): void {
   if (!existsSync(name)) {
     return;
   }

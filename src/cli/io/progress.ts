@@ -1,4 +1,5 @@
 /** A line on a terminal that says how far a long command is. Nothing where there is no terminal. */
+import type { Clock } from '../../runtime.ts';
 
 const EVERY_MS = 200;
 
@@ -9,13 +10,14 @@ export interface Progress {
   end(): void;
 }
 
-export function createProgress(verb: string): Progress {
-  const startedAt = Date.now();
-  let shownAt = 0;
+/** `verb` says what happens to the events, such as "exported". */
+export function createProgress(verb: string, clock: Pick<Clock, 'steady'>): Progress {
+  const startedAt = clock.steady();
+  let shownAt = Number.NEGATIVE_INFINITY;
   const isTerminal = process.stderr.isTTY;
   return {
     show(count, share) {
-      const now = Date.now();
+      const now = clock.steady();
       if (!isTerminal || now - shownAt < EVERY_MS) {
         return;
       }

@@ -1,0 +1,43 @@
+/** lastseen import */
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Command } from 'commander';
+import { openTarget } from '../../engines/archive.ts';
+import { readArchive } from '../archive/reader.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
+
+interface ImportOptions extends DatabaseOptions {
+  readonly keepEpoch?: boolean;
+}
+
+export function addImport(program: Command): void {
+  addDatabaseOption(
+    program
+      .command('import')
+      .description('fill an empty database from an export, whole or not at all')
+      .argument('[file]', 'an archive, as "lastseen export" writes it; "-" or none: standard input')
+      .option('--keep-epoch', 'clients go on with the cursors they have (see below)'),
+  )
+    .addHelpText(
+      'after',
+      `
+Positions and versions are kept. The imported log gets a new epoch, so that clients that have seen what came after the
+export are told. --keep-epoch is for a planned move: stop the server, export, import, start on the new database.`,
+    )
+    .action(async (file: string | undefined, options: ImportOptions) => {
+      await importLog(file === '-' ? undefined : file, options);
+    });
+}
+
+async function importLog(file: string | undefined, options: ImportOptions): Promise<void> {
+  const input = file === undefined ? process.stdin : createReadStream(file);
+  const target = await openTarget(readDatabase(options));
+  try {
+    const lines = createInterface({ input, crlfDelay: Infinity });
+    const count = await readArchive(lines, target, { keepsEpoch: options.keepEpoch === true });
+    process.stderr.write(`${count} events imported\n`);
+  } finally {
+    await target.close();
+  }
+}

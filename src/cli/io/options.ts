@@ -1,0 +1,36 @@
+/** Options that several commands share, or that have a setting beside them. */
+import { type Command, Option } from 'commander';
+
+export interface SettingOption {
+  readonly meaning: string;
+  /** The environment variable that gives the value when the option does not. */
+  readonly setting: string;
+  /** The value without either, as the help shows it: the reader of the setting applies it, not the command line. */
+  readonly fallback: string;
+}
+
+export function settingOption(flags: string, { meaning, setting, fallback }: SettingOption): Option {
+  return new Option(flags, `${meaning} [${setting}]`).default(undefined, fallback);
+}
+
+/** For commands that call a server. */
+export function addUrlOption(command: Command): Command {
+  return command.addOption(
+    settingOption('--url <url>', {
+      meaning: 'server',
+      setting: 'LASTSEEN_URL',
+      fallback: 'http://127.0.0.1:8080',
+    }),
+  );
+}
+
+/** For commands that open the database. */
+export function addDatabaseOption(command: Command): Command {
+  return command.addOption(
+    settingOption('--database-url <url>', {
+      meaning: 'sqlite:PATH or postgres://…',
+      setting: 'DATABASE_URL',
+      fallback: 'sqlite:./data/lastseen.db',
+    }),
+  );
+}
