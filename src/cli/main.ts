@@ -32,7 +32,7 @@ function messageFor(error: unknown): string {
   }
   if (error instanceof TypeError && error.message === 'fetch failed') {
     const { code = 'no answer' } = (error.cause ?? {}) as { code?: string };
-    return `the server cannot be reached (${code}): is it running, is --url right?`;
+    return `cannot reach the server (${code}): check that it is running and that --url is right`;
   }
   const isExpected = error instanceof LastseenError || 'code' in error;
   return isExpected ? error.message : (error.stack ?? error.message);

@@ -35,7 +35,7 @@ const HELP: HelpConfiguration = {
  */
 export async function buildProgram(name?: string): Promise<Command> {
   const program = new Command('lastseen')
-    .description('An event log that people can be connected to.')
+    .description('An event log: durable, ordered, and resumable from any cursor.')
     .version(packageVersion())
     .configureHelp(HELP);
   const command = COMMANDS[name ?? ''];
@@ -47,6 +47,6 @@ export async function buildProgram(name?: string): Promise<Command> {
 }
 
 function throwOnWrongUse(command: Command): void {
-  command.exitOverride().showHelpAfterError('(add --help for the options)');
+  command.exitOverride().showHelpAfterError('(run the command with --help to see its options)');
   command.commands.forEach(throwOnWrongUse);
 }

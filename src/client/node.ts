@@ -68,7 +68,9 @@ function readCursors(path: string): Map<string, string> {
     }
     throw error;
   }
-  const damaged = new Error(`${path} does not hold cursors: expected a JSON object of cursors by access_id`);
+  const damaged = new Error(
+    `${path} does not contain cursors: expected a JSON object with one cursor for each access_id`,
+  );
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -127,7 +127,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await assert.rejects(rangeOf({ after: log.cursor(999) }), refused('ERR_CURSOR_AHEAD', /^--after: /));
       await assert.rejects(
         rangeOf({ after: log.cursor(3), until: log.cursor(2) }),
-        refused('ERR_REQUEST_INVALID', /^--until: must not lie before --after/),
+        refused('ERR_REQUEST_INVALID', /^--until: must not be before --after/),
       );
     });
 

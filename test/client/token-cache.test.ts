@@ -61,13 +61,13 @@ describe('the token cache', () => {
     await settle();
   }
 
-  it('asks at once, and once for a hundred callers', async () => {
+  it('requests a token at once, and once for a hundred callers', async () => {
     const cache = create();
     const tokens = await Promise.all(Array.from({ length: 100 }, () => cache.token()));
     assert.deepEqual([new Set(tokens), asked], [new Set(['token-1']), 1]);
   });
 
-  it('refreshes before the end: 30 days, 15 minutes, and what holds no longer than that without a hot loop', async () => {
+  it('refreshes before expiry: 30 days, 15 minutes, and short lifetimes without a hot loop', async () => {
     for (const [expiresIn, refreshAfter] of [
       [2_592_000, 2_591_400],
       [900, 300],
@@ -88,7 +88,7 @@ describe('the token cache', () => {
     }
   });
 
-  it('serves the old token until it really ends while refreshing fails, and nothing after', async () => {
+  it('serves the old token until it expires while refreshing fails, and never after', async () => {
     const failures: string[] = [];
     const cache = create({ onError: (error) => failures.push(error.message) });
     assert.equal(await cache.token(), 'token-1');
@@ -120,7 +120,7 @@ describe('the token cache', () => {
     assert.ok(asked > 5 && asked < 40, `${String(asked)} times in an hour`);
   });
 
-  it('after a 401 gets one new token, whoever says so how often', async () => {
+  it('requests one new token after a 401, however many callers report it', async () => {
     const cache = create();
     assert.equal(await cache.token(), 'token-1');
     for (let n = 0; n < 10; n += 1) {
@@ -134,7 +134,7 @@ describe('the token cache', () => {
     assert.equal(await cache.token(), 'token-3');
   });
 
-  it('G12: an answer that is no token is a failure that does not show it', async () => {
+  it('G12: an answer that is not a token is a failure whose error does not show the answer', async () => {
     for (const bad of [
       null,
       'hunter2',
@@ -155,7 +155,7 @@ describe('the token cache', () => {
     }
   });
 
-  it('an issuer that never answers has failed after its time', async () => {
+  it('an issuer that never answers fails after issueTimeoutSeconds', async () => {
     answer = () => new Promise(() => undefined);
     const cache = create({ issueTimeoutSeconds: 5 });
     const waiting = assert.rejects(cache.token(), unavailable);
@@ -167,10 +167,10 @@ describe('the token cache', () => {
     assert.equal(await cache.token(), 'late');
   });
 
-  it('is known by its name until it is closed; closed, it asks no more', async () => {
+  it('has its name until it is closed; a closed cache makes no requests', async () => {
     const cache = create({ name: 'shop' });
     assert.equal(tokenCache('shop'), cache);
-    assert.throws(() => create({ name: 'shop' }), /exists already/);
+    assert.throws(() => create({ name: 'shop' }), /already exists/);
     await settle();
     cache.close();
     await assert.rejects(cache.token(), unavailable);
@@ -274,7 +274,7 @@ describe('the issuers', () => {
     line.close();
   });
 
-  it('a refusal is told by its status alone', async () => {
+  it('the error of a refusal names the status only', async () => {
     const line = await stub(400, '{"error":"hunter2"}');
     await assert.rejects(
       lineStatelessIssuer({ url: line.url, channelId: '1', channelSecret: 's' })(),
@@ -283,7 +283,7 @@ describe('the issuers', () => {
     line.close();
   });
 
-  it('our own token endpoint gives tokens that hold', async () => {
+  it('the token endpoint of the server issues valid tokens', async () => {
     const service = await startService();
     const made = (await (
       await service.post('/oauth/clients', { name: 'shop', scope: 'push', access_ids: ['a'] })

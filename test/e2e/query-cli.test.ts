@@ -60,7 +60,7 @@ describe('lastseen query', () => {
     assert.match(await print('--format', 'csv'), /^access_id,version,payload\r\na,1,"\{""text""/);
   });
 
-  it('takes parameters, and the statement from standard input; says when the answer is cut', async () => {
+  it('takes parameters, and the statement from standard input; says when the result is truncated', async () => {
     const asked = await runCommand(
       ['query', '-', '--format', 'csv', '--param', 'b', '2'],
       environment,
@@ -68,10 +68,10 @@ describe('lastseen query', () => {
     );
     assert.deepEqual([asked.code, asked.stdout, asked.stderr], [0, 'access_id\r\nb\r\n', '']);
     const cut = await runCommand(['query', 'values (1), (2), (3), (4)'], environment);
-    assert.deepEqual([cut.code, cut.stderr.includes('cut off')], [0, true]);
+    assert.deepEqual([cut.code, cut.stderr.includes('truncated')], [0, true]);
   });
 
-  it('what the server refuses is told with its code, and wrong use exits 2', async () => {
+  it('a refusal of the server is printed with its code, and wrong use exits 2', async () => {
     const refused = await runCommand(['query', 'select * from users'], environment);
     assert.deepEqual([refused.code, /ERR_QUERY_(INVALID|REFUSED): /.test(refused.stderr)], [1, true]);
     const stranger = await runCommand(['query', 'select 1'], { ...environment, LASTSEEN_TOKEN: 'wrong' });
@@ -144,11 +144,11 @@ describe('lastseen analyst', () => {
     await runSql(database.url.replace(/\/[^/]*$/, '/postgres'), `drop role if exists ${role}`);
   });
 
-  it('makes a role that reads the contract and nothing else; the password is shown once, or is the one given', async () => {
+  it('creates a role that reads the contract and nothing else, with a password that is given or printed once', async () => {
     const environment = { DATABASE_URL: database.url };
     const made = await runCommand(['analyst', 'create', '--name', role], environment);
     assert.equal(made.code, 0, made.stderr);
-    assert.match(made.stdout, /^password, shown this once: [\w-]{32}$/m);
+    assert.match(made.stdout, /^password, shown only once: [\w-]{32}$/m);
     const given = await runCommand(
       ['analyst', 'create', '--name', role, '--password-stdin'],
       environment,

@@ -1,6 +1,6 @@
 /**
- * The lines of an archive ⇄ values. One JSON object a line: first what log it is, then its events, then what retention
- * has taken from its feeds and the keys of its batches, and last a line that says that it is whole.
+ * The lines of an archive ⇄ values. Each line is a JSON object. The first line names the log. Its events follow, then the
+ * feeds from which retention has deleted events, then the keys of its batches. The last line marks the archive as complete.
  */
 import { z } from 'zod';
 import type { KeyedBatch, PrunedFeed } from '../../engines/archive.ts';
@@ -88,14 +88,11 @@ export function encodeLine(value: Readonly<Record<string, unknown>>): string {
   return `${JSON.stringify(value)}\n`;
 }
 
-/** @throws ERR_REQUEST_INVALID naming the line */
+/** @throws ERR_REQUEST_INVALID, which names the line */
 export function decodeLine(text: string, number: number): ArchiveLine {
   const parsed = Lines.safeParse(parseJson(text, number));
   if (!parsed.success) {
-    throw lineError(
-      number,
-      `is none of an archive, as "lastseen export" writes it unless told otherwise: ${shown(text)}`,
-    );
+    throw lineError(number, `is not a line of an archive (lastseen export --format archive): ${shown(text)}`);
   }
   const value = parsed.data;
   if ('lastseen_export' in value) {

@@ -1,4 +1,4 @@
-/** Reads an archive into an empty log, whole or not at all. */
+/** Reads an archive into an empty log, completely or not at all. */
 import { newEpoch } from '../../../migrations/0001_log.ts';
 import type { LogTarget } from '../../engines/archive.ts';
 import { LastseenError } from '../../errors.ts';
@@ -9,7 +9,7 @@ import { type ArchiveLine, decodeLine, lineError } from './codec.ts';
 
 const PAGE = 2_000;
 
-/** @throws ERR_REQUEST_INVALID naming the line that does not fit */
+/** Returns the number of imported events. @throws ERR_REQUEST_INVALID, which names the line that is wrong */
 export async function readArchive(
   lines: AsyncIterable<string>,
   target: LogTarget,
@@ -22,7 +22,7 @@ export async function readArchive(
   let batch: Event[] = [];
   let count = 0;
   let position = 0;
-  let number = 0;
+  let lineNumber = 0;
 
   const flush = async (): Promise<void> => {
     await target.events(batch);
@@ -31,29 +31,29 @@ export async function readArchive(
   };
 
   for await (const text of lines) {
-    number += 1;
+    lineNumber += 1;
     if (text.trim() === '') {
       continue;
     }
-    const found = decodeLine(text, number);
+    const line = decodeLine(text, lineNumber);
     if (end !== undefined) {
-      throw lineError(number, 'stands behind the end of the export');
+      throw lineError(lineNumber, 'comes after the last line of an archive');
     }
-    if ((epoch === undefined) !== (found.kind === 'log')) {
-      throw lineError(number, 'is not in its place: the first line, and only that, names the log');
+    if ((epoch === undefined) !== (line.kind === 'log')) {
+      throw lineError(lineNumber, 'is out of place: the first line, and no other, names the log');
     }
-    switch (found.kind) {
+    switch (line.kind) {
       case 'log':
-        epoch = found.epoch;
+        epoch = line.epoch;
         break;
       case 'event': {
-        const { event } = found;
+        const { event } = line;
         if (event.position <= position) {
-          throw lineError(number, 'has a position that does not ascend');
+          throw lineError(lineNumber, 'has a position that is not above the one before');
         }
         const before = versions.get(event.accessId);
         if (before !== undefined && event.version <= before) {
-          throw lineError(number, 'has a version that does not ascend');
+          throw lineError(lineNumber, 'has a version that is not above the one before of its access_id');
         }
         versions.set(event.accessId, event.version);
         position = event.position;
@@ -66,20 +66,20 @@ export async function readArchive(
       }
       case 'feed':
         await flush();
-        await target.feeds([found.feed]);
+        await target.feeds([line.feed]);
         break;
       case 'batch':
-        await target.batches([found.batch]);
+        await target.batches([line.batch]);
         break;
       case 'end':
-        end = found;
+        end = line;
         break;
     }
   }
   if (epoch === undefined || end?.events !== count) {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
-      `the export is cut off after line ${number}: nothing was imported`,
+      `the archive is truncated after line ${lineNumber}: nothing was imported`,
     );
   }
   await flush();

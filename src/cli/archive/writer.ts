@@ -9,8 +9,8 @@ import { encodeBatch, encodeEvent, encodeFeed, encodeLine, FORMAT } from './code
 const PAGE = 2_000;
 
 /**
- * Writes the whole log; returns the number of its events, or `undefined` when it was stopped. Events first: what
- * retention takes meanwhile is then named by the feeds that follow.
+ * Writes the whole log. Returns the number of its events, or `undefined` if `stop` aborted. Events come before feeds, so
+ * the feeds name what retention deletes during the export.
  */
 export async function writeArchive(
   source: LogSource,
@@ -27,7 +27,7 @@ export async function writeArchive(
     await write(out, wanted.map(encodeEvent).join(''));
     count += wanted.length;
     progress.show(count, position / head);
-    // Reads of a file take no time of their own: let signals in.
+    // Reads of SQLite are synchronous: this lets signals in.
     await nextTurn(systemRuntime.timers);
     if (stop.aborted) {
       return undefined;

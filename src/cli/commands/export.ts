@@ -1,4 +1,4 @@
-/** lastseen export: the whole log as an archive, or a range of it as NDJSON, CSV or Parquet. */
+/** lastseen export: writes the whole log as an archive, or a range of it as NDJSON, CSV or Parquet. */
 import { constants } from 'node:os';
 import { type Command, Option } from 'commander';
 import { type LogSource, openSource } from '../../engines/archive.ts';
@@ -22,7 +22,7 @@ const FORMATS = ['archive', 'ndjson', 'csv', 'parquet'] as const;
 
 type Format = (typeof FORMATS)[number];
 
-/** Only what is asked for is loaded. */
+/** The command loads only the encoder of its format. */
 const ENCODERS: Readonly<Record<Exclude<Format, 'archive'>, () => Promise<EventEncoder>>> = {
   ndjson: () => Promise.resolve(createNdjsonEncoder()),
   csv: () => Promise.resolve(createCsvEncoder()),
@@ -34,34 +34,40 @@ export function addExport(program: Command): void {
     program
       .command('export')
       .description(
-        'write the log to FILE or standard output: whole, for "lastseen import", or a range for other tools',
+        'write the log to FILE or standard output: an archive for "lastseen import", or a range for other tools',
       )
-      .argument('[file]', '"-" or none: standard output'),
+      .argument('[file]', 'file to create; "-" or omitted: standard output'),
   )
     .addOption(
-      new Option('--format <name>', 'archive is the one that "lastseen import" reads')
+      new Option('--format <name>', 'format; "lastseen import" reads archive')
         .choices(FORMATS)
         .default('archive'),
     )
-    .option('--access-id <name>', 'only its events; may be given again', collect, [])
     .addOption(
-      new Option(
-        '--after <cursor>',
-        'what comes after a cursor, "start" or "now" (default "start")',
-      ).conflicts('since'),
+      new Option('--access-id <name>', 'only events of this access_id; repeat the option for more')
+        .argParser(collect)
+        .default([], 'every access_id'),
     )
     .addOption(
-      new Option('--until <cursor>', 'up to a cursor (default: what is there now)').conflicts('before'),
+      new Option('--after <cursor>', 'only events after a cursor, "start" or "now"; not with --since')
+        .default(undefined, 'start')
+        .conflicts('since'),
     )
-    .option('--since <time>', 'from the first event recorded at this time or later')
-    .option('--before <time>', 'up to the first event recorded at this time or later')
-    .option('--force', 'replace FILE')
+    .addOption(
+      new Option('--until <cursor>', 'only events up to this cursor, included; not with --before')
+        .default(undefined, 'the end of the log')
+        .conflicts('before'),
+    )
+    .option('--since <time>', 'begin with the first event recorded at this time or later')
+    .option('--before <time>', 'end before the first event recorded at this time or later')
+    .option('--force', 'replace FILE if it exists')
     .addHelpText(
       'after',
       `
-A server may be running. Users and tokens are not part of it. At the end, or on Ctrl-C, what was written is whole and the
-cursor to go on from is told on standard error: give it to --after. An archive is always of the whole log; on Ctrl-C there
-is none. FILE appears when it is whole.`,
+A server may be running. The export contains events only: no users and no tokens. FILE appears when it is complete.
+At its end, the export of a range prints a cursor on standard error. Pass it to --after to continue. Ctrl-C ends the export
+early and in the same way. An archive always contains the whole log: Ctrl-C leaves none.
+A time is a day (UTC) such as 2026-01-31, or a time with its zone such as 2026-01-31T12:00:00Z.`,
     )
     .action(async (file: string | undefined, options: ExportOptions) => {
       await exportTo(file === '-' ? undefined : file, options);
@@ -105,13 +111,13 @@ async function exportArchive({ source, output, stop }: ExportContext): Promise<s
   const count = await writeArchive(source, output, stop);
   if (count === undefined) {
     output.abandon();
-    return 'interrupted: an archive is whole, or there is none\n';
+    return 'interrupted: no archive was written\n';
   }
   await output.commit();
   return `${count} events exported\n`;
 }
 
-/** Returns what to tell the user: what is said of the end of it is true only when all of it is written. */
+/** Returns the summary for the user, which is true only when the output is written completely. */
 async function exportRange(
   { source, output, stop }: ExportContext,
   options: RangeOptions,
@@ -133,7 +139,7 @@ async function exportRange(
       count += page.events.length;
       ({ through } = page);
       progress.show(count, (through - range.after) / positions);
-      // Reads of a file take no time of their own: let signals in.
+      // Reads of SQLite are synchronous: this lets signals in.
       await nextTurn(systemRuntime.timers);
     }
   } finally {
@@ -144,11 +150,9 @@ async function exportRange(
   await output.commit();
   const isWhole = through >= range.through;
   return [
-    ...(reader.mayLack
-      ? ['retention was at work meanwhile: what it took before it was read is not in it\n']
-      : []),
+    ...(reader.mayLack ? ['retention deleted events during the export: some may be missing\n'] : []),
     `${isWhole ? '' : 'interrupted: '}${count} events exported\n`,
-    `go on with --after ${cursorAt(range, through)}\n`,
+    `continue with --after ${cursorAt(range, through)}\n`,
   ].join('');
 
   async function write(data: string | Uint8Array): Promise<void> {
@@ -158,7 +162,7 @@ async function exportRange(
   }
 }
 
-/** The first signal ends it orderly, the second at once. Returns how to stop listening. */
+/** The first signal completes the output and ends the export, the second ends it at once. Returns how to stop listening. */
 function onInterrupt(stop: AbortController, output: Output): () => void {
   const interrupt = (signal: NodeJS.Signals): void => {
     process.exitCode = 128 + constants.signals[signal];
@@ -185,6 +189,6 @@ function assertWholeArchive({ format, accessId, after, until, since, before }: E
   if (format !== 'archive' || option === undefined) {
     return;
   }
-  const message = `${option}: an archive is of the whole log: give --format ndjson, csv or parquet for a part of it`;
+  const message = `${option}: an archive always contains the whole log; use --format ndjson, csv or parquet for a part`;
   throw new LastseenError('ERR_REQUEST_INVALID', message);
 }

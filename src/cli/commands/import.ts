@@ -15,15 +15,16 @@ export function addImport(program: Command): void {
   addDatabaseOption(
     program
       .command('import')
-      .description('fill an empty database from an export, whole or not at all')
-      .argument('[file]', 'an archive, as "lastseen export" writes it; "-" or none: standard input')
-      .option('--keep-epoch', 'clients go on with the cursors they have (see below)'),
+      .description('fill an empty database from an archive, completely or not at all')
+      .argument('[file]', 'archive that "lastseen export" wrote; "-" or omitted: standard input')
+      .option('--keep-epoch', 'keep the epoch, so that clients continue with their cursors'),
   )
     .addHelpText(
       'after',
       `
-Positions and versions are kept. The imported log gets a new epoch, so that clients that have seen what came after the
-export are told. --keep-epoch is for a planned move: stop the server, export, import, start on the new database.`,
+The import keeps positions, versions and payloads. The log gets a new epoch, so that the server refuses the cursors of
+clients: they may have seen events that were appended after the export. Use --keep-epoch only for a planned move: stop the
+server, export, import, start the server on the new database.`,
     )
     .action(async (file: string | undefined, options: ImportOptions) => {
       await importLog(file === '-' ? undefined : file, options);

@@ -1,4 +1,4 @@
-/** lastseen keys: the keys that sign tokens. */
+/** lastseen keys: the keys that sign access tokens. */
 import type { Command } from 'commander';
 import knexFactory from 'knex';
 import type { Database } from '../../engines/engine.ts';
@@ -9,16 +9,16 @@ import { addDatabaseOption } from '../io/options.ts';
 import { type DatabaseOptions, readSettings } from '../io/settings.ts';
 
 export function addKeys(program: Command): void {
-  const keys = program.command('keys').description('the keys that sign access tokens');
+  const keys = program.command('keys').description('keys that sign access tokens: rotate');
   addDatabaseOption(
     keys
       .command('rotate')
-      .description('sign with a new key from now on; tokens of the old ones hold until they end'),
+      .description('sign new tokens with a new key; older tokens stay valid until they expire'),
   )
-    .addHelpText('after', '\nServers may be running: they take the new key within a minute.')
+    .addHelpText('after', '\nRunning servers use the new key within 60 s.')
     .action(async (options: DatabaseOptions) => {
       const { database, keySecret } = readSettings({ DATABASE_URL: options.databaseUrl });
-      process.stdout.write(`${await rotateKeys(database, keySecret)} signs from now on\n`);
+      process.stdout.write(`${await rotateKeys(database, keySecret)} signs new tokens\n`);
     });
 }
 

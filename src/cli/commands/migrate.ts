@@ -6,7 +6,7 @@ import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 export function addMigrate(program: Command): void {
   addDatabaseOption(
-    program.command('migrate').description('bring the database to the schema of this program'),
+    program.command('migrate').description('run the migrations that the database lacks'),
   ).action(async (options: DatabaseOptions) => {
     const ran = await migrateDatabase(readDatabase(options));
     process.stdout.write(ran.length === 0 ? 'nothing to migrate\n' : `migrated: ${ran.join(', ')}\n`);

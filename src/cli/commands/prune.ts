@@ -1,4 +1,4 @@
-/** lastseen prune: what a running server does by LASTSEEN_RETENTION, once and now. */
+/** lastseen prune: applies a retention rule once, as a server with LASTSEEN_RETENTION does every minute. */
 import type { Command } from 'commander';
 import { openEngine } from '../../engines/engine.ts';
 import { LastseenError } from '../../errors.ts';
@@ -15,10 +15,13 @@ export function addPrune(program: Command): void {
   addDatabaseOption(
     program
       .command('prune')
-      .description('forget the events that the rule gives up')
-      .option('--retention <rule>', 'e.g. 30d, 1000/access_id, or both with a comma [LASTSEEN_RETENTION]'),
+      .description('delete the events that fall outside the retention rule')
+      .option(
+        '--retention <rule>',
+        'for example 30d, 1000/access_id, or both with a comma [LASTSEEN_RETENTION]',
+      ),
   )
-    .addHelpText('after', '\nA server with LASTSEEN_RETENTION does this by itself every minute.')
+    .addHelpText('after', '\nA server with LASTSEEN_RETENTION does this every minute.')
     .action(async (options: PruneOptions) => {
       const { database, retention } = readSettings({
         DATABASE_URL: options.databaseUrl,
@@ -26,12 +29,12 @@ export function addPrune(program: Command): void {
       });
       const rule = pruneRuleOf(retention, systemRuntime.clock.now());
       if (rule === undefined) {
-        const message = 'nothing says what to forget: give --retention, e.g. 30d';
+        const message = 'there is no retention rule: pass --retention, for example 30d';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
       const { store } = await openEngine(database);
       try {
-        process.stdout.write(`${await store.prune(rule)} events forgotten\n`);
+        process.stdout.write(`${await store.prune(rule)} events deleted\n`);
       } finally {
         await store.close();
       }

@@ -1,4 +1,4 @@
-/** lastseen push: a file or standard input, as a JSON array or NDJSON, in batches, safe to repeat. */
+/** lastseen push: sends a file or standard input, a JSON array or NDJSON, in batches. It is safe to repeat. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -11,7 +11,7 @@ import { systemRuntime } from '../../system-runtime.ts';
 import { addUrlOption } from '../io/options.ts';
 import { createProgress } from '../io/progress.ts';
 
-/** A server that takes nothing for so long is given up. */
+/** An event fails when the server has not accepted it for this long. */
 const GIVE_UP_MS = 120_000;
 
 interface PushOptions {
@@ -24,12 +24,12 @@ export function addPush(program: Command): void {
   addUrlOption(
     program
       .command('push')
-      .description('push events from FILE or standard input: a JSON array, or one JSON object a line')
-      .argument('[file]', 'file to read; "-" or none: standard input'),
+      .description('push events from FILE or standard input: a JSON array, or one JSON object per line')
+      .argument('[file]', 'file to read; "-" or omitted: standard input'),
   )
-    .option('--batch <events>', 'events a request', '500')
+    .option('--batch <events>', 'events per request, at most 10000', '500')
     .addOption(
-      new Option('--source <name>', 'name of the input, part of the ids made for events without one').default(
+      new Option('--source <name>', 'name of the input, part of the ids that the command makes').default(
         undefined,
         'the file',
       ),
@@ -38,8 +38,9 @@ export function addPush(program: Command): void {
       'after',
       `
 The token is read from LASTSEEN_TOKEN.
-Repeating a push appends nothing twice: an event without an "id" gets one, made from its text, the text of all
-events before it in the input, and the name of the input.`,
+The command makes an id for each event without one, from the text of the event, the text of all events before it in the
+input, and the name of the input. If you push the same input again, the server appends nothing twice.
+The command stops at the first event that the server refuses.`,
     )
     .action(async (file: string | undefined, options: PushOptions) => {
       await push(file === '-' ? undefined : file, options);
@@ -86,7 +87,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
     if (failures.length > 0) {
       break;
     }
-    // No more is read than two batches ahead of what the server has taken.
+    // The command reads at most two batches ahead of the server.
     if (publisher.bufferedEvents >= 2 * size) {
       await answer;
     }
@@ -100,13 +101,13 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
     const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
     throw new LastseenError(
       'ERR_STORE_UNAVAILABLE',
-      `${taken} events are in; event ${number} was not taken: ${status}${error.message}${cause}`,
+      `event ${number} failed: ${status}${error.message}${cause} (${taken} events were pushed)`,
     );
   }
   process.stdout.write(`${taken} events pushed, ${appended} new\n`);
 }
 
-/** The event of the input as the SDK takes it, its payload letter for letter. */
+/** An event of the input as the SDK takes it. The payload text stays unchanged. */
 function parseEvent(text: string): NewEvent {
   const value = JSON.parse(text) as unknown;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -117,7 +118,7 @@ function parseEvent(text: string): NewEvent {
   if (payload === undefined) {
     throw new LastseenError('ERR_EVENT_INVALID', 'an event must have a payload');
   }
-  // What is wrong with the others is said by the server, which knows the rules.
+  // The server checks the other members: it knows the rules.
   return {
     accessId: (accessid ?? accessId) as string,
     createdAt: createdAt as number,
@@ -126,7 +127,7 @@ function parseEvent(text: string): NewEvent {
   };
 }
 
-/** The text of each event, as it stands in the input. */
+/** The text of each event, unchanged. */
 async function* readEventTexts(file: string | undefined): AsyncGenerator<string> {
   const input = file === undefined ? process.stdin : createReadStream(file);
   const lines = createInterface({ input, crlfDelay: Infinity });
@@ -170,7 +171,7 @@ function assertJson(text: string, subject: string): void {
   }
 }
 
-/** Gives an event without an id one that is the same whenever the same input is pushed again. */
+/** Adds an id to an event without one. The same input leads to the same ids. */
 function createIdAssigner(source: string): (text: string) => string {
   let chain = createHash('sha256').update(source).digest();
   return (text) => {

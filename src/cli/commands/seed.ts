@@ -6,7 +6,7 @@ import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 export function addSeed(program: Command): void {
   addDatabaseOption(
-    program.command('seed').description('load a small story to look at; loading it again changes nothing'),
+    program.command('seed').description('append a small example log; repeating it appends nothing'),
   ).action(async (options: DatabaseOptions) => {
     const appended = await appendStory(readDatabase(options));
     process.stdout.write(`${appended} of ${story.length} events were new\n`);

@@ -16,7 +16,7 @@ const OPTIONS: readonly (SettingOption & { readonly flags: string })[] = [
   {
     flags: '--port <number>',
     setting: 'PORT',
-    meaning: 'port to listen on, 0 picks a free one',
+    meaning: 'port to listen on; 0 picks a free port',
     fallback: '8080',
   },
   {
@@ -28,8 +28,8 @@ const OPTIONS: readonly (SettingOption & { readonly flags: string })[] = [
   {
     flags: '--retention <rule>',
     setting: 'LASTSEEN_RETENTION',
-    meaning: 'what is kept, e.g. 30d or 1000/access_id',
-    fallback: 'all',
+    meaning: 'events to keep, for example 30d or 1000/access_id',
+    fallback: 'all events',
   },
   {
     flags: '--migrate <on|off>',
@@ -40,25 +40,27 @@ const OPTIONS: readonly (SettingOption & { readonly flags: string })[] = [
   {
     flags: '--auth <required|open>',
     setting: 'LASTSEEN_AUTH',
-    meaning: 'open skips authentication, on loopback only',
+    meaning: 'open skips authentication and needs a loopback address',
     fallback: 'required',
   },
   {
     flags: '--origins <list>',
     setting: 'LASTSEEN_ORIGINS',
-    meaning: 'origins that may open sockets from a browser',
-    fallback: 'same origin',
+    meaning: 'origins whose pages may open sockets, separated by commas',
+    fallback: 'the origin of the server',
   },
   {
     flags: '--log <level>',
     setting: 'LASTSEEN_LOG',
-    meaning: 'trace, debug, info, warn, error, fatal or silent',
+    meaning: 'log level: trace, debug, info, warn, error, fatal or silent',
     fallback: 'info',
   },
 ];
 
 export function addServe(program: Command): void {
-  const command = program.command('serve').description('serve the log over HTTP and WebSockets');
+  const command = program
+    .command('serve')
+    .description('serve the log over HTTP and WebSockets until SIGTERM or SIGINT');
   const settings = new Map<string, string>();
   for (const { flags, ...details } of OPTIONS) {
     const option = settingOption(flags, details);
@@ -67,7 +69,7 @@ export function addServe(program: Command): void {
   }
   command.addHelpText(
     'after',
-    '\nEvery setting of the README can also be given in the environment; flags win.',
+    '\nEnvironment variables set these and further settings. Options override them.',
   );
   command.action(async (options: Readonly<Record<string, string>>) => {
     const overrides = Object.entries(options).map(([name, value]) => [settings.get(name) ?? name, value]);
@@ -86,7 +88,7 @@ async function serve(config: Config): Promise<void> {
   logger.info('stopped');
 }
 
-/** Resolves at the first SIGTERM or SIGINT; the second ends the process at once. */
+/** Resolves at the first SIGTERM or SIGINT. The second ends the process at once. */
 function untilSignal(): Promise<void> {
   return new Promise((resolve) => {
     let count = 0;
@@ -104,7 +106,7 @@ function untilSignal(): Promise<void> {
 
 function printAdminToken(token: string, url: string): void {
   process.stdout.write(`
-The admin token of this database, shown this once. Keep it; only its hash is stored.
+The admin token of this database, shown only once. Keep it: the database stores only its hash.
 
   export LASTSEEN_TOKEN=${token}
 

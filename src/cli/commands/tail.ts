@@ -1,4 +1,4 @@
-/** lastseen tail: a feed as NDJSON on standard output; comes back by itself and goes on where it was. */
+/** lastseen tail: prints a feed as NDJSON. It reconnects and resumes after the last printed event. */
 import { type Command, Option } from 'commander';
 import { WebSocket } from 'ws';
 import { ClientError, type ClientEvent, subscribe } from '../../client/index.ts';
@@ -18,20 +18,20 @@ export function addTail(program: Command): void {
   addUrlOption(
     program
       .command('tail')
-      .description('print the events of ACCESS_ID, one JSON object a line, and follow it')
-      .argument('<access_id>'),
+      .description('print the events of ACCESS_ID, one JSON object per line, and follow new events')
+      .argument('<access_id>', 'feed to print'),
   )
     .addOption(
-      new Option('--after <cursor>', 'a cursor, "start" or "now"').default(
+      new Option('--after <cursor>', 'print the events after a cursor, "start" or "now"').default(
         undefined,
-        '"now", or what the state file holds',
+        'the cursor of the state file, or "now"',
       ),
     )
-    .option('--state <file>', 'keep the cursor of the last printed event in this file, and go on from it')
-    .option('--no-follow', 'end when everything there is has been printed')
+    .option('--state <file>', 'store the cursor of the last printed event in this file, and resume from it')
+    .option('--no-follow', 'exit after the events that exist now; without --after, print from the start')
     .addHelpText(
       'after',
-      '\nThe token is read from LASTSEEN_TOKEN. A refused cursor ends the command with code 1.',
+      '\nThe token is read from LASTSEEN_TOKEN. If the server refuses the cursor, the command exits with code 1.',
     )
     .action(async (accessId: string, options: TailOptions) => {
       await tail(accessId, options);
@@ -48,7 +48,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     after: options.after ?? (options.follow ? 'now' : 'start'),
     ...(client.token === undefined ? {} : { token: client.token }),
     WebSocket,
-    // An event stream does not say when it has caught up.
+    // An event stream does not tell when it has caught up.
     transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
     signal: stop.signal,
     store: {
@@ -60,7 +60,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
         stop.abort();
       }
       if (state.name === 'waiting') {
-        process.stderr.write(`lastseen: ${state.reason}, coming back\n`);
+        process.stderr.write(`lastseen: ${state.reason}; reconnecting\n`);
       }
     },
   });
@@ -77,7 +77,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
   }
 }
 
-/** An event as the wire has it, the payload letter for letter. */
+/** An event as the wire has it, with the payload text unchanged. */
 function formatEvent(event: ClientEvent): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
@@ -93,7 +93,7 @@ function toUserError(error: ClientError): LastseenError {
   return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}`);
 }
 
-/** The place in the file, or nothing to keep. Ctrl-C ends us: what was printed is kept first. */
+/** The store of the state file, if there is one. Ctrl-C writes the cursor of the last printed event before the end. */
 function openState(file: string | undefined): FileStore | undefined {
   if (file === undefined) {
     return undefined;

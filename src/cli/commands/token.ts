@@ -1,5 +1,5 @@
-/** lastseen token, lastseen client: what an admin may do, over HTTP. */
-import type { Command } from 'commander';
+/** lastseen token, lastseen client: tokens and client credentials, over HTTP. */
+import { type Command, Option } from 'commander';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
 import { addUrlOption } from '../io/options.ts';
@@ -14,7 +14,7 @@ interface GrantOptions {
 
 type UrlOptions = Pick<GrantOptions, 'url'>;
 
-const ADMIN_HELP = '\nAsks the server as the holder of LASTSEEN_TOKEN, which must have the scope admin.';
+const ADMIN_HELP = '\nThe token is read from LASTSEEN_TOKEN and needs the scope admin.';
 
 export function addToken(program: Command): void {
   const token = program
@@ -24,8 +24,12 @@ export function addToken(program: Command): void {
   addGrantOptions(
     token.command('create').description('print a new access token and its refresh token, as JSON'),
   )
-    .option('--sub <name>', 'whose token (default: the holder of LASTSEEN_TOKEN)')
-    .option('--expires-in <seconds>', 'at most a day (default 3600)')
+    .addOption(
+      new Option('--sub <name>', 'subject of the token').default(undefined, 'the subject of LASTSEEN_TOKEN'),
+    )
+    .addOption(
+      new Option('--expires-in <seconds>', 'lifetime of the token, at most 86400').default(undefined, '3600'),
+    )
     .action(async (wanted: GrantOptions) => {
       const body = {
         scope: wanted.scope,
@@ -35,13 +39,16 @@ export function addToken(program: Command): void {
       };
       printJson(await request('POST', '/tokens', { url: wanted.url, body }));
     });
-  addUrlOption(token.command('list').description('print the tokens that hold, as JSON')).action(
+  addUrlOption(token.command('list').description('print the valid tokens, as JSON')).action(
     async (options: UrlOptions) => {
       printJson(await request('GET', '/tokens', options));
     },
   );
   addUrlOption(
-    token.command('revoke').description('revoke a token; its connections are closed').argument('<jti>'),
+    token
+      .command('revoke')
+      .description('revoke a token and close its connections')
+      .argument('<jti>', 'id of the token'),
   ).action(async (jti: string, options: UrlOptions) => {
     await request('DELETE', `/tokens/${encodeURIComponent(jti)}`, options);
   });
@@ -50,12 +57,14 @@ export function addToken(program: Command): void {
 export function addClient(program: Command): void {
   const client = program
     .command('client')
-    .description('credentials of connectors: create, list, remove')
+    .description('client credentials of connectors: create, list, remove')
     .addHelpText('after', ADMIN_HELP);
   addGrantOptions(
-    client.command('create').description('print a new client id and its secret, shown this once, as JSON'),
+    client
+      .command('create')
+      .description('print a new client id and its secret, as JSON; the secret is shown only once'),
   )
-    .argument('<name>')
+    .argument('<name>', 'name of the client')
     .action(async (name: string, wanted: GrantOptions) => {
       const body = { name, scope: wanted.scope, access_ids: wanted.accessId };
       printJson(await request('POST', '/oauth/clients', { url: wanted.url, body }));
@@ -68,8 +77,8 @@ export function addClient(program: Command): void {
   addUrlOption(
     client
       .command('remove')
-      .description('remove a client; its tokens are revoked and their connections closed')
-      .argument('<client_id>'),
+      .description('remove a client, revoke its tokens and close their connections')
+      .argument('<client_id>', 'id of the client'),
   ).action(async (id: string, options: UrlOptions) => {
     await request('DELETE', `/oauth/clients/${encodeURIComponent(id)}`, options);
   });
@@ -77,8 +86,8 @@ export function addClient(program: Command): void {
 
 function addGrantOptions(command: Command): Command {
   return addUrlOption(command)
-    .requiredOption('--scope <scopes>', 'e.g. "push subscribe"')
-    .requiredOption('--access-id <names...>', 'access_ids, or prefixes that end in *');
+    .requiredOption('--scope <scopes>', 'scopes, for example "push subscribe"')
+    .requiredOption('--access-id <names...>', 'access_ids, or prefixes that end with *');
 }
 
 interface RequestOptions {

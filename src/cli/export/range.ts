@@ -1,6 +1,6 @@
 /**
- * The part of a log that an export reads: what lies between two places, of all access_ids or of some. A time chooses a
- * place once (G11), so that a range is always one of positions and the next one can begin exactly where it ended (G3).
+ * The part of a log that an export reads: the events between two positions, of all access_ids or of some. A time is
+ * resolved to a position once (G11), so the next export can begin exactly where this one ended (G3).
  */
 import type { LogSource } from '../../engines/archive.ts';
 import { LastseenError, shown } from '../../errors.ts';
@@ -9,11 +9,11 @@ import { type Event, nameFault } from '../../log/event.ts';
 
 const PAGE_EVENTS = 2_000;
 
-/** Positions of one look for the events of some access_ids, however few there are. */
+/** Positions that one read covers when it looks for the events of some access_ids. */
 const STEP_POSITIONS = 65_536;
 
 export interface RangeOptions {
-  /** None: all. */
+  /** Empty: all. */
   readonly accessId: readonly string[];
   /** A cursor, "start" or "now". */
   readonly after?: string;
@@ -29,29 +29,29 @@ export interface Range {
   readonly after: number;
   /** Inclusive. */
   readonly through: number;
-  /** It continues what somebody has: nothing after `after` may be gone. */
+  /** The range continues an earlier export: no event after `after` may be missing. */
   readonly isResumed: boolean;
 }
 
-/** Events of the range; every event of it up to and including `through` is in them or was before. */
+/** Events of the range. With the pages before, it has every event of the range up to and including `through`. */
 export interface RangePage {
   readonly events: readonly Event[];
   readonly through: number;
 }
 
 export interface RangeReader {
-  /** The next events, or `undefined` at the end. A page may be empty: there is more. */
+  /** The next page, or `undefined` at the end. A page may be empty although more events follow. */
   next(): Promise<RangePage | undefined>;
   /**
-   * Makes sure that retention took nothing from under what was read.
-   * @throws ERR_CURSOR_TOO_OLD if the range continues another, ERR_CURSOR_EPOCH when the log was replaced
+   * Checks that retention deleted no event before it was read.
+   * @throws ERR_CURSOR_TOO_OLD if it did and the range continues another, ERR_CURSOR_EPOCH if the log was replaced
    */
   confirm(): Promise<void>;
-  /** Retention took events of a range from the start, maybe before they were read. */
+  /** In a range that continues no other, retention deleted events, perhaps before they were read. */
   readonly mayLack: boolean;
 }
 
-/** @throws ERR_CURSOR_… with the floor, ERR_REQUEST_INVALID naming the option */
+/** @throws ERR_CURSOR_… with the floor, ERR_REQUEST_INVALID; both name the option */
 export async function resolveRange(source: LogSource, options: RangeOptions): Promise<Range> {
   const accessIds = options.accessId;
   for (const name of accessIds) {
@@ -84,7 +84,7 @@ export async function resolveRange(source: LogSource, options: RangeOptions): Pr
   if (through < after) {
     const end = options.until === undefined ? '--before' : '--until';
     const begin = options.since === undefined ? '--after' : '--since';
-    throw invalid(end, `must not lie before ${begin}`);
+    throw invalid(end, `must not be before ${begin}`);
   }
   return { epoch, accessIds, after, through, isResumed };
 }
@@ -116,7 +116,7 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
   async function confirm(): Promise<void> {
     const state = await source.state();
     if (state.epoch !== epoch) {
-      const message = 'the log was replaced by another one while it was read: begin again';
+      const message = 'another log replaced this one during the export: start again';
       throw new LastseenError('ERR_CURSOR_EPOCH', message);
     }
     const pruned = await source.prunedThrough(accessIds);
@@ -152,14 +152,14 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
   };
 }
 
-/** What a place is called outside. */
+/** The cursor of a position in the log of the range. */
 export function cursorAt(range: Range, position: number): string {
   return encodeCursor(range.epoch, position);
 }
 
 /**
- * The place before the first event recorded at or after `time`, found by halves. Where clocks went back there are
- * several such places: it is one of them.
+ * The position before the first event recorded at or after `time`, by binary search. If a clock went back, several
+ * positions qualify, and it returns one of them.
  */
 async function positionBefore(source: LogSource, time: number, head: number): Promise<number> {
   let low = 0;
@@ -192,7 +192,7 @@ function parseTime(option: string, text: string | undefined): number | undefined
   return time;
 }
 
-/** A verdict with the option it is about, its code, and the floor. */
+/** Adds the option, the code and the floor to the message of a verdict. */
 function withOptionName<T>(option: string, resolve: () => T): T {
   try {
     return resolve();

@@ -1,4 +1,4 @@
-/** Options that several commands share, or that have a setting beside them. */
+/** Options that several commands share, and options that override a setting of the environment. */
 import { type Command, Option } from 'commander';
 
 export interface SettingOption {
@@ -17,7 +17,7 @@ export function settingOption(flags: string, { meaning, setting, fallback }: Set
 export function addUrlOption(command: Command): Command {
   return command.addOption(
     settingOption('--url <url>', {
-      meaning: 'server',
+      meaning: 'base URL of the server',
       setting: 'LASTSEEN_URL',
       fallback: 'http://127.0.0.1:8080',
     }),

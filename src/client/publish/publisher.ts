@@ -168,7 +168,7 @@ export function createPublisherWith(
         const cause = isAnswered ? parseProblem(answer) : answer;
         fail(
           batch,
-          new ClientError('ERR_UNREACHABLE', 'the server did not take the events in time', { cause }),
+          new ClientError('ERR_UNREACHABLE', 'the server did not accept the events in time', { cause }),
         );
         return;
       }
@@ -232,7 +232,7 @@ export function createPublisherWith(
         return Promise.reject(new ClientError('ERR_CLOSED', 'the publisher is closed'));
       }
       if (bufferedEvents + events.length > maxBufferedEvents) {
-        const message = `${bufferedEvents} events are waiting: push again when some have been taken`;
+        const message = `${bufferedEvents} events are waiting, at most ${maxBufferedEvents} may: push again when fewer wait`;
         return Promise.reject(new ClientError('ERR_BUFFER_FULL', message));
       }
       const encoded = events.map((event) => encodeEvent(event, random));

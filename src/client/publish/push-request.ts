@@ -54,7 +54,7 @@ export function createPushRequest(options: PushRequestOptions): PushRequest {
       const text = await response.text();
       const receipts = response.status === 200 ? parseReceipts(text, texts.length) : [];
       if (receipts === undefined) {
-        return new ClientError('ERR_UNREACHABLE', 'what came is no answer of the server');
+        return new ClientError('ERR_UNREACHABLE', 'the answer is not from a lastseen server');
       }
       const retryAfterSeconds = Number(response.headers.get('Retry-After') ?? 0) || 0;
       return { status: response.status, text, receipts, retryAfterSeconds };

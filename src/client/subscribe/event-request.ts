@@ -39,7 +39,7 @@ export async function fetchPage(options: TransportOptions, page: PageRequest): P
       signal: timeout.signal,
     });
     const text = await response.text().catch(() => {
-      throw new ConnectionLost('the answer was cut off', { wasOpen: true });
+      throw new ConnectionLost('the answer was truncated', { wasOpen: true });
     });
     return parsePage(text);
   } finally {

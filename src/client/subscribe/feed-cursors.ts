@@ -41,11 +41,17 @@ export async function loadFeedCursors({ accessIds, store, after }: FeedCursorsOp
     assertContiguous({ accessId, version }) {
       const name = JSON.stringify(accessId);
       if (!cursors.has(accessId)) {
-        throw new ClientError('ERR_GAP', `an event of ${name} came, which nobody asked for`, { accessId });
+        throw new ClientError(
+          'ERR_GAP',
+          `got an event of ${name}, which is not an access_id of this subscription`,
+          { accessId },
+        );
       }
       const last = versions.get(accessId);
       if (last !== undefined && version !== last + 1) {
-        throw new ClientError('ERR_GAP', `version ${version} of ${name} came after ${last}`, { accessId });
+        throw new ClientError('ERR_GAP', `got version ${version} of ${name}, expected ${last + 1}`, {
+          accessId,
+        });
       }
     },
     async take({ accessId, cursor, version }) {

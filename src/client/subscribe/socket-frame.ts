@@ -32,9 +32,9 @@ export interface SocketClose {
 
 /** What a close means: ConnectionLost if the client may reconnect, ClientError if it may not. */
 export function closeError({ code, reason, refusal, wasOpen }: SocketClose): Error {
-  const text = `the server closed with ${code}${reason === '' ? '' : ` ${reason}`}`;
+  const text = `the server closed the socket with code ${code}${reason === '' ? '' : `: ${reason}`}`;
   if (code === 1000 && reason === 'close') {
-    return new ClientError('ERR_DROPPED', 'the access_id was dropped');
+    return new ClientError('ERR_DROPPED', 'an administrator dropped the access_id');
   }
   if (code === 1008 || code >= 4500) {
     return parseRefusal(refusal ?? '', text);

@@ -21,7 +21,7 @@ const OPEN = 1;
 export async function* socketTransport(options: TransportOptions): AsyncGenerator<Frame, void, void> {
   const { signal, silenceMs, timers, WebSocket } = options;
   if (WebSocket === undefined) {
-    throw new ConnectionLost('there is no WebSocket here', { wasOpen: false });
+    throw new ConnectionLost('this environment has no WebSocket', { wasOpen: false });
   }
   const token = await options.token();
   const queue: string[] = [];
@@ -42,7 +42,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   };
   const onSilence = (): void => {
     socket.close();
-    finish(new ConnectionLost('the server fell silent', { wasOpen }));
+    finish(new ConnectionLost(`the server sent nothing for ${silenceMs} ms`, { wasOpen }));
   };
   let cancelSilence = timers.after(silenceMs, onSilence);
   const restartSilence = (): void => {
@@ -51,7 +51,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   };
   const onAbort = (): void => {
     socket.close(1000);
-    finish(new ConnectionLost('closed', { wasOpen }));
+    finish(new ConnectionLost('the subscription was aborted', { wasOpen }));
   };
   signal.addEventListener('abort', onAbort);
 
@@ -73,7 +73,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
     if (characters > MAX_CHARACTERS) {
       // The loop still gets what waits here, and reads the rest from the log when it reconnects.
       socket.close(1000);
-      finish(new ConnectionLost('the loop is slower than the server', { wasOpen: true }));
+      finish(new ConnectionLost('the loop reads more slowly than the server sends', { wasOpen: true }));
     } else if (characters > PAUSE_CHARACTERS && socket.pause !== undefined && !flow.isPaused) {
       flow.isPaused = true;
       cancelSilence();
@@ -127,7 +127,7 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
           // The code of a close says whether to reconnect. Without a close the server refuses one feed and stays silent.
           cancelRefusal();
           cancelRefusal = timers.after(Math.min(REFUSAL_MS, silenceMs / 2), () => {
-            finish(parseRefusal(text, 'the server refused'));
+            finish(parseRefusal(text, 'the server refused the feed'));
           });
           break;
         default:

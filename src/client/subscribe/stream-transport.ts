@@ -25,7 +25,7 @@ async function* readStream(options: TransportOptions, accessId: string, after: s
     });
     silence.pause();
     if (response.body === null) {
-      throw new ConnectionLost('this fetch cannot stream', { wasOpen: false });
+      throw new ConnectionLost('fetch returned no stream', { wasOpen: false });
     }
     yield { type: 'live', accessId };
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -180,20 +180,23 @@ async function* iterate(
       options.onVerdict?.(error) === 'floor'
     ) {
       await cursors.restartAt(floor, error.accessId);
-      return new ConnectionLost('reading again from the floor', { wasOpen: true });
+      return new ConnectionLost('continuing from the floor', { wasOpen: true });
     }
     throw error;
   }
 }
 
 function assertReadable(accessIds: readonly string[], transports: readonly TransportName[]): void {
-  if (transports.length === 0 || accessIds.length === 0) {
-    throw new ClientError('ERR_REFUSED', 'there is no transport to use, or no access_id to read');
+  if (transports.length === 0) {
+    throw new ClientError('ERR_REFUSED', 'no transport is available: pass a WebSocket or other transports');
+  }
+  if (accessIds.length === 0) {
+    throw new ClientError('ERR_REFUSED', 'accessId must name at least one access_id');
   }
   if (accessIds.length > MAX_ACCESS_IDS) {
     throw new ClientError(
       'ERR_REFUSED',
-      `a subscription reads at most ${MAX_ACCESS_IDS} access_ids, got ${accessIds.length}: make several`,
+      `a subscription reads at most ${MAX_ACCESS_IDS} access_ids, got ${accessIds.length}: use several subscriptions`,
     );
   }
 }

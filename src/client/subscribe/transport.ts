@@ -81,7 +81,7 @@ export class ConnectionLost extends Error {
 
 /** The answer is not one of a lastseen server: a proxy or a sign-in page may have sent it. */
 export function unreadableAnswer(): ConnectionLost {
-  return new ConnectionLost('what came is not understood', { wasOpen: false });
+  return new ConnectionLost('the answer is not from a lastseen server', { wasOpen: false });
 }
 
 const VERDICTS: readonly string[] = [

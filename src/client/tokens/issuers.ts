@@ -104,6 +104,6 @@ async function requestToken(url: string, request: TokenRequest): Promise<IssuedT
   try {
     return (await response.json()) as IssuedToken;
   } catch {
-    throw new ClientError('ERR_TOKEN_REQUEST', 'the token endpoint answered what is not JSON');
+    throw new ClientError('ERR_TOKEN_REQUEST', 'the answer of the token endpoint is not JSON');
   }
 }

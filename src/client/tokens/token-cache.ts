@@ -70,7 +70,7 @@ export function createTokenCacheWith(
   const retryAfter = requireSeconds('retryAfterSeconds', options.retryAfterSeconds ?? 30, 0.001);
   const timeout = requireSeconds('issueTimeoutSeconds', options.issueTimeoutSeconds ?? 30, 0.001);
   if (name !== undefined && cachesByName.has(name)) {
-    throw new Error(`a token cache named ${JSON.stringify(name)} exists already`);
+    throw new Error(`a token cache named ${JSON.stringify(name)} already exists`);
   }
 
   let current: { readonly token: string; readonly expiresAt: number } | undefined;
@@ -96,7 +96,8 @@ export function createTokenCacheWith(
       const answer = await withTimeout(Promise.resolve().then(issue), {
         timers,
         ms: timeout * 1_000,
-        onTimeout: () => new ClientError('ERR_TOKEN_REQUEST', `the issuer has not answered in ${timeout} s`),
+        onTimeout: () =>
+          new ClientError('ERR_TOKEN_REQUEST', `the issuer did not answer within ${timeout} s`),
       });
       const issued = parseIssuedToken(answer);
       failures = 0;
@@ -106,7 +107,7 @@ export function createTokenCacheWith(
       scheduleRefresh(Math.max(issued.expires_in - refreshBefore, issued.expires_in / 3, MIN_DELAY_SECONDS));
     } catch (error) {
       failures += 1;
-      lastError = error instanceof Error ? error : new Error('the issuer threw what is no error');
+      lastError = error instanceof Error ? error : new Error('the issuer threw a value that is not an Error');
       scheduleRefresh(retryDelaySeconds());
       reportError(lastError);
     }
@@ -159,7 +160,7 @@ export function createTokenCacheWith(
       if (token !== undefined) {
         return token;
       }
-      const reason = lastError === undefined ? 'the last one has ended' : 'the issuer fails';
+      const reason = lastError === undefined ? 'the last one has expired' : 'the issuer failed';
       throw new ClientError('ERR_TOKEN_UNAVAILABLE', `no valid token: ${reason}`, { cause: lastError });
     },
     invalidate(token) {
@@ -188,19 +189,19 @@ function requireSeconds(name: string, value: number, min: number): number {
   if (Number.isFinite(value) && value >= min) {
     return value;
   }
-  throw new RangeError(`${name} must be a number of seconds from ${min}, got ${value}`);
+  throw new RangeError(`${name} must be a number of seconds, at least ${min}, got ${value}`);
 }
 
 /** The messages name what is wrong with the answer, and never repeat its values: they may be secrets. */
 function parseIssuedToken(issued: unknown): IssuedToken {
   const { access_token: token, expires_in: expiresIn } = (issued ?? {}) as Partial<IssuedToken>;
   if (typeof token !== 'string' || token === '') {
-    throw new ClientError('ERR_TOKEN_REQUEST', 'the issuer gave no access_token');
+    throw new ClientError('ERR_TOKEN_REQUEST', 'the answer of the issuer has no access_token');
   }
   if (typeof expiresIn !== 'number' || !Number.isFinite(expiresIn) || expiresIn <= 0) {
     throw new ClientError(
       'ERR_TOKEN_REQUEST',
-      'the issuer gave no expires_in that is a number of seconds above 0',
+      'the answer of the issuer has no expires_in, a number of seconds above 0',
     );
   }
   return { access_token: token, expires_in: expiresIn };

@@ -33,7 +33,11 @@ export function createTokens(source: TokenSource | undefined, timers: Timers): T
           {
             timers,
             ms: TOKEN_MS,
-            onTimeout: () => new ClientError('ERR_TOKEN_UNAVAILABLE', 'no token has come in time'),
+            onTimeout: () =>
+              new ClientError(
+                'ERR_TOKEN_UNAVAILABLE',
+                `the token source did not answer within ${TOKEN_MS / 1_000} s`,
+              ),
           },
         );
         return lastToken;
@@ -41,7 +45,7 @@ export function createTokens(source: TokenSource | undefined, timers: Timers): T
         if (error instanceof ClientError && error.code !== 'ERR_TOKEN_REQUEST') {
           throw error;
         }
-        throw new ClientError('ERR_TOKEN_UNAVAILABLE', 'no token can be had now', { cause: error });
+        throw new ClientError('ERR_TOKEN_UNAVAILABLE', 'no token is available now', { cause: error });
       }
     },
     refused() {
