@@ -52,5 +52,5 @@ export default tseslint.config(
       ],
     },
   },
-  { files: ['*.js'], extends: [tseslint.configs.disableTypeChecked] },
+  { files: ['*.js', 'bin/*.js'], extends: [tseslint.configs.disableTypeChecked] },
 );

@@ -1,10 +1,15 @@
 /** For the knex command line: `npx knex migrate:latest`, `npx knex seed:run`. The server migrates by itself. */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Knex } from 'knex';
 import { readConfig } from './src/config.ts';
 import { migrationSource } from './src/engines/knex/migrate.ts';
 import { sqliteKnexConfig } from './src/engines/sqlite/knex.ts';
 
 const { database } = readConfig(process.env);
+if (database.kind === 'sqlite') {
+  mkdirSync(dirname(database.path), { recursive: true });
+}
 
 const config: Knex.Config = {
   ...(database.kind === 'sqlite'

@@ -5,7 +5,6 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
-import { buildIfOlder } from './support/build.ts';
 import { findChromium } from './support/chromium.ts';
 import { startPostgresServer } from './support/postgres.ts';
 
@@ -20,8 +19,6 @@ if (files.length === 0) {
   process.stderr.write('no test file matches\n');
   process.exit(1);
 }
-buildIfOlder();
-process.env['NODE_OPTIONS'] = '--import tsx';
 const ownPostgres = (process.env['TEST_POSTGRES_URL'] ?? '') === '' ? await startPostgresServer() : undefined;
 if (ownPostgres !== undefined) {
   process.env['TEST_POSTGRES_URL'] = ownPostgres.url;

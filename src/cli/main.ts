@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong options or arguments. */
 import { CommanderError } from 'commander';
 import { LastseenError } from '../errors.ts';

@@ -1,13 +1,11 @@
 /**
- * npm run bench: measures the built server beside bare baselines, in turns, and writes docs/performance.md.
+ * npm run bench: measures the server beside bare baselines, in turns, and writes docs/performance.md.
  *
  *   --runs N          runs of each figure (default 5)
  *   --quick           small sizes; the document is not written
  *   --only a,b        of ingest, latency, fan-out, catch-up, memory, large-file, structures, postgres, query
  *   --file-events N   large-file and structures, on a file of N events
- *   --no-build        measures what is in dist
  */
-import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import {
   catchUp,
@@ -43,7 +41,6 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     'file-events': { type: 'string', default: '0' },
-    'no-build': { type: 'boolean', default: false },
   },
 });
 const plan: Plan = {
@@ -58,12 +55,6 @@ for (const name of names) {
   }
 }
 
-if (!options['no-build']) {
-  const built = spawnSync('npm', ['run', 'build', '--silent'], { stdio: 'inherit' });
-  if (built.status !== 0) {
-    process.exit(1);
-  }
-}
 process.on('SIGINT', () => process.exit(130));
 process.on('exit', () => {
   removeTemporary();

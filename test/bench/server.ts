@@ -12,7 +12,7 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-const MAIN = new URL('../../dist/src/cli/main.js', import.meta.url).pathname;
+const MAIN = new URL('../../bin/lastseen.js', import.meta.url).pathname;
 
 /** Filling 10^7 events is the longest. */
 const HELPER_TIMEOUT_MS = 1_800_000;

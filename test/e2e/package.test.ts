@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, copyFileSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
@@ -11,11 +11,12 @@ import { gzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { build } from 'esbuild';
 import { createPublisher } from '../../src/client/index.ts';
+import { installPackage, NPM_ENVIRONMENT } from '../support/build.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '../..');
-const ENVIRONMENT = { PATH: process.env['PATH'], HOME: process.env['HOME'] };
+const ENVIRONMENT = { PATH: NPM_ENVIRONMENT.PATH, HOME: process.env['HOME'] };
 const TOKEN = 'package-admin';
 
 describe('the package', () => {
@@ -23,18 +24,10 @@ describe('the package', () => {
   let child: ChildProcess;
   let url: string;
   const path = (...parts: string[]): string => join(directory.path, ...parts);
-  const npm = (args: string[], cwd: string): Promise<unknown> =>
-    run('npm', [...args, '--no-audit', '--no-fund', '--prefer-offline'], { cwd, env: ENVIRONMENT });
 
   before(async () => {
     directory = temporaryDirectory();
-    // Without scripts: it is built already.
-    await npm(['pack', '--ignore-scripts', '--pack-destination', directory.path], ROOT);
-    writeFileSync(path('package.json'), '{"private":true,"type":"module"}');
-    // Without scripts: what better-sqlite3 builds takes minutes, and is the same that is built here.
-    await npm(['install', '--ignore-scripts', './lastseen-0.1.0.tgz'], directory.path);
-    const native = 'node_modules/better-sqlite3/build';
-    cpSync(join(ROOT, native), path(native), { recursive: true });
+    await installPackage(directory.path);
 
     // As a user runs it: the same commands, the same working directory.
     child = spawn('npx', ['lastseen', 'serve'], {

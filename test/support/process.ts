@@ -5,8 +5,8 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
 export const TOKEN = 'test-admin';
-/** The command as it is built: `test/run.ts` has seen to that. */
-export const MAIN = new URL('../../dist/src/cli/main.js', import.meta.url).pathname;
+/** The command as a checkout runs it: from source. */
+export const MAIN = new URL('../../bin/lastseen.js', import.meta.url).pathname;
 
 export interface ServerProcess {
   readonly child: ChildProcess;

@@ -59,7 +59,7 @@ export interface SubscribeOptions {
   readonly silenceMs?: number;
   /** Transports in the order in which they are tried. Default: websocket, stream, poll. */
   readonly transports?: readonly TransportName[];
-  /** Default: the global `WebSocket`. Node 20 has none; pass that of the package `ws`. */
+  /** Default: the global `WebSocket`. */
   readonly WebSocket?: SocketConstructor;
   /** Default: the global `fetch`. */
   readonly fetch?: Fetch;

@@ -5,7 +5,9 @@ import { LastseenError } from '../../errors.ts';
 
 /** The migrations by name, so that they are the same whether they run from source or from `dist`. */
 export const migrationSource: Knex.MigrationSource<Migration> = {
-  getMigrations: () => Promise.resolve([...migrations]),
+  // `knex migrate:status` shows the field `file`.
+  getMigrations: () =>
+    Promise.resolve(migrations.map((migration) => ({ ...migration, file: migration.name }))),
   getMigrationName: (migration) => migration.name,
   getMigration: (migration) => Promise.resolve(migration),
 };

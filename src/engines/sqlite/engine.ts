@@ -230,15 +230,9 @@ async function openStore(
   };
 }
 
-/** From source, a thread must first be taught TypeScript; from `dist` there is nothing to teach. */
 function startThread(name: string, path: string): Worker {
-  const options = { workerData: { path } };
-  if (!import.meta.url.endsWith('.ts')) {
-    return new Worker(new URL(`./${name}.js`, import.meta.url), options);
-  }
-  const file = JSON.stringify(new URL(`./${name}.ts`, import.meta.url).href);
-  const teach = `import('tsx/esm/api').then(({ register }) => { register(); return import(${file}); })`;
-  return new Worker(teach, { ...options, eval: true });
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  return new Worker(new URL(`./${name}.${extension}`, import.meta.url), { workerData: { path } });
 }
 
 function ready(writer: Worker): Promise<number> {

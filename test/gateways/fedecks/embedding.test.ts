@@ -19,7 +19,7 @@ it('an application serves devices with a handler of its own, as docs/embedding.m
   const directory = temporaryDirectory();
   const file = join(directory.path, 'boxes.mjs');
   writeFileSync(file, example.replace("'lastseen'", `'${pathToFileURL(join(ROOT, 'src/index.ts')).href}'`));
-  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), file], {
+  const child = spawn(process.execPath, [file], {
     cwd: ROOT,
     env: {
       PATH: process.env['PATH'],
