@@ -1,6 +1,7 @@
 /** The program of the command line: its commands, options and help texts. `main.ts` runs it. */
-import { Command, Help, type HelpConfiguration } from 'commander';
+import { Command, type HelpConfiguration } from 'commander';
 import { packageVersion } from '../version.ts';
+import { optionFacts } from './io/options.ts';
 
 /** Each command needs other parts of the source: the program loads only those of the command that is run. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
@@ -23,9 +24,12 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
 
 const HELP: HelpConfiguration = {
   optionDescription(option) {
-    const standard = new Help().optionDescription(option);
-    const isFallback = option.defaultValue === undefined && option.defaultValueDescription !== undefined;
-    return isFallback ? `${standard} (default: ${option.defaultValueDescription})` : standard;
+    const { choices, fallback } = optionFacts(option);
+    const facts = [
+      ...(choices === undefined ? [] : [choices.join(', ')]),
+      ...(fallback === undefined ? [] : [`default: ${fallback}`]),
+    ];
+    return facts.length === 0 ? option.description : `${option.description} (${facts.join('; ')})`;
   },
 };
 

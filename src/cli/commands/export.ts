@@ -39,7 +39,7 @@ export function addExport(program: Command): void {
       .argument('[file]', 'file to create; "-" or omitted: standard output'),
   )
     .addOption(
-      new Option('--format <name>', 'format; "lastseen import" reads archive')
+      new Option('--format <name>', 'format of the output; "lastseen import" reads archive')
         .choices(FORMATS)
         .default('archive'),
     )
@@ -49,16 +49,16 @@ export function addExport(program: Command): void {
         .default([], 'every access_id'),
     )
     .addOption(
-      new Option('--after <cursor>', 'only events after a cursor, "start" or "now"; not with --since')
+      new Option('--after <cursor>', 'start after a cursor, at "start" or at "now"; not with --since')
         .default(undefined, 'start')
         .conflicts('since'),
     )
     .addOption(
-      new Option('--until <cursor>', 'only events up to this cursor, included; not with --before')
+      new Option('--until <cursor>', 'end at a cursor, included; not with --before')
         .default(undefined, 'the end of the log')
         .conflicts('before'),
     )
-    .option('--since <time>', 'begin with the first event recorded at this time or later')
+    .option('--since <time>', 'start with the first event recorded at this time or later')
     .option('--before <time>', 'end before the first event recorded at this time or later')
     .option('--force', 'replace FILE if it exists')
     .addHelpText(

@@ -22,7 +22,7 @@ export function addTail(program: Command): void {
       .argument('<access_id>', 'feed to print'),
   )
     .addOption(
-      new Option('--after <cursor>', 'print the events after a cursor, "start" or "now"').default(
+      new Option('--after <cursor>', 'start after a cursor, at "start" or at "now"').default(
         undefined,
         'the cursor of the state file, or "now"',
       ),

@@ -13,6 +13,23 @@ export function settingOption(flags: string, { meaning, setting, fallback }: Set
   return new Option(flags, `${meaning} [${setting}]`).default(undefined, fallback);
 }
 
+export interface OptionFacts {
+  /** The only values that the option takes. */
+  readonly choices: readonly string[] | undefined;
+  /** What counts when the option is missing, as users read it. */
+  readonly fallback: string | undefined;
+}
+
+/** What the help and the reference say about an option beside its description. */
+export function optionFacts(option: Option): OptionFacts {
+  const { argChoices, defaultValueDescription } = option;
+  const value: unknown = option.defaultValue;
+  return {
+    choices: argChoices,
+    fallback: defaultValueDescription ?? (typeof value === 'string' ? value : undefined),
+  };
+}
+
 /** For commands that call a server. */
 export function addUrlOption(command: Command): Command {
   return command.addOption(
