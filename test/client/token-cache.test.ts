@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import { afterEach, beforeEach, describe, it } from 'node:test';
 import { exportJWK, exportPKCS8, generateKeyPair, jwtVerify } from 'jose';
 import {
   createTokenCache,
@@ -14,18 +14,21 @@ import {
   type TokenCache,
   tokenCache,
 } from '../../src/client/index.ts';
+import { createTokenCacheWith } from '../../src/client/tokens/token-cache.ts';
+import { createManualRuntime, type ManualRuntime } from '../support/manual-runtime.ts';
 import { startService } from '../support/service.ts';
 
 const unavailable = (error: unknown): boolean =>
   (error as { code?: string }).code === 'ERR_TOKEN_UNAVAILABLE';
 
 describe('the token cache', () => {
+  let runtime: ManualRuntime;
   let caches: TokenCache[];
   let asked: number;
   let answer: () => Promise<IssuedToken>;
 
   beforeEach(() => {
-    mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+    runtime = createManualRuntime();
     caches = [];
     asked = 0;
     answer = () => Promise.resolve({ access_token: `token-${asked}`, expires_in: 900 });
@@ -34,32 +37,27 @@ describe('the token cache', () => {
     for (const cache of caches) {
       cache.close();
     }
-    mock.timers.reset();
   });
 
   function create(options: Partial<Parameters<typeof createTokenCache>[0]> = {}): TokenCache {
-    const cache = createTokenCache({
-      issue: () => {
-        asked += 1;
-        return answer();
+    const cache = createTokenCacheWith(
+      {
+        issue: () => {
+          asked += 1;
+          return answer();
+        },
+        ...options,
       },
-      ...options,
-    });
+      runtime,
+    );
     caches.push(cache);
     return cache;
   }
 
   /** Lets everything run that waits for nothing but its turn. */
-  async function settle(): Promise<void> {
-    for (let turn = 0; turn < 20; turn += 1) {
-      await Promise.resolve();
-    }
-  }
+  const settle = (): Promise<void> => runtime.advance(0);
 
-  async function pass(seconds: number): Promise<void> {
-    mock.timers.tick(seconds * 1_000);
-    await settle();
-  }
+  const pass = (seconds: number): Promise<void> => runtime.advance(seconds * 1_000);
 
   it('requests a token at once, and once for a hundred callers', async () => {
     const cache = create();
