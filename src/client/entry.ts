@@ -8,7 +8,7 @@ import { createTokenCacheWith, type TokenCache, type TokenCacheOptions } from '.
 
 /**
  * Reads the events of one or several access_ids: first the history after `after`, then each new event. Every event
- * comes once, and in order inside its access_id. The iteration does not end by itself: after a lost connection it
+ * comes once, and in order inside its access_id. The iteration does not end on its own: after a lost connection it
  * reconnects and continues after the last event that the loop has taken. The loop takes an event when it asks for the
  * next one.
  *

@@ -15,7 +15,7 @@ export interface TimeoutSignal {
 
 export interface TimeoutSignalOptions {
   readonly timers: Timers;
-  /** The signal aborts after so many milliseconds without a `restart`. Default: no deadline. */
+  /** The signal aborts after this many milliseconds without a `restart`. Default: no deadline. */
   readonly ms?: number;
   /** The signal aborts when the parent aborts. */
   readonly parent?: AbortSignal;

@@ -48,7 +48,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     after: options.after ?? (options.follow ? 'now' : 'start'),
     ...(client.token === undefined ? {} : { token: client.token }),
     WebSocket,
-    // An event stream does not tell when it has caught up.
+    // An event stream has no mark for the moment when it has caught up.
     transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
     signal: stop.signal,
     store: {
