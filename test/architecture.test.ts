@@ -13,6 +13,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'peers.ts': [],
   'runtime.ts': [],
   'backoff.ts': ['runtime.ts'],
+  'atomic-file.ts': [],
   'system-runtime.ts': ['runtime.ts'],
   log: ['errors.ts', 'runtime.ts', 'config.ts', 'logger.ts'],
   delivery: ['errors.ts', 'runtime.ts', 'log', 'identity'],
@@ -35,7 +36,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['errors.ts', 'log', 'engines', 'identity'],
   'logger.ts': [],
   'version.ts': [],
-  client: ['runtime.ts', 'backoff.ts', 'system-runtime.ts'],
+  client: ['runtime.ts', 'backoff.ts', 'atomic-file.ts', 'system-runtime.ts'],
   console: ['client'],
 };
 

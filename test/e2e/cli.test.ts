@@ -45,19 +45,19 @@ describe('the command line', () => {
     );
   });
 
-  it('push names the line that is no JSON, and what the server refused', async () => {
+  it('push names the line that is not JSON, and the event that the server refused', async () => {
     const bad = await runCommand(['push'], environment, `${line(1)}\n{oops\n`);
     assert.deepEqual([bad.code, bad.stderr.includes('line 2 is not JSON')], [1, true]);
     const refused = await runCommand(['push'], environment, '{"accessid":"","created_at":1,"payload":1}');
     assert.deepEqual(
-      [refused.code, /event 1 was not taken: 400 .*\/access_id: must not be empty/.test(refused.stderr)],
+      [refused.code, /event 1 failed: 400 .*\/access_id: must not be empty/.test(refused.stderr)],
       [1, true],
     );
     const unauthorised = await runCommand(['push'], { ...environment, LASTSEEN_TOKEN: 'wrong' }, line(1));
     assert.deepEqual([unauthorised.code, unauthorised.stderr.includes('401')], [1, true]);
   });
 
-  it('G3: tail keeps its place in a file, and goes on there', async () => {
+  it('G3: tail stores its cursor in a file, and resumes from it', async () => {
     const state = join(directory.path, 'tail.cursor');
     await service.push(...[1, 2, 3].map((payload) => ({ accessid: 'tailed', created_at: 1, payload })));
     const tail = async (...more: string[]): Promise<number[]> => {
@@ -98,7 +98,7 @@ describe('the command line', () => {
     }
   });
 
-  it('migrate and seed do their work once', async () => {
+  it('migrate and seed change nothing the second time', async () => {
     const database = { DATABASE_URL: `sqlite:${join(directory.path, 'seeded.db')}` };
     const all = migrations.map(({ name }) => name).join(', ');
     assert.equal((await runCommand(['migrate'], database)).stdout, `migrated: ${all}\n`);
@@ -115,7 +115,7 @@ describe('the command line', () => {
     assert.deepEqual([refused.code, refused.stderr.includes('lastseen migrate')], [1, true]);
   });
 
-  it('G12: the admin token is made once, shown once, and stored only as a hash', async () => {
+  it('G12: the admin token is made once, printed once, and stored only as a hash', async () => {
     const path = join(directory.path, 'fresh', 'log.db');
     const settings = { LASTSEEN_ADMIN_TOKEN: '', LASTSEEN_LOG: 'trace' };
     const first = await startProcess(path, settings);
