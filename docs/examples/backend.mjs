@@ -60,7 +60,11 @@ const routes = {
   },
 
   'POST /hello': async (user, { text }) => {
-    const [result] = await publisher.push({ accessId: feedOf(user), createdAt: Date.now(), payload: { text } });
+    const [result] = await publisher.push({
+      accessId: feedOf(user),
+      createdAt: Date.now(),
+      payload: { text },
+    });
     if (!result.ok) throw result.error;
     return ['application/json', { version: result.version }];
   },
