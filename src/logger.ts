@@ -8,7 +8,7 @@ export type { Logger };
 export const loggerSettings = {
   LASTSEEN_LOG: setting(
     'logLevel',
-    'Least severe level that the log shows.',
+    'log level. The log is JSON lines, or readable text on a terminal',
     z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ),
 };

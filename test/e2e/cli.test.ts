@@ -4,9 +4,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { migrations } from '../../migrations/index.ts';
-import { readConfig, SETTINGS } from '../../src/config.ts';
+import { readConfig } from '../../src/config.ts';
 import { LastseenError } from '../../src/errors.ts';
-import type { Setting } from '../../src/settings.ts';
 import { runCommand, startProcess } from '../support/process.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
@@ -169,19 +168,6 @@ describe('settings', () => {
     }
     assert.throws(() => readConfig({ LASTSEEN_AUTH: 'open', HOST: '0.0.0.0' }), /LASTSEEN_AUTH/);
     assert.equal(readConfig({ LASTSEEN_AUTH: 'open', HOST: 'localhost' }).isAuthOpen, true);
-  });
-
-  it('the table of the README names every setting, with its default', () => {
-    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-    const rows = [...readme.matchAll(/^\| `([A-Z_]+)` \| (?:`([^`]*)`|[^|]*) \|/gm)];
-    const documented = new Map(rows.map(([, name, value]) => [name, value]));
-    assert.deepEqual([...documented.keys()].sort(), Object.keys(SETTINGS).sort());
-    for (const [name, value] of documented) {
-      if (value !== undefined) {
-        const schema = (SETTINGS as Readonly<Record<string, Setting>>)[name ?? '']?.schema;
-        assert.deepEqual(schema?.parse(value), schema?.parse(undefined), name);
-      }
-    }
   });
 
   it('with open authentication only loopback names are served, so that no page reaches in', async () => {
