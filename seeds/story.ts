@@ -4,6 +4,7 @@ import type { Database } from '../src/engines/engine.ts';
 import { openEngine } from '../src/engines/open.ts';
 import type { NewEvent } from '../src/log/event.ts';
 import { createLog } from '../src/log/log.ts';
+import { systemRuntime } from '../src/system-runtime.ts';
 
 const at = (time: string): number => Date.parse(`2026-01-05T${time}Z`);
 
@@ -27,7 +28,7 @@ export const story: readonly NewEvent[] = [
 
 /** Appends the story to the database; returns how many of its events were new. @throws ERR_STORE_LOCKED */
 export async function tell(database: Database): Promise<number> {
-  const { store } = await openEngine(database);
+  const { store } = await openEngine(database, { runtime: systemRuntime });
   const log = await createLog({ store });
   try {
     const receipts = await log.append({ events: story, key: null });

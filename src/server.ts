@@ -45,6 +45,7 @@ import { createUsers } from './identity/users.ts';
 import { createLog } from './log/log.ts';
 import { startRetention } from './log/retention.ts';
 import type { Logger } from './logger.ts';
+import { systemRuntime } from './system-runtime.ts';
 import { packageVersion } from './version.ts';
 
 export interface ServerOptions {
@@ -71,12 +72,14 @@ const DRAIN_MS = 10_000;
 /** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE, ERR_REQUEST_INVALID for wrong `devices`, or Node's error when the address cannot be listened on */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { config, logger } = options;
+  const runtime = systemRuntime;
   const metrics = createMetrics();
   const onFault = (error: unknown): void => {
     metrics.countFault();
     logger.error({ err: error }, 'background failure');
   };
   const engine = await openEngine(config.database, {
+    runtime,
     migrate: config.shouldMigrate,
     onError: onFault,
     onNotice: (message) => {
@@ -89,19 +92,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     onCommitDuration: metrics.commitTook,
   });
   const { identity } = engine;
-  const keys = createKeys({ keys: identity.keys, keySecret: config.keySecret });
-  const revocations = createRevocations();
+  const keys = createKeys({ keys: identity.keys, keySecret: config.keySecret, runtime });
+  const revocations = createRevocations(runtime.clock);
   const { append } = log;
-  const tokens = createTokens({ tokens: identity.tokens, users: identity.users, keys, append });
-  const clients = createClients({ clients: identity.clients, tokens: identity.tokens, append });
-  const users = createUsers({ users: identity.users, tokens: identity.tokens, append });
-  const tickets = createTickets({ tickets: identity.tickets, tokens: identity.tokens });
-  const grants = createGrants({ tokens: identity.tokens, append });
+  const tokens = createTokens({ tokens: identity.tokens, users: identity.users, keys, append, runtime });
+  const clients = createClients({ clients: identity.clients, tokens: identity.tokens, append, runtime });
+  const users = createUsers({ users: identity.users, tokens: identity.tokens, append, runtime });
+  const tickets = createTickets({ tickets: identity.tickets, tokens: identity.tokens, runtime });
+  const grants = createGrants({ tokens: identity.tokens, append, runtime });
   const limits = createLimits(config);
   let adminToken: string | undefined;
   const authenticator = await createAuthenticator({
     tokens: identity.tokens,
     keys,
+    runtime,
     revocations,
     isOpen: config.isAuthOpen,
     adminToken: config.adminToken,
@@ -117,7 +121,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     );
     hub.closeAll('restarting');
   });
-  const stopRetention = startRetention(log, config.retention, logger);
+  const stopRetention = startRetention({ log, retention: config.retention, logger, runtime });
   const { app, server, hot, finish } = createHttpApp(logger, config.requestTimeoutMs);
   const guards = createGuards({ authenticator, tickets, origins: config.origins });
   const isDraining = (): boolean => draining.signal.aborted;
@@ -131,7 +135,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
 
   const listening: { readonly server: Server; readonly port: number }[] = [{ server, port: config.port }];
-  const queries = createQueries(config.database, config);
+  const queries = createQueries({ source: config.database, limits: config, timers: runtime.timers });
   const identities = { tokens, clients, users, tickets, grants, keys, limits };
   const room = {
     ...config,

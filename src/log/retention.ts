@@ -1,6 +1,7 @@
 /** Keeps the log as short as the operator wants it: looks each minute for what may be forgotten. */
 import type { Retention } from '../config.ts';
 import type { Logger } from '../logger.ts';
+import type { Runtime } from '../runtime.ts';
 import type { Log } from './log.ts';
 import type { PruneRule } from './store.ts';
 
@@ -18,15 +19,22 @@ export function pruneRuleOf(retention: Retention, now: number): PruneRule | unde
   };
 }
 
+export interface RetentionOptions {
+  readonly log: Log;
+  readonly retention: Retention;
+  readonly logger: Logger;
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
+}
+
 /** Returns how to stop: it resolves when nothing is under way. */
-export function startRetention(log: Log, retention: Retention, logger: Logger): () => Promise<void> {
+export function startRetention({ log, retention, logger, runtime }: RetentionOptions): () => Promise<void> {
   let running: Promise<void> | undefined;
   if (pruneRuleOf(retention, 0) === undefined) {
     return () => Promise.resolve();
   }
 
   async function prune(): Promise<void> {
-    const rule = pruneRuleOf(retention, Date.now());
+    const rule = pruneRuleOf(retention, runtime.clock.now());
     if (rule === undefined) {
       return;
     }
@@ -43,10 +51,10 @@ export function startRetention(log: Log, retention: Retention, logger: Logger): 
   const tick = (): void => {
     running ??= prune().finally(() => (running = undefined));
   };
-  const timer = setInterval(tick, EVERY_MS);
+  const stopTimer = runtime.timers.every(EVERY_MS, tick);
   tick();
   return async () => {
-    clearInterval(timer);
+    stopTimer();
     await running;
   };
 }

@@ -15,6 +15,7 @@ import { openSource } from '../../src/engines/open.ts';
 import { openEngine } from '../../src/engines/open.ts';
 import { LastseenError } from '../../src/errors.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { event } from '../engines/contract.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -37,11 +38,11 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         server === undefined
           ? { kind: 'sqlite', path: join(directory.path, 'log.db') }
           : { kind: 'postgres', url: server.url, listenUrl: undefined };
-      log = await createLog({ store: (await openEngine(database)).store });
+      log = await createLog({ store: (await openEngine(database, { runtime: systemRuntime })).store });
       for (let n = 1; n <= 40; n += 1) {
         await append(['a', 'b', 'b', 'c'][n % 4] ?? '', n);
       }
-      source = await openSource(database);
+      source = await openSource(database, systemRuntime);
     });
     after(async () => {
       await source.close();

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import { openEngine } from '../../src/engines/open.ts';
 import { createLog } from '../../src/log/log.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { event, PAYLOADS, readAll } from '../engines/contract.ts';
 import { createDatabase, endSharedPostgres } from '../support/postgres.ts';
 import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
@@ -38,7 +39,7 @@ describe('moving and restoring', () => {
   const KEYED = { events: [event('keyed', 'k')], key: { value: 'K', fingerprint: 'f' } };
 
   async function fill(url: string): Promise<void> {
-    const { store } = await openEngine(databaseOf(url));
+    const { store } = await openEngine(databaseOf(url), { runtime: systemRuntime });
     const log = await createLog({ store });
     await log.append({ events: PAYLOADS.map((payload) => event('texts', 0, { payload })), key: null });
     for (let n = 1; n <= 20; n += 1) {
@@ -52,7 +53,7 @@ describe('moving and restoring', () => {
 
   /** All that a reader can see, and where it ends. */
   async function contents(url: string): Promise<unknown> {
-    const { store } = await openEngine(databaseOf(url));
+    const { store } = await openEngine(databaseOf(url), { runtime: systemRuntime });
     const log = await createLog({ store });
     try {
       const feeds = await Promise.all(

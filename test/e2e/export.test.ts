@@ -18,6 +18,7 @@ import { parquetReadObjects } from 'hyparquet';
 import type { Database } from '../../src/engines/engine.ts';
 import { openEngine } from '../../src/engines/open.ts';
 import { createLog } from '../../src/log/log.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { event } from '../engines/contract.ts';
 import { parseCsv } from '../support/csv.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
@@ -63,7 +64,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         server === undefined
           ? { kind: 'sqlite', path: file('log.db') }
           : { kind: 'postgres', url, listenUrl: undefined };
-      const log = await createLog({ store: (await openEngine(database)).store });
+      const log = await createLog({ store: (await openEngine(database, { runtime: systemRuntime })).store });
       for (let from = 0; from < EVENTS; from += BATCH) {
         await log.append({
           events: Array.from({ length: BATCH }, (_, at) =>
@@ -207,7 +208,7 @@ describe('the file of an export', () => {
   const run = (...args: string[]): Promise<Outcome> => runCommand(['export', ...args], environment);
 
   before(async () => {
-    const { store } = await openEngine({ kind: 'sqlite', path: file('log.db') });
+    const { store } = await openEngine({ kind: 'sqlite', path: file('log.db') }, { runtime: systemRuntime });
     const log = await createLog({ store });
     const events = Array.from({ length: 1_000 }, () => event('a', 'x'.repeat(200)));
     await log.append({ events, key: null });

@@ -8,6 +8,7 @@ import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
 import type { Event } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 type Step =
@@ -56,7 +57,7 @@ interface Reader {
 
 /** A log that falls back to the store all the time: its ring holds some ten events. */
 async function openLog(path: string): Promise<Log> {
-  const { store } = await openSqliteEngine({ path });
+  const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
   return createLog({
     store,
     onError: (error) => {

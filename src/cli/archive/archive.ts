@@ -8,6 +8,7 @@ import { newEpoch } from '../../engines/epoch.ts';
 import { openTarget } from '../../engines/open.ts';
 import { LastseenError } from '../../errors.ts';
 import type { Event } from '../../log/event.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
 import type { Output } from '../io/output.ts';
 import { createProgress } from '../io/progress.ts';
@@ -100,7 +101,7 @@ async function importLog(
   options: DatabaseOptions & { keepEpoch?: boolean },
 ): Promise<void> {
   const input = file === undefined ? process.stdin : createReadStream(file);
-  const target = await openTarget(databaseOf(options));
+  const target = await openTarget(databaseOf(options), systemRuntime);
   try {
     const lines = createInterface({ input, crlfDelay: Infinity });
     const count = await readAll(lines, target, options.keepEpoch === true);
@@ -184,7 +185,11 @@ async function readAll(
     );
   }
   await flush();
-  await target.commit({ epoch: keepsEpoch ? epoch : newEpoch(), floor: end.floor, head: end.head });
+  await target.commit({
+    epoch: keepsEpoch ? epoch : newEpoch(systemRuntime.random),
+    floor: end.floor,
+    head: end.head,
+  });
   progress.end();
   return count;
 }

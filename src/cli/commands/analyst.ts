@@ -4,6 +4,7 @@ import { text as textOf } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { createAnalyst, passwordFault } from '../../analysis/postgres/analyst.ts';
 import { LastseenError } from '../../errors.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
 
 interface AnalystOptions extends DatabaseOptions {
@@ -50,7 +51,7 @@ async function create(options: AnalystOptions): Promise<void> {
   if (fault !== undefined) {
     throw new LastseenError('ERR_REQUEST_INVALID', `the password ${fault}`);
   }
-  await createAnalyst(database.url, { name: options.name, password });
+  await createAnalyst(database.url, { name: options.name, password }, systemRuntime.random);
   process.stdout.write(`role: ${options.name}\n`);
   if (given === undefined) {
     process.stdout.write(`password, shown this once: ${password}\n`);

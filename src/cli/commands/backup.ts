@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { renewEpoch } from '../../engines/open.ts';
 import { backupSqlite, restoreSqlite } from '../../engines/sqlite/backup.ts';
 import { LastseenError } from '../../errors.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
 
 export function addBackup(program: Command): void {
@@ -44,12 +45,12 @@ the place of a SQLite file is kept beside it.`,
     .action(async (file: string | undefined, options: DatabaseOptions) => {
       const database = databaseOf(options);
       if (file === undefined) {
-        await renewEpoch(database);
+        await renewEpoch(database, systemRuntime);
       } else if (database.kind === 'postgres') {
         const message = 'PostgreSQL is restored by its own tools; then run "lastseen restore" without a file';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       } else {
-        const aside = restoreSqlite(database.path, file);
+        const aside = restoreSqlite(database.path, file, systemRuntime);
         if (aside !== undefined) {
           process.stderr.write(`what stood there is kept as ${aside}\n`);
         }

@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander';
 import type { LogSource } from '../../engines/archive.ts';
 import { openSource } from '../../engines/open.ts';
 import { LastseenError } from '../../errors.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { writeArchive } from '../archive/archive.ts';
 import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../export/format.ts';
 import { cursorOf, openRange, type RangeOptions, resolveRange } from '../export/range.ts';
@@ -73,7 +74,7 @@ function gather(name: string, names: readonly string[]): string[] {
 
 async function exportTo(file: string | undefined, options: ExportOptions): Promise<void> {
   refuseRangeOfArchive(options);
-  const source = await openSource(databaseOf(options));
+  const source = await openSource(databaseOf(options), systemRuntime);
   const stop = new AbortController();
   let output: Output | undefined;
   let stopListening = (): void => undefined;

@@ -4,6 +4,7 @@ import { readConfig } from '../../config.ts';
 import type { Database } from '../../engines/engine.ts';
 import { openIdentity } from '../../engines/open.ts';
 import { createKeys } from '../../identity/keys.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { databaseOption, type DatabaseOptions } from '../io/database.ts';
 
 export function addKeys(program: Command): void {
@@ -27,7 +28,7 @@ export function addKeys(program: Command): void {
 export async function rotateKeys(database: Database, secret: string | undefined): Promise<string> {
   const { identity, close } = openIdentity(database);
   try {
-    return await createKeys({ keys: identity.keys, keySecret: secret }).rotate();
+    return await createKeys({ keys: identity.keys, keySecret: secret, runtime: systemRuntime }).rotate();
   } finally {
     await close();
   }

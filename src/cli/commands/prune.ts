@@ -4,6 +4,7 @@ import { readConfig } from '../../config.ts';
 import { openEngine } from '../../engines/open.ts';
 import { LastseenError } from '../../errors.ts';
 import { pruneRuleOf } from '../../log/retention.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { databaseOption, type DatabaseOptions } from '../io/database.ts';
 
 export function addPrune(program: Command): void {
@@ -20,12 +21,12 @@ export function addPrune(program: Command): void {
         ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
         ...(options.retention === undefined ? {} : { LASTSEEN_RETENTION: options.retention }),
       });
-      const rule = pruneRuleOf(retention, Date.now());
+      const rule = pruneRuleOf(retention, systemRuntime.clock.now());
       if (rule === undefined) {
         const message = 'nothing says what to forget: give --retention, e.g. 30d';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
-      const { store } = await openEngine(database);
+      const { store } = await openEngine(database, { runtime: systemRuntime });
       try {
         process.stdout.write(`${await store.prune(rule)} events forgotten\n`);
       } finally {

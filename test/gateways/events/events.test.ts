@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { EventSource } from 'eventsource';
 import { openSqliteEngine } from '../../../src/engines/sqlite/engine.ts';
 import { createLog } from '../../../src/log/log.ts';
+import { systemRuntime } from '../../../src/system-runtime.ts';
 import { event, PAYLOADS } from '../../engines/contract.ts';
 import { type Problem, type Service, startService, TOKEN } from '../../support/service.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
@@ -78,7 +79,7 @@ describe('GET /events', () => {
   it('G6: cursors get their verdict on pages and streams alike', async () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
-    const { store } = await openSqliteEngine({ path });
+    const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
     const log = await createLog({ store });
     await log.append({ events: [1, 2, 3].map((at) => event('old', at)), key: null });
     await store.prune({ through: 2 });
