@@ -100,6 +100,17 @@ export class LastseenError extends Error {
   }
 }
 
+/** The refusal of new work while the service shuts down. */
+export function drainingError(): LastseenError {
+  return new LastseenError('ERR_DRAINING', 'the server is shutting down: try again later');
+}
+
+/** A field of a request is wrong. `pointer` is its JSON Pointer; the message names the field as the user wrote it. */
+export function invalidField(pointer: string, detail: string): LastseenError {
+  const name = pointer === '' ? 'the message' : `\`${pointer.slice(1)}\``;
+  return new LastseenError('ERR_REQUEST_INVALID', `${name} ${detail}`, { faults: [{ pointer, detail }] });
+}
+
 /** A value as an error message shows it: a scalar as JSON, at most 60 characters; of an array or object its kind. */
 export function shown(value: unknown): string {
   if (value === undefined) {

@@ -1,7 +1,17 @@
 /** The operator's log: JSON lines, or readable when standard output is a terminal. Secrets are cut out (G12). */
 import { type Logger, pino } from 'pino';
+import { z } from 'zod';
+import { setting } from './settings.ts';
 
 export type { Logger };
+
+export const loggerSettings = {
+  LASTSEEN_LOG: setting(
+    'logLevel',
+    'Least severe level that the log shows.',
+    z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  ),
+};
 
 /** Keys whose values never reach a line, wherever they stand. */
 const SECRET_KEYS = [

@@ -1,22 +1,19 @@
-/** Who is connected to this process: the beat that keeps sessions honest, drops by access_id, drain. */
+/** The sessions of this process: their health checks, drops by access_id, revocations, totals of what was delivered. */
 import type { Principal } from '../identity/principal.ts';
 import { concerns, type Revoked } from '../identity/revocations.ts';
+import type { Clock, Timers } from '../runtime.ts';
 import type { CloseReason } from './connection.ts';
 import type { Delivered, Session } from './session.ts';
 
-export interface HubLimits {
-  readonly maxConnections: number;
-  readonly maxConnectionsPerAccessId: number;
+export interface HubOptions {
+  readonly timers: Timers;
+  readonly clock: Clock;
   /** Whether a token of this principal was revoked lately. */
   readonly isRevoked?: (principal: Principal) => boolean;
 }
 
 export interface Hub {
   readonly sessions: ReadonlySet<Session>;
-  /** True when no further connection may be opened. */
-  readonly isFull: boolean;
-  /** True when no further connection may read this access_id. */
-  isFullFor(accessId: string): boolean;
   add(session: Session): void;
   remove(session: Session): void;
   /** What went onto wires since the start, by gateway. */
@@ -27,94 +24,81 @@ export interface Hub {
   drop(accessId: string, position: number): void;
   /** Closes what lives on a token that is revoked. */
   revoke(what: Revoked): void;
-  /** Connections of this holder. */
+  /** Connections of this principal. */
   countOf(subject: string): number;
+  /** Connections that read this access_id. */
+  countReaders(accessId: string): number;
   /** Closes every session with this reason. */
   closeAll(reason: CloseReason): void;
-  /** Stops the beat. */
+  /** Stops the health checks. */
   stop(): void;
 }
 
-/** Each session is looked at once in so many ticks of a second: under the 25 s that the wire promises. */
-const BEAT_SECONDS = 24;
+/** Each session is checked once in so many seconds: under the 25 s that the wire promises. */
+const CHECK_SECONDS = 24;
 
-export function createHub(limits: HubLimits): Hub {
+export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
   const sessions = new Set<Session>();
-  const slots: Set<Session>[] = Array.from({ length: BEAT_SECONDS }, () => new Set());
-  const slotOf = new Map<Session, Set<Session>>();
+  const buckets: Set<Session>[] = Array.from({ length: CHECK_SECONDS }, () => new Set());
+  const bucketOf = new Map<Session, Set<Session>>();
   const subjects = new Map<string, number>();
   const subjectOf = new Map<Session, string>();
   const ended = new Map<string, Delivered>();
   let tick = 0;
 
-  /** A session counts for who held it at its start. */
-  function count(session: Session, by: 1 | -1): void {
+  /** A session counts for the principal that held it at its start. */
+  function count(session: Session, change: 1 | -1): void {
     const subject = subjectOf.get(session) ?? session.principal.subject;
-    const now = (subjects.get(subject) ?? 0) + by;
-    if (now > 0) {
-      subjects.set(subject, now);
+    const total = (subjects.get(subject) ?? 0) + change;
+    if (total > 0) {
+      subjects.set(subject, total);
     } else {
       subjects.delete(subject);
     }
-    if (by > 0) {
+    if (change > 0) {
       subjectOf.set(session, subject);
     } else {
       subjectOf.delete(session);
     }
   }
 
-  function addTo(totals: Map<string, Delivered>, gateway: string, more: Readonly<Delivered>): void {
+  function addTo(totals: Map<string, Delivered>, gateway: string, delivered: Readonly<Delivered>): void {
     const total = totals.get(gateway) ?? { caughtUpEvents: 0, liveEvents: 0, bytes: 0 };
     totals.set(gateway, total);
-    total.caughtUpEvents += more.caughtUpEvents;
-    total.liveEvents += more.liveEvents;
-    total.bytes += more.bytes;
+    total.caughtUpEvents += delivered.caughtUpEvents;
+    total.liveEvents += delivered.liveEvents;
+    total.bytes += delivered.bytes;
   }
 
-  const timer = setInterval(() => {
-    tick = (tick + 1) % BEAT_SECONDS;
-    const now = Date.now();
-    for (const session of slots[tick] ?? []) {
-      session.beat(now);
+  const stopChecks = timers.every(1_000, () => {
+    tick = (tick + 1) % CHECK_SECONDS;
+    const now = clock.now();
+    for (const session of buckets[tick] ?? []) {
+      session.checkHealth(now);
     }
-  }, 1_000);
+  });
 
   return {
     sessions,
-    get isFull() {
-      return sessions.size >= limits.maxConnections;
-    },
-    isFullFor(accessId) {
-      if (sessions.size < limits.maxConnectionsPerAccessId) {
-        return false;
-      }
-      let count = 0;
-      for (const session of sessions) {
-        if (reads(session, accessId)) {
-          count += 1;
-        }
-      }
-      return count >= limits.maxConnectionsPerAccessId;
-    },
     add(session) {
-      const slot = slots[tick] ?? new Set();
-      slot.add(session);
-      slotOf.set(session, slot);
+      const bucket = buckets[tick] ?? new Set();
+      bucket.add(session);
+      bucketOf.set(session, bucket);
       sessions.add(session);
       count(session, 1);
       // What was revoked while the session was being set up.
-      if (limits.isRevoked?.(session.principal) === true) {
+      if (isRevoked?.(session.principal) === true) {
         session.close('token-revoked');
       }
     },
     remove(session) {
-      slotOf.get(session)?.delete(session);
-      slotOf.delete(session);
+      bucketOf.get(session)?.delete(session);
+      bucketOf.delete(session);
       if (sessions.delete(session)) {
         count(session, -1);
         addTo(ended, session.connection.gateway, session.delivered);
       }
-      session.ended();
+      session.dispose();
     },
     delivered() {
       const totals = new Map([...ended].map(([gateway, total]) => [gateway, { ...total }]));
@@ -143,13 +127,20 @@ export function createHub(limits: HubLimits): Hub {
     countOf(subject) {
       return subjects.get(subject) ?? 0;
     },
+    countReaders(accessId) {
+      let readers = 0;
+      for (const session of sessions) {
+        readers += reads(session, accessId) ? 1 : 0;
+      }
+      return readers;
+    },
     closeAll(reason) {
       for (const session of [...sessions]) {
         session.close(reason);
       }
     },
     stop() {
-      clearInterval(timer);
+      stopChecks();
     },
   };
 }

@@ -1,39 +1,61 @@
 /**
- * An authenticated wire with its subscriptions. It moves events from each subscription to the wire as long as the
- * wire takes them: a slow client stops its own cursors, which go on from the store later (G7), and disturbs nobody
- * (G8). Heartbeats, missed pongs and stalls are judged at the hub's beat.
+ * An authenticated connection with its subscriptions. It moves events from each subscription to the wire while the wire
+ * takes them: a slow client stops its own cursors, which continue from the store later (G7), and disturbs nobody (G8).
+ * The hub's health check sends heartbeats and closes peers that do not answer pings or take no bytes.
  */
 import { LastseenError, shown } from '../errors.ts';
 import { type Principal, requireAccess, requireScope } from '../identity/principal.ts';
 import type { Event } from '../log/event.ts';
 import type { Log } from '../log/log.ts';
 import type { Subscription } from '../log/subscription.ts';
+import type { Runtime } from '../runtime.ts';
 import type { CloseReason, Connection } from './connection.ts';
 import { createDeadline } from './deadline.ts';
 
-/** How a protocol puts a feed on its wire. Each gives bytes, or `undefined` where the protocol says nothing. */
+/** How a protocol writes a subscription. Each gives bytes, or `undefined` where the protocol sends nothing. */
 export interface FeedEncoder {
   /** The same array may be given for many sessions: an encoder may keep what it made of it. */
-  events(accessId: string, events: readonly Event[]): Uint8Array | undefined;
-  /** Catch-up has met the tail. Called once a subscription. */
-  live(accessId: string, position: number): Uint8Array | undefined;
+  events(events: readonly Event[]): Uint8Array | undefined;
+  /** Catch-up has met the tail. Called once for each subscription. */
+  live(position: number): Uint8Array | undefined;
+}
+
+/** One access_id to follow. */
+export interface FeedRequest {
+  readonly accessId: string;
+  /** Exclusive start. */
+  readonly position: number;
+  readonly encoder: FeedEncoder;
+  /** What the protocol calls the subscription. Default: the access_id; another name if it can read one twice. */
+  readonly name?: string;
+}
+
+/** Any subscription to follow, one of several access_ids too. */
+export interface SubscriptionRequest {
+  readonly name: string;
+  /** Opens the subscription; it calls `onMore` when it has something again. */
+  readonly open: (onMore: () => void) => Subscription;
+  readonly encoder: FeedEncoder;
+  /** The access_ids under which drops find the subscription, and under which it is listed. */
+  readonly accessIds: readonly string[];
 }
 
 export interface SessionOptions {
   readonly log: Log;
   readonly connection: Connection;
   readonly principal: Principal;
-  /** Says on the wire that the token ends in so many seconds. */
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
+  /** Says on the wire that the token expires in so many seconds. */
   readonly onExpiring?: (seconds: number) => void;
   /** The heartbeat frame for where each subscription stands. */
   readonly heartbeat: (positions: ReadonlyMap<string, number>) => Uint8Array | undefined;
   /** A peer that takes no bytes for so long is closed. */
   readonly stallTimeoutMs: number;
   readonly onFault: (error: unknown) => void;
-  /** What the room reads for this connection by itself: for drops, and the list of who is connected. */
-  readonly ownFeeds?: () => readonly SessionFeed[];
-  /** Retention has overtaken the reader of this feed: says so on the wire, which is closed then. */
-  readonly onOvertaken?: (error: LastseenError, accessId: string) => void;
+  /** Feeds of this connection that are not subscribed just now: drops find them, and lists show them. */
+  readonly otherFeeds?: () => readonly SessionFeed[];
+  /** Retention has overtaken a reader: says so on the wire, which the session closes then. */
+  readonly onOvertaken?: (error: LastseenError, accessIds: readonly string[]) => void | Promise<void>;
 }
 
 /** What went onto wires. */
@@ -54,7 +76,7 @@ export interface SessionFeed {
 
 export interface Session {
   readonly connection: Connection;
-  /** Who holds it now. */
+  /** Whose token it has now. */
   readonly principal: Principal;
   /** A new token on the open connection: the subscriptions go on. @throws ERR_FORBIDDEN if it does not cover them */
   renew(principal: Principal): void;
@@ -65,22 +87,21 @@ export interface Session {
   readonly feeds: readonly SessionFeed[];
   /** Since the start of the session. */
   readonly delivered: Readonly<Delivered>;
-  /** @throws as `subscribe` would: to be asked before anything is said. */
+  /** Asks before anything is sent whether `subscribe` would refuse this name. @throws as `subscribe` does */
   requireFree(name: string): void;
-  /**
-   * `name` is what the protocol calls the subscription; the access_id, unless it can read one twice.
-   * @throws ERR_TOO_MANY_SUBSCRIPTIONS, ERR_REQUEST_INVALID when there is one of that name
-   */
-  subscribe(accessId: string, position: number, encoder: FeedEncoder, name?: string): void;
-  /** @throws ERR_REQUEST_INVALID when there is no such subscription. */
+  /** @throws ERR_TOO_MANY_SUBSCRIPTIONS, ERR_REQUEST_INVALID when there is one of that name */
+  subscribe(request: FeedRequest): void;
+  /** @throws as `subscribe` does */
+  follow(request: SubscriptionRequest): void;
+  /** @throws ERR_REQUEST_INVALID when there is no such subscription */
   unsubscribe(name: string): void;
   /** The peer has shown that it lives. */
-  alive(): void;
-  /** Called by the hub at every beat. */
-  beat(now: number): void;
+  markAlive(): void;
+  /** Sends a heartbeat, or closes a peer that does not answer or takes nothing. The hub calls it. */
+  checkHealth(now: number): void;
   close(reason: CloseReason): void;
   /** The wire is gone: lets go of everything. */
-  ended(): void;
+  dispose(): void;
 }
 
 /** Bytes on one wire's buffer from which nothing more is read for it. One frame may still go over it. */
@@ -94,29 +115,32 @@ const MAX_MISSED_PONGS = 2;
 
 interface Feed {
   readonly name: string;
+  readonly accessIds: readonly string[];
   readonly subscription: Subscription;
   readonly encoder: FeedEncoder;
   isReading: boolean;
-  saidLive: boolean;
+  hasAnnouncedLive: boolean;
 }
 
 export function createSession(options: SessionOptions): Session {
-  const { log, connection } = options;
+  const { log, connection, runtime } = options;
+  const { clock } = runtime;
   const feeds = new Map<string, Feed>();
   const delivered: Delivered = { caughtUpEvents: 0, liveEvents: 0, bytes: 0 };
   let principal = options.principal;
-  const deadline = createDeadline(
-    (seconds) => options.onExpiring?.(seconds),
-    () => {
+  const deadline = createDeadline({
+    runtime,
+    onExpiring: (seconds) => options.onExpiring?.(seconds),
+    onExpired: () => {
       connection.close('token-expired');
     },
-  );
+  });
   deadline.set(principal.expiresAt);
-  let isEnded = false;
+  let isDisposed = false;
   let missedPongs = 0;
   let flushedAtProgress = 0;
-  let progressAt = Date.now();
-  const since = Date.now();
+  const since = clock.now();
+  let progressAt = since;
 
   connection.onDrain(() => {
     for (const feed of feeds.values()) {
@@ -129,7 +153,7 @@ export function createSession(options: SessionOptions): Session {
       while (!feed.isReading && isOpen(feed) && connection.bufferedBytes < HIGH_WATER_BYTES) {
         const next = feed.subscription.next();
         if (next === undefined) {
-          sayLive(feed);
+          announceLive(feed);
           return;
         }
         if (next instanceof Promise) {
@@ -165,12 +189,12 @@ export function createSession(options: SessionOptions): Session {
   }
 
   function deliver(feed: Feed, events: readonly Event[]): void {
-    const frame = feed.encoder.events(feed.subscription.accessId, events);
+    const frame = feed.encoder.events(events);
     if (frame === undefined) {
       return;
     }
     connection.write(frame);
-    if (feed.saidLive) {
+    if (feed.hasAnnouncedLive) {
       delivered.liveEvents += events.length;
     } else {
       delivered.caughtUpEvents += events.length;
@@ -178,12 +202,12 @@ export function createSession(options: SessionOptions): Session {
     delivered.bytes += frame.length;
   }
 
-  function sayLive(feed: Feed): void {
-    if (feed.saidLive) {
+  function announceLive(feed: Feed): void {
+    if (feed.hasAnnouncedLive) {
       return;
     }
-    feed.saidLive = true;
-    const frame = feed.encoder.live(feed.subscription.accessId, feed.subscription.position);
+    feed.hasAnnouncedLive = true;
+    const frame = feed.encoder.live(feed.subscription.position);
     if (frame !== undefined) {
       connection.write(frame);
     }
@@ -191,12 +215,20 @@ export function createSession(options: SessionOptions): Session {
 
   /** Where the cursor stands is unknown after a failure, so the client is sent back to resume from its own. */
   function fail(error: unknown, feed: Feed): void {
-    if (isEnded) {
+    if (isDisposed) {
       return;
     }
     if (error instanceof LastseenError && error.code === 'ERR_CURSOR_TOO_OLD') {
-      options.onOvertaken?.(error, feed.subscription.accessId);
-      connection.close('cursor-refused');
+      release(feed);
+      const close = (): void => {
+        connection.close('cursor-refused');
+      };
+      const said = options.onOvertaken?.(error, feed.accessIds);
+      if (said instanceof Promise) {
+        said.then(close, close);
+      } else {
+        close();
+      }
       return;
     }
     options.onFault(error);
@@ -216,8 +248,23 @@ export function createSession(options: SessionOptions): Session {
     }
   }
 
+  function follow({ name, open, encoder, accessIds }: SubscriptionRequest): void {
+    requireFree(name);
+    const subscription = open(() => {
+      pump(feed);
+    });
+    const feed: Feed = { name, accessIds, subscription, encoder, isReading: false, hasAnnouncedLive: false };
+    feeds.set(name, feed);
+    pump(feed);
+  }
+
+  function release(feed: Feed): void {
+    feeds.delete(feed.name);
+    feed.subscription.close();
+  }
+
   function isOpen(feed: Feed): boolean {
-    return !isEnded && feeds.get(feed.name) === feed;
+    return !isDisposed && feeds.get(feed.name) === feed;
   }
 
   return {
@@ -227,8 +274,10 @@ export function createSession(options: SessionOptions): Session {
     },
     renew(fresh) {
       requireScope(fresh, 'subscribe');
-      for (const { subscription } of feeds.values()) {
-        requireAccess(fresh, subscription.accessId);
+      for (const { accessIds } of feeds.values()) {
+        for (const accessId of accessIds) {
+          requireAccess(fresh, accessId);
+        }
       }
       principal = fresh;
       deadline.set(fresh.expiresAt);
@@ -237,40 +286,28 @@ export function createSession(options: SessionOptions): Session {
     since,
     sinceHead: log.head,
     get feeds() {
-      const subscribed = [...feeds.values()].map(({ subscription }) => ({
-        accessId: subscription.accessId,
-        position: subscription.position,
-        isLive: subscription.isLive,
-      }));
-      return options.ownFeeds === undefined ? subscribed : [...subscribed, ...options.ownFeeds()];
+      const subscribed = [...feeds.values()].flatMap(({ accessIds, subscription: { position, isLive } }) =>
+        accessIds.map((accessId) => ({ accessId, position, isLive })),
+      );
+      return options.otherFeeds === undefined ? subscribed : [...subscribed, ...options.otherFeeds()];
     },
     requireFree,
-    subscribe(accessId, position, encoder, name = accessId) {
-      requireFree(name);
-      const feed: Feed = {
-        name,
-        subscription: log.subscribe(accessId, position, () => {
-          pump(feed);
-        }),
-        encoder,
-        isReading: false,
-        saidLive: false,
-      };
-      feeds.set(name, feed);
-      pump(feed);
+    subscribe({ accessId, position, encoder, name = accessId }) {
+      const open = (onMore: () => void): Subscription => log.subscribe(accessId, position, onMore);
+      follow({ name, open, encoder, accessIds: [accessId] });
     },
+    follow,
     unsubscribe(name) {
       const feed = feeds.get(name);
       if (feed === undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', `${shown(name)} is not subscribed on this connection`);
       }
-      feeds.delete(name);
-      feed.subscription.close();
+      release(feed);
     },
-    alive() {
+    markAlive() {
       missedPongs = 0;
     },
-    beat(now) {
+    checkHealth(now) {
       const flushed = connection.flushedBytes;
       if (connection.bufferedBytes === 0 || flushed !== flushedAtProgress) {
         flushedAtProgress = flushed;
@@ -299,11 +336,11 @@ export function createSession(options: SessionOptions): Session {
     close(reason) {
       connection.close(reason);
     },
-    ended() {
-      if (isEnded) {
+    dispose() {
+      if (isDisposed) {
         return;
       }
-      isEnded = true;
+      isDisposed = true;
       deadline.set(null);
       for (const feed of feeds.values()) {
         feed.subscription.close();

@@ -13,9 +13,13 @@ export interface HttpApp {
    * Serves `method` at exactly `url` before express looks at the request: for the one route that carries the load.
    * Mount it in express too, for the same path in another spelling.
    */
-  hot(method: string, url: string, handle: (request: Request, response: Response) => Promise<void>): void;
-  /** Call when all rooms are mounted: what is left is not found, and errors become problems. */
-  finish(): void;
+  fastRoute(
+    method: string,
+    url: string,
+    handle: (request: Request, response: Response) => Promise<void>,
+  ): void;
+  /** Call when all gateways are mounted: any other path is not found, and errors become problems. */
+  mountFallbacks(): void;
 }
 
 /** Time to send the headers at most; a shorter time for the whole request holds for them too. */
@@ -26,7 +30,7 @@ export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  const hotRoutes = new Map<string, (request: Request, response: Response) => Promise<void>>();
+  const fastRoutes = new Map<string, (request: Request, response: Response) => Promise<void>>();
   const server = createServer(
     {
       // Express gives every request and response its own prototype, which makes them slow objects. Made with that
@@ -39,7 +43,7 @@ export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp
       keepAliveTimeout: 65_000,
     },
     (request, response) => {
-      const handle = hotRoutes.get(`${request.method ?? ''} ${request.url ?? ''}`);
+      const handle = fastRoutes.get(`${request.method ?? ''} ${request.url ?? ''}`);
       if (handle === undefined) {
         app(request, response);
         return;
@@ -55,10 +59,10 @@ export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp
   return {
     app,
     server,
-    hot(method, url, handle) {
-      hotRoutes.set(`${method} ${url}`, handle);
+    fastRoute(method, url, handle) {
+      fastRoutes.set(`${method} ${url}`, handle);
     },
-    finish() {
+    mountFallbacks() {
       app.use(securityHeaders, (request) => {
         throw new LastseenError('ERR_NOT_FOUND', `nothing is served at ${shown(request.path)}`);
       });

@@ -1,4 +1,4 @@
-/** Who is asking: the only place that takes tokens and origins out of requests. */
+/** Authenticates requests and upgrades, and checks the origins of pages that open sockets. */
 import type { IncomingMessage } from 'node:http';
 import { LastseenError, shown } from '../errors.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
@@ -16,10 +16,10 @@ export interface Guards {
    */
   fromUpgrade(request: IncomingMessage): Promise<Principal | undefined>;
   /**
-   * The principal whose token an upgrade request carries, `undefined` without one: for a room that judges origins by
-   * a list of its own. @throws ERR_UNAUTHENTICATED
+   * The principal whose token an upgrade request carries, `undefined` without one: for a gateway with a list of
+   * origins of its own. @throws ERR_UNAUTHENTICATED
    */
-  holderOf(request: IncomingMessage): Promise<Principal | undefined>;
+  principalOf(request: IncomingMessage): Promise<Principal | undefined>;
   /** The principal of a token or a ticket that came in a message. @throws ERR_UNAUTHENTICATED */
   fromMessage(message: {
     readonly token?: string | undefined;
@@ -59,7 +59,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
   }
 
-  async function holderOf(request: IncomingMessage): Promise<Principal | undefined> {
+  async function principalOf(request: IncomingMessage): Promise<Principal | undefined> {
     checkHost(request);
     const token = bearerOf(request) ?? subprotocolToken(request);
     return token !== undefined || authenticator.isOpen ? authenticator.authenticate(token) : undefined;
@@ -80,9 +80,9 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     },
     async fromUpgrade(request) {
       checkOrigin(request);
-      const holder = await holderOf(request);
-      if (holder !== undefined) {
-        return holder;
+      const principal = await principalOf(request);
+      if (principal !== undefined) {
+        return principal;
       }
       if (request.headers.origin !== undefined) {
         return undefined;
@@ -91,7 +91,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
         'a socket without Origin needs a token when it opens: send "Authorization: Bearer TOKEN", or the subprotocols "lastseen, lastseen.bearer.TOKEN"';
       throw new LastseenError('ERR_UNAUTHENTICATED', message);
     },
-    holderOf,
+    principalOf,
     async fromMessage({ token, ticket }) {
       if (ticket === undefined || token !== undefined) {
         return authenticator.authenticate(token);

@@ -108,17 +108,17 @@ export function problemOf(error: LastseenError, extra: Readonly<Record<string, s
   };
 }
 
-/** How often each code was said since the process began: every error on its way to a user passes `userError`. */
-const said = new Map<ErrorCode, number>();
+/** How often each code was sent since the process began: every error on its way to a user passes `userError`. */
+const counts = new Map<ErrorCode, number>();
 
-export function errorsSaid(): ReadonlyMap<ErrorCode, number> {
-  return said;
+export function errorCounts(): ReadonlyMap<ErrorCode, number> {
+  return counts;
 }
 
 /** An expected error as it is; anything else is logged under an id, and the user sees the id. */
 export function userError(error: unknown, logger: Logger): LastseenError {
   const known = knownError(error, logger);
-  said.set(known.code, (said.get(known.code) ?? 0) + 1);
+  counts.set(known.code, (counts.get(known.code) ?? 0) + 1);
   return known;
 }
 

@@ -1,7 +1,9 @@
 /** Who asks too much, too often: by principal on what it does, by address and client on what it tries. */
 import { RateLimiterMemory } from 'rate-limiter-flexible';
+import { createTokenBucket, type TokenBucket } from '../delivery/token-bucket.ts';
 import { LastseenError } from '../errors.ts';
 import type { Principal } from '../identity/principal.ts';
+import type { Clock } from '../runtime.ts';
 
 export interface Limits {
   /** @throws ERR_RATE_LIMITED */
@@ -18,32 +20,29 @@ export interface LimitOptions {
   /** A principal's requests and pushed events a second; 0: no limit. */
   readonly maxRequestsPerSecond: number;
   readonly maxEventsPerSecond: number;
+  readonly clock: Clock;
 }
 
 /** Wrong secrets a minute under one name. */
 const MAX_FAILURES = 10;
 const FAILURE_SECONDS = 60;
 
-/** Buckets are forgotten when they are full again; more principals than this at once share none. */
+/** Names that have a bucket at once; one more empties the table, and every bucket begins full. */
 const MAX_BUCKETS = 100_000;
 
-interface Bucket {
-  tokens: number;
-  at: number;
-}
-
 export function createLimits(options: LimitOptions): Limits {
-  const requests = createBuckets(options.maxRequestsPerSecond, 1);
+  const { maxRequestsPerSecond, maxEventsPerSecond, clock } = options;
+  const requests = createBuckets('requests', { perSecond: maxRequestsPerSecond, seconds: 1, clock });
   // One whole batch may always go when nothing went for a while.
-  const events = createBuckets(options.maxEventsPerSecond, 10);
+  const events = createBuckets('events', { perSecond: maxEventsPerSecond, seconds: 10, clock });
   const failures = new RateLimiterMemory({ points: MAX_FAILURES, duration: FAILURE_SECONDS });
 
   return {
     takeRequest: (principal) => {
-      requests(principal.subject, 1, 'requests');
+      requests(principal.subject, 1);
     },
     takeEvents: (principal, count) => {
-      events(principal.subject, count, 'events');
+      events(principal.subject, count);
     },
     async checkAttempts(names) {
       for (const name of names) {
@@ -61,33 +60,32 @@ export function createLimits(options: LimitOptions): Limits {
   };
 }
 
-/** A bucket a name: `perSecond` flow in, up to `seconds` of them stay. */
+/** A bucket for each name: `perSecond` tokens flow in, those of `seconds` stay. */
 function createBuckets(
-  perSecond: number,
-  seconds: number,
-): (name: string, count: number, what: string) => void {
-  const buckets = new Map<string, Bucket>();
-  const size = perSecond * seconds;
-  return (name, count, what) => {
+  unit: string,
+  {
+    perSecond,
+    seconds,
+    clock,
+  }: { readonly perSecond: number; readonly seconds: number; readonly clock: Clock },
+): (name: string, count: number) => void {
+  const buckets = new Map<string, TokenBucket>();
+  return (name, count) => {
     if (perSecond === 0) {
       return;
     }
-    const now = performance.now();
-    const bucket = buckets.get(name) ?? { tokens: size, at: now };
-    bucket.tokens = Math.min(size, bucket.tokens + ((now - bucket.at) / 1_000) * perSecond);
-    bucket.at = now;
-    if (!buckets.has(name)) {
+    let bucket = buckets.get(name);
+    if (bucket === undefined) {
       if (buckets.size >= MAX_BUCKETS) {
         buckets.clear();
       }
+      bucket = createTokenBucket({ capacity: perSecond * seconds, perSecond, clock });
       buckets.set(name, bucket);
     }
-    // What is larger than the bucket goes when it is full, and is paid for afterwards.
-    if (bucket.tokens < Math.min(count, size)) {
-      const missing = Math.min(count, size) - bucket.tokens;
-      throw limited(`more than ${perSecond} ${what} a second`, (missing / perSecond) * 1_000);
+    const waitMs = bucket.take(count);
+    if (waitMs > 0) {
+      throw limited(`more than ${perSecond} ${unit} per second`, waitMs);
     }
-    bucket.tokens -= count;
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * WebSockets, fenced in one room. express-ws accepts an upgrade before it routes it and catches no rejection, so
+ * WebSockets, for all gateways. express-ws accepts an upgrade before it routes it and catches no rejection, so
  * refusals happen in `verifyClient` with a real status, handlers are attached synchronously, and whatever one throws
  * ends its own socket only (G8). Compression is off: it costs some 200 KB a connection.
  */
@@ -9,15 +9,17 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Express } from 'express';
 import type { WebSocket } from 'ws';
+import type { Admission } from '../delivery/admission.ts';
 import type { CloseReason, Connection } from '../delivery/connection.ts';
-import type { Hub } from '../delivery/hub.ts';
+import type { Inbox } from '../delivery/turns.ts';
 import { LastseenError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import type { Timers } from '../runtime.ts';
 import { expressWs } from './express-ws.ts';
 import { CLOSE_CODES, type Problem, problemOf, userError } from './problem.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
-/** Bytes of a message from a client, unless its room takes more. */
+/** Bytes of a message from a client, unless its route takes more. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
 
 /** A peer that does not answer a close is cut after so long. */
@@ -27,19 +29,21 @@ const CLOSE_TIMEOUT_MS = 5_000;
 export interface AcceptedSocket<T> {
   readonly socket: WebSocket;
   readonly connection: Connection;
+  /** Its reading side, for `createTurns`. */
+  readonly inbox: Inbox;
   readonly admitted: T;
   /** Bytes that have come from the client, parts of messages included. */
   readonly receivedBytes: () => number;
 }
 
-/** How a room serves its sockets. */
-export interface SocketRoom<T> {
+/** How a gateway serves its sockets. */
+export interface SocketRoute<T> {
   readonly path: string;
-  /** Name of the room, for the operator. */
+  /** Name of the gateway, for the operator. */
   readonly gateway: string;
   /** Bytes of a message; more closes the socket with 1009. Default 64 KiB. */
   readonly maxMessageBytes?: number;
-  /** Who comes in, before the upgrade. What it throws refuses the upgrade. */
+  /** Decides before the upgrade who may open the socket. What it throws refuses the upgrade. */
   readonly admit: (request: IncomingMessage) => Promise<T>;
   /** Which of the offered subprotocols is spoken; default `lastseen`. */
   readonly protocolOf?: (offered: ReadonlySet<string>) => string | false;
@@ -52,7 +56,7 @@ export interface SocketRoom<T> {
 }
 
 export interface Sockets {
-  route<T>(room: SocketRoom<T>): void;
+  route<T>(route: SocketRoute<T>): void;
   /** Upgrades of another server, whatever their path, are taken as if they had asked for `path` here; a query stays. */
   forward(server: Server, path: string): void;
   /** Closes every socket, authenticated or not. */
@@ -62,13 +66,13 @@ export interface Sockets {
 export interface SocketOptions {
   readonly app: Express;
   readonly server: Server;
-  readonly hub: Hub;
-  readonly maxConnections: number;
-  readonly isDraining: () => boolean;
+  readonly admission: Admission;
+  readonly timers: Timers;
   readonly logger: Logger;
 }
 
-interface Room {
+/** What `verifyClient` needs of a route. */
+interface Upgrade {
   readonly maxMessageBytes: number;
   readonly admit: (request: IncomingMessage) => Promise<unknown>;
   readonly protocolOf: (offered: ReadonlySet<string>) => string | false;
@@ -77,21 +81,17 @@ interface Room {
 
 export function createSockets(options: SocketOptions): Sockets {
   const { logger } = options;
-  const rooms = new Map<string, Room>();
+  const upgrades = new Map<string, Upgrade>();
   const admissions = new WeakMap<IncomingMessage, unknown>();
   const problem = (error: unknown): Problem => problemOf(userError(error, logger));
 
-  async function admit(request: IncomingMessage, room: Room | undefined): Promise<void> {
-    if (room === undefined) {
+  async function admit(request: IncomingMessage, upgrade: Upgrade | undefined): Promise<void> {
+    if (upgrade === undefined) {
       throw new LastseenError('ERR_NOT_FOUND', 'no socket is served here');
     }
-    if (options.isDraining()) {
-      throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
-    }
-    const admitted = await room.admit(request);
-    if (options.hub.isFull || wss.clients.size >= options.maxConnections) {
-      throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later');
-    }
+    options.admission.requireRunning();
+    const admitted = await upgrade.admit(request);
+    options.admission.requireCapacity(wss.clients.size);
     admissions.set(request, admitted);
   }
 
@@ -100,17 +100,17 @@ export function createSockets(options: SocketOptions): Sockets {
     wsOptions: {
       perMessageDeflate: false,
       clientTracking: true,
-      handleProtocols: (offered, request) => rooms.get(pathOf(request))?.protocolOf(offered) ?? false,
+      handleProtocols: (offered, request) => upgrades.get(pathOf(request))?.protocolOf(offered) ?? false,
       verifyClient: ({ req }, done) => {
-        const room = rooms.get(pathOf(req));
-        admit(req, room).then(
+        const upgrade = upgrades.get(pathOf(req));
+        admit(req, upgrade).then(
           () => {
             // Read by `ws` when it completes this upgrade, which it does before `done` returns.
-            wss.options.maxPayload = room?.maxMessageBytes ?? MAX_MESSAGE_BYTES;
+            wss.options.maxPayload = upgrade?.maxMessageBytes ?? MAX_MESSAGE_BYTES;
             done(true);
           },
           (error: unknown) => {
-            refuse(req.socket, (room?.refusalOf ?? problem)(error));
+            refuse(req.socket, (upgrade?.refusalOf ?? problem)(error));
           },
         );
       },
@@ -128,7 +128,7 @@ export function createSockets(options: SocketOptions): Sockets {
   return {
     closeAll(reason) {
       for (const socket of wss.clients) {
-        closeSocket(socket, CLOSE_CODES[reason]);
+        closeSocket(socket, CLOSE_CODES[reason], options.timers);
       }
     },
     forward(server, path) {
@@ -144,33 +144,38 @@ export function createSockets(options: SocketOptions): Sockets {
         options.server.emit('upgrade', request, socket, head);
       });
     },
-    route<T>(room: SocketRoom<T>) {
-      const { path, gateway } = room;
-      if (rooms.has(path)) {
-        throw new LastseenError('ERR_REQUEST_INVALID', `two rooms serve sockets at ${path}`);
+    route<T>(route: SocketRoute<T>) {
+      const { path, gateway } = route;
+      if (upgrades.has(path)) {
+        throw new LastseenError('ERR_REQUEST_INVALID', `two gateways serve sockets at ${path}`);
       }
-      rooms.set(path, {
-        maxMessageBytes: room.maxMessageBytes ?? MAX_MESSAGE_BYTES,
-        admit: room.admit,
-        protocolOf: room.protocolOf ?? ((offered) => (offered.has('lastseen') ? 'lastseen' : false)),
-        refusalOf: room.refusalOf ?? problem,
+      upgrades.set(path, {
+        maxMessageBytes: route.maxMessageBytes ?? MAX_MESSAGE_BYTES,
+        admit: route.admit,
+        protocolOf: route.protocolOf ?? ((offered) => (offered.has('lastseen') ? 'lastseen' : false)),
+        refusalOf: route.refusalOf ?? problem,
       });
-      const closeCodes = { ...CLOSE_CODES, ...room.closeCodes };
+      const closeCodes = { ...CLOSE_CODES, ...route.closeCodes };
       app.ws(path, (socket, request) => {
         // A broken frame closes the socket by itself; without a listener it would end the process.
         socket.on('error', (error) => {
           logger.debug({ gateway, reason: error.message }, 'socket error');
         });
         try {
-          room.handle({
+          route.handle({
             socket,
-            connection: socketConnection(socket, request.socket, gateway, closeCodes),
+            connection: socketConnection(socket, request.socket, {
+              gateway,
+              closeCodes,
+              timers: options.timers,
+            }),
+            inbox: inboxOf(socket),
             admitted: admissions.get(request) as T,
             receivedBytes: () => request.socket.bytesRead,
           });
         } catch (error) {
           userError(error, logger);
-          closeSocket(socket, closeCodes.fault);
+          closeSocket(socket, closeCodes.fault, options.timers);
         }
       });
       // What asks for this path without an upgrade is told to.
@@ -209,11 +214,35 @@ function refuse(socket: Duplex, { status, headers, body }: Problem): void {
 
 type CloseCodes = Readonly<Record<CloseReason, readonly [code: number, text: string]>>;
 
+function inboxOf(socket: WebSocket): Inbox {
+  const gone = new AbortController();
+  socket.once('close', () => {
+    gone.abort();
+  });
+  return {
+    get isOpen() {
+      return socket.readyState === socket.OPEN;
+    },
+    pause() {
+      socket.pause();
+    },
+    resume() {
+      socket.resume();
+    },
+    signal: gone.signal,
+  };
+}
+
+interface ConnectionOptions {
+  readonly gateway: string;
+  readonly closeCodes: CloseCodes;
+  readonly timers: Timers;
+}
+
 function socketConnection(
   socket: WebSocket,
   wire: Socket,
-  gateway: string,
-  closeCodes: CloseCodes,
+  { gateway, closeCodes, timers }: ConnectionOptions,
 ): Connection {
   return {
     gateway,
@@ -239,20 +268,22 @@ function socketConnection(
       }
     },
     close(reason) {
-      closeSocket(socket, closeCodes[reason]);
+      closeSocket(socket, closeCodes[reason], timers);
     },
   };
 }
 
-function closeSocket(socket: WebSocket, [code, text]: readonly [code: number, text: string]): void {
+function closeSocket(
+  socket: WebSocket,
+  [code, text]: readonly [code: number, text: string],
+  timers: Timers,
+): void {
   if (socket.readyState !== socket.OPEN) {
     return;
   }
   socket.close(code, text);
-  const timer = setTimeout(() => {
+  const cancel = timers.after(CLOSE_TIMEOUT_MS, () => {
     socket.terminate();
-  }, CLOSE_TIMEOUT_MS);
-  socket.once('close', () => {
-    clearTimeout(timer);
   });
+  socket.once('close', cancel);
 }

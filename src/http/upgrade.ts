@@ -1,7 +1,7 @@
 /**
  * Requests that carry `Upgrade`. Node gives all of them to whoever listens for upgrades, also those that only offer
  * another protocol beside an ordinary request, as the HTTP client of Java does (`Upgrade: h2c`). A server may ignore
- * an offer (RFC 9110 §7.8), so such a request is read again without it.
+ * an offer (RFC 9110 §7.8): Node is told to, or where it cannot be told the request is read again without the offer.
  */
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -10,12 +10,21 @@ type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) 
 
 const OFFER_HEADERS = new Set(['upgrade', 'connection', 'http2-settings']);
 
+/** Node 22.21, 24.9 and later ask it for each request; the types of Node 22 do not have it. */
+interface AskingServer extends Server {
+  shouldUpgradeCallback: (request: IncomingMessage) => boolean;
+}
+
 /** Lets the listeners that `server` has now see WebSocket upgrades only. */
 export function ignoreOtherUpgrades(server: Server): void {
+  if (doesAsk(server)) {
+    server.shouldUpgradeCallback = isWebSocket;
+    return;
+  }
   const listeners = server.listeners('upgrade') as UpgradeListener[];
   server.removeAllListeners('upgrade');
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    if (request.headers.upgrade?.trim().toLowerCase() === 'websocket') {
+    if (isWebSocket(request)) {
       for (const listener of listeners) {
         listener.call(server, request, socket, head);
       }
@@ -24,6 +33,14 @@ export function ignoreOtherUpgrades(server: Server): void {
     socket.unshift(Buffer.concat([headWithoutOffer(request), head]));
     server.emit('connection', socket);
   });
+}
+
+function doesAsk(server: Server): server is AskingServer {
+  return 'shouldUpgradeCallback' in server;
+}
+
+function isWebSocket(request: IncomingMessage): boolean {
+  return request.headers.upgrade?.trim().toLowerCase() === 'websocket';
 }
 
 function headWithoutOffer(request: IncomingMessage): Buffer {

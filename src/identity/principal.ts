@@ -24,20 +24,30 @@ export interface Principal {
 }
 
 /** A principal without a token behind it, unless `attributes` says otherwise: nothing to revoke, and no expiry. */
-export function createPrincipal(
-  attributes: Pick<Principal, 'subject' | 'scopes' | 'accessIds' | 'issuedAt'> & Partial<Principal>,
-): Principal {
-  return { jti: null, family: null, clientId: null, expiresAt: null, ...attributes };
+export function createPrincipal(attributes: Pick<Principal, 'subject'> & Partial<Principal>): Principal {
+  return {
+    scopes: new Set(),
+    accessIds: [],
+    jti: null,
+    family: null,
+    clientId: null,
+    issuedAt: 0,
+    expiresAt: null,
+    ...attributes,
+  };
 }
 
 const everything = (subject: string): Principal =>
-  createPrincipal({ subject, scopes: new Set<Scope>(['admin']), accessIds: ['*'], issuedAt: 0 });
+  createPrincipal({ subject, scopes: new Set<Scope>(['admin']), accessIds: ['*'] });
 
 /** The holder of the admin token. */
 export const ADMIN: Principal = everything('admin');
 
 /** Everybody, when authentication is open. */
 export const ANYONE: Principal = everything('anyone');
+
+/** Allows nothing. */
+export const NOBODY: Principal = createPrincipal({ subject: 'nobody' });
 
 /** @throws ERR_FORBIDDEN unless the principal has the scope. */
 export function requireScope(principal: Principal, scope: Scope): void {

@@ -2,7 +2,9 @@
  * The event core as the rest of the house sees it: append, read, subscribe, and the verdict on a cursor. It puts
  * together the writer, the tail and subscriptions over any engine's store.
  */
+import type { Runtime } from '../runtime.ts';
 import { encodeCursor, resolveCursor, tooOld } from './cursor.ts';
+import { mergeSubscriptions } from './merged-subscription.ts';
 import type { AppendRequest, Bounds, EventStore, Page, PageLimit, PruneRule, Receipt } from './store.ts';
 import { createSubscription, type Subscription } from './subscription.ts';
 import { createTail, type TailLimits } from './tail.ts';
@@ -23,6 +25,8 @@ export interface Log {
   read(accessId: string, position: number, limit: PageLimit): Promise<Page>;
   /** Pages, then live. `onMore` is called when `next()` has something again. */
   subscribe(accessId: string, position: number, onMore: () => void): Subscription;
+  /** The same for several access_ids at once, in the order of the log. */
+  subscribeAll(accessIds: readonly string[], position: number, onMore: () => void): Subscription;
   /** Position of the last event of `accessId`, 0 if it never had one. */
   lastPosition(accessId: string): Promise<number>;
   bounds(): Promise<Bounds>;
@@ -42,7 +46,9 @@ export interface Log {
 }
 
 export interface LogOptions {
+  /** The log takes the store over and closes it, also when it cannot be opened. */
   readonly store: EventStore;
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
   /** Told of failures that have no caller, for the operator's log. */
   readonly onError?: (error: unknown) => void;
   /** Told how long each commit took. */
@@ -52,12 +58,18 @@ export interface LogOptions {
 }
 
 export async function createLog(options: LogOptions): Promise<Log> {
-  const { store, onError = () => undefined } = options;
-  const { epoch: firstEpoch, head } = await store.bounds();
+  const { store, runtime, onError = () => undefined } = options;
+  const { epoch: firstEpoch, head } = await openBounds(store);
   let epoch = firstEpoch;
   const resetListeners = new Set<() => void>();
   const tail = createTail(store, head, onError, options.tail);
-  const writer = createWriter(store, tail.offer, options.writer, options.onCommitDuration);
+  const writer = createWriter({
+    store,
+    runtime,
+    onCommitted: tail.offer,
+    ...(options.writer === undefined ? {} : { limits: options.writer }),
+    ...(options.onCommitDuration === undefined ? {} : { onDuration: options.onCommitDuration }),
+  });
   const stopWake = store.onWake(tail.wake);
   const stopReset = store.onReset(() => {
     reset().catch(onError);
@@ -82,6 +94,10 @@ export async function createLog(options: LogOptions): Promise<Log> {
     return page;
   }
 
+  function subscribe(accessId: string, position: number, onMore: () => void): Subscription {
+    return createSubscription({ read, tail, accessId, position, onMore });
+  }
+
   return {
     append: writer.append,
     async resolve(accessId, start) {
@@ -99,7 +115,13 @@ export async function createLog(options: LogOptions): Promise<Log> {
       return resolveCursor(start.after, bounds, await store.prunedThrough(accessId));
     },
     read,
-    subscribe: (accessId, position, onMore) => createSubscription({ read, tail, accessId, position, onMore }),
+    subscribe,
+    subscribeAll: (accessIds, position, onMore) =>
+      mergeSubscriptions({
+        subscriptions: accessIds.map((accessId) => subscribe(accessId, position, onMore)),
+        position,
+        head: () => tail.head,
+      }),
     lastPosition: (accessId) => store.lastPosition(accessId),
     bounds: () => store.bounds(),
     prune: (rule) => store.prune(rule),
@@ -124,4 +146,13 @@ export async function createLog(options: LogOptions): Promise<Log> {
       await store.close();
     },
   };
+}
+
+async function openBounds(store: EventStore): Promise<Bounds> {
+  try {
+    return await store.bounds();
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
 }

@@ -1,13 +1,45 @@
-/** Keeps the log as short as the operator wants it: looks each minute for what may be forgotten. */
-import type { Retention } from '../config.ts';
+/** Deletes events that fall outside the operator's retention rule, once a minute. */
 import type { Logger } from '../logger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Log } from './log.ts';
 import type { PruneRule } from './store.ts';
 
+/** How long events are kept. Without either part the log keeps all. */
+export interface Retention {
+  /** Events recorded longer ago are deleted. */
+  readonly maxAgeMs?: number;
+  /** So many of the latest events of each access_id are kept. */
+  readonly keepPerAccessId?: number;
+}
+
 const EVERY_MS = 60_000;
 
-/** The rule of this moment, or `undefined` when everything is kept. */
+const AGE_UNITS_MS: Readonly<Record<string, number>> = {
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+/** Reads `30d`, `1000/access_id`, or both with a comma between them; `undefined` if the text is neither. */
+export function parseRetention(text: string): Retention | undefined {
+  let retention: Retention = {};
+  for (const part of text.split(',').map((piece) => piece.trim())) {
+    const age = /^([1-9]\d{0,8})([smhdw])$/.exec(part);
+    const count = /^([1-9]\d{0,8})\/access_id$/.exec(part);
+    if (age !== null) {
+      retention = { ...retention, maxAgeMs: Number(age[1]) * (AGE_UNITS_MS[age[2] ?? ''] ?? 0) };
+    } else if (count !== null) {
+      retention = { ...retention, keepPerAccessId: Number(count[1]) };
+    } else if (part !== '') {
+      return undefined;
+    }
+  }
+  return retention;
+}
+
+/** The rule at the time `now`, or `undefined` when the log keeps everything. */
 export function pruneRuleOf(retention: Retention, now: number): PruneRule | undefined {
   const { maxAgeMs, keepPerAccessId } = retention;
   if (maxAgeMs === undefined && keepPerAccessId === undefined) {
@@ -20,13 +52,13 @@ export function pruneRuleOf(retention: Retention, now: number): PruneRule | unde
 }
 
 export interface RetentionOptions {
-  readonly log: Log;
+  readonly log: Pick<Log, 'prune'>;
   readonly retention: Retention;
   readonly logger: Logger;
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
 }
 
-/** Returns how to stop: it resolves when nothing is under way. */
+/** Starts pruning. Returns how to stop; stopping resolves when no pruning is under way. */
 export function startRetention({ log, retention, logger, runtime }: RetentionOptions): () => Promise<void> {
   let running: Promise<void> | undefined;
   if (pruneRuleOf(retention, 0) === undefined) {
@@ -39,22 +71,22 @@ export function startRetention({ log, retention, logger, runtime }: RetentionOpt
       return;
     }
     try {
-      const forgotten = await log.prune(rule);
-      if (forgotten > 0) {
-        logger.info({ forgotten }, 'retention');
+      const pruned = await log.prune(rule);
+      if (pruned > 0) {
+        logger.info({ pruned }, 'retention');
       }
     } catch (error) {
-      logger.error({ err: error }, 'retention failed, and is tried again in a minute');
+      logger.error({ err: error }, 'retention failed; the next attempt is in a minute');
     }
   }
 
   const tick = (): void => {
     running ??= prune().finally(() => (running = undefined));
   };
-  const stopTimer = runtime.timers.every(EVERY_MS, tick);
+  const cancel = runtime.timers.every(EVERY_MS, tick);
   tick();
   return async () => {
-    stopTimer();
+    cancel();
     await running;
   };
 }

@@ -9,7 +9,6 @@ import type { EventStore, PageLimit } from './store.ts';
 import type { Tail } from './tail.ts';
 
 export interface Subscription {
-  readonly accessId: string;
   /** Place of the last event handed out, or the start. */
   readonly position: number;
   /** True once the reader has had everything up to the tail. */
@@ -77,7 +76,6 @@ export function createSubscription(options: {
   }
 
   return {
-    accessId,
     get position() {
       return position;
     },

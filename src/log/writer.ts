@@ -3,7 +3,8 @@
  * all that wait go into the next transaction and share its flush (G1). Callers get their own results: a batch that
  * is refused does not touch its neighbours (G4, G8).
  */
-import { LastseenError } from '../errors.ts';
+import { drainingError, LastseenError } from '../errors.ts';
+import { nextTurn, type Runtime } from '../runtime.ts';
 import type { Event } from './event.ts';
 import type { AppendOutcome, AppendRequest, AppendResult, EventStore, Receipt } from './store.ts';
 
@@ -52,16 +53,18 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/**
- * `onCommitted` gets every newly appended event, in position order, before the callers are answered. `onDuration` is told
- * how long each commit took, the failed ones too.
- */
-export function createWriter(
-  store: Pick<EventStore, 'append'>,
-  onCommitted: (events: readonly Event[]) => void,
-  limits: WriterLimits = DEFAULT_WRITER_LIMITS,
-  onDuration: (ms: number) => void = () => undefined,
-): Writer {
+export interface WriterOptions {
+  readonly store: Pick<EventStore, 'append'>;
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
+  /** Receives every newly appended event, in position order, before the callers are answered. */
+  readonly onCommitted: (events: readonly Event[]) => void;
+  readonly limits?: WriterLimits;
+  /** Receives the duration of each commit, of failed ones too. */
+  readonly onDuration?: (ms: number) => void;
+}
+
+export function createWriter(options: WriterOptions): Writer {
+  const { store, runtime, onCommitted, limits = DEFAULT_WRITER_LIMITS, onDuration } = options;
   const counts = { batches: 0, appendedEvents: 0, duplicateEvents: 0, failedCommits: 0 };
   let queue: Waiting[] = [];
   let queuedEvents = 0;
@@ -72,10 +75,10 @@ export function createWriter(
 
   async function run(): Promise<void> {
     // Requests that arrive in the same turn of the event loop share the first commit too.
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await nextTurn(runtime.timers);
     while (queue.length > 0) {
       const group = takeGroup();
-      const startedAt = performance.now();
+      const startedAt = runtime.clock.steady();
       try {
         const answered = await store.append(group.map((waiting) => waiting.request));
         if ('pending' in answered) {
@@ -86,7 +89,7 @@ export function createWriter(
       } catch (error) {
         refuse(group, error);
       }
-      onDuration(performance.now() - startedAt);
+      onDuration?.(runtime.clock.steady() - startedAt);
     }
     running = undefined;
   }
@@ -163,9 +166,7 @@ export function createWriter(
     counts,
     append(request) {
       if (isDraining) {
-        return Promise.reject(
-          new LastseenError('ERR_DRAINING', 'the server is shutting down: push again later'),
-        );
+        return Promise.reject(drainingError());
       }
       let characters = 0;
       for (const event of request.events) {

@@ -38,7 +38,10 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         server === undefined
           ? { kind: 'sqlite', path: join(directory.path, 'log.db') }
           : { kind: 'postgres', url: server.url, listenUrl: undefined };
-      log = await createLog({ store: (await openEngine(database, { runtime: systemRuntime })).store });
+      log = await createLog({
+        store: (await openEngine(database, { runtime: systemRuntime })).store,
+        runtime: systemRuntime,
+      });
       for (let n = 1; n <= 40; n += 1) {
         await append(['a', 'b', 'b', 'c'][n % 4] ?? '', n);
       }

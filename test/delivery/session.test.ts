@@ -6,6 +6,7 @@ import { createHub, type Hub } from '../../src/delivery/hub.ts';
 import { createSession, type FeedEncoder, type Session } from '../../src/delivery/session.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
 import type { Log } from '../../src/log/log.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 
 const STALL_MS = 300_000;
 
@@ -54,19 +55,20 @@ const silentLog = {
 
 const silent: FeedEncoder = { events: () => undefined, live: () => undefined };
 
-describe('a session at the beat of the hub', () => {
+describe('a session at the health check of the hub', () => {
   let hub: Hub;
   let wire: TestWire;
   let session: Session;
 
   beforeEach(() => {
     mock.timers.enable({ apis: ['setInterval', 'Date'] });
-    hub = createHub({ maxConnections: 10, maxConnectionsPerAccessId: 10 });
+    hub = createHub(systemRuntime);
     wire = testWire();
     session = createSession({
       log: silentLog,
       connection: wire,
       principal: ADMIN,
+      runtime: systemRuntime,
       heartbeat: (positions) => Buffer.from(JSON.stringify([...positions])),
       stallTimeoutMs: STALL_MS,
       onFault: (error) => {
@@ -74,7 +76,7 @@ describe('a session at the beat of the hub', () => {
       },
     });
     hub.add(session);
-    session.subscribe('a', 5, silent);
+    session.subscribe({ accessId: 'a', position: 5, encoder: silent });
   });
   afterEach(() => {
     hub.stop();
@@ -91,7 +93,7 @@ describe('a session at the beat of the hub', () => {
   it('is sent a heartbeat with its cursors and a ping at least every 25 s', () => {
     for (let round = 1; round <= 10; round += 1) {
       pass(25);
-      session.alive();
+      session.markAlive();
       assert.ok(wire.written.length >= round, `round ${round}`);
       assert.ok(wire.pings >= round);
     }

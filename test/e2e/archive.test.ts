@@ -40,7 +40,7 @@ describe('moving and restoring', () => {
 
   async function fill(url: string): Promise<void> {
     const { store } = await openEngine(databaseOf(url), { runtime: systemRuntime });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: PAYLOADS.map((payload) => event('texts', 0, { payload })), key: null });
     for (let n = 1; n <= 20; n += 1) {
       await log.append({ events: [event('pruned', n, { id: `i${n}` })], key: null });
@@ -54,7 +54,7 @@ describe('moving and restoring', () => {
   /** All that a reader can see, and where it ends. */
   async function contents(url: string): Promise<unknown> {
     const { store } = await openEngine(databaseOf(url), { runtime: systemRuntime });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     try {
       const feeds = await Promise.all(
         ['texts', 'pruned', 'keyed', 'gone'].map(async (feed) => {

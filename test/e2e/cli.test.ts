@@ -4,8 +4,9 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { migrations } from '../../migrations/index.ts';
-import { readConfig, Settings } from '../../src/config.ts';
+import { readConfig, SETTINGS } from '../../src/config.ts';
 import { LastseenError } from '../../src/errors.ts';
+import type { Setting } from '../../src/settings.ts';
 import { runCommand, startProcess } from '../support/process.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
@@ -174,11 +175,11 @@ describe('settings', () => {
     const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
     const rows = [...readme.matchAll(/^\| `([A-Z_]+)` \| (?:`([^`]*)`|[^|]*) \|/gm)];
     const documented = new Map(rows.map(([, name, value]) => [name, value]));
-    assert.deepEqual([...documented.keys()].sort(), Object.keys(Settings.shape).sort());
-    const defaults = Settings.parse({}) as Record<string, unknown>;
+    assert.deepEqual([...documented.keys()].sort(), Object.keys(SETTINGS).sort());
     for (const [name, value] of documented) {
       if (value !== undefined) {
-        assert.equal(String(defaults[name ?? '']), value, name);
+        const schema = (SETTINGS as Readonly<Record<string, Setting>>)[name ?? '']?.schema;
+        assert.deepEqual(schema?.parse(value), schema?.parse(undefined), name);
       }
     }
   });

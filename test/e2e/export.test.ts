@@ -64,7 +64,10 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         server === undefined
           ? { kind: 'sqlite', path: file('log.db') }
           : { kind: 'postgres', url, listenUrl: undefined };
-      const log = await createLog({ store: (await openEngine(database, { runtime: systemRuntime })).store });
+      const log = await createLog({
+        store: (await openEngine(database, { runtime: systemRuntime })).store,
+        runtime: systemRuntime,
+      });
       for (let from = 0; from < EVENTS; from += BATCH) {
         await log.append({
           events: Array.from({ length: BATCH }, (_, at) =>
@@ -209,7 +212,7 @@ describe('the file of an export', () => {
 
   before(async () => {
     const { store } = await openEngine({ kind: 'sqlite', path: file('log.db') }, { runtime: systemRuntime });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     const events = Array.from({ length: 1_000 }, () => event('a', 'x'.repeat(200)));
     await log.append({ events, key: null });
     await log.close();

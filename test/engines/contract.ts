@@ -5,6 +5,7 @@ import { LastseenError } from '../../src/errors.ts';
 import type { Event, NewEvent } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import type { EventStore } from '../../src/log/store.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 
 /** An engine over an empty database of its own. */
 export interface EngineUnderTest {
@@ -77,14 +78,14 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
 
     before(async () => {
       engine = await open();
-      log = await createLog({ store: engine.store() });
+      log = await createLog({ store: engine.store(), runtime: systemRuntime });
     });
     after(async () => {
       await engine.close();
     });
 
     async function restart(): Promise<void> {
-      log = await createLog({ store: await engine.reopen() });
+      log = await createLog({ store: await engine.reopen(), runtime: systemRuntime });
     }
 
     async function push(...events: NewEvent[]): ReturnType<Log['append']> {

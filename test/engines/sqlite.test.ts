@@ -34,7 +34,7 @@ describe('SQLite', () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
     const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: [event('a', 1), event('a', 2)], key: null });
     const other = new Database(path);
     const row = `(1, 'a', 1, 0, 0, null, '9')`;
@@ -61,7 +61,7 @@ describe('SQLite', () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
     const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     await assert.rejects(
       openSqliteEngine({ path, runtime: systemRuntime }),
       (error) => error instanceof LastseenError && error.code === 'ERR_STORE_LOCKED',

@@ -8,6 +8,7 @@ import type { Event } from '../../src/log/event.ts';
 import type { AppendRequest, AppendResult } from '../../src/log/store.ts';
 import { createTail } from '../../src/log/tail.ts';
 import { createWriter, DEFAULT_WRITER_LIMITS } from '../../src/log/writer.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 
 const request = (count = 1): AppendRequest => ({
   key: null,
@@ -58,7 +59,11 @@ describe('the writer', () => {
   it('G1: callers that wait share one commit, and are answered after it', async () => {
     const store = heldStore();
     const committed: number[] = [];
-    const writer = createWriter(store, (events) => committed.push(...events.map((event) => event.position)));
+    const writer = createWriter({
+      store,
+      runtime: systemRuntime,
+      onCommitted: (events) => committed.push(...events.map((event) => event.position)),
+    });
     const answered: number[] = [];
     const all = [1, 2, 3, 4].map((name) => writer.append(request()).then(() => answered.push(name)));
     await turns();
@@ -78,7 +83,12 @@ describe('the writer', () => {
 
   it('G7: a full queue refuses with ERR_QUEUE_FULL and takes more when it has emptied', async () => {
     const store = heldStore();
-    const writer = createWriter(store, () => undefined, { ...DEFAULT_WRITER_LIMITS, maxQueuedEvents: 10 });
+    const writer = createWriter({
+      store,
+      runtime: systemRuntime,
+      onCommitted: () => undefined,
+      limits: { ...DEFAULT_WRITER_LIMITS, maxQueuedEvents: 10 },
+    });
     const first = writer.append(request(5));
     await turns();
     const second = writer.append(request(5));
@@ -97,7 +107,11 @@ describe('the writer', () => {
 
   it('G8: a commit that fails is told to its callers, and the next one goes on', async () => {
     const store = heldStore();
-    const writer = createWriter(store, () => assert.fail('nothing was committed'));
+    const writer = createWriter({
+      store,
+      runtime: systemRuntime,
+      onCommitted: () => assert.fail('nothing was committed'),
+    });
     const failing = [writer.append(request()), writer.append(request())];
     await turns();
     store.commits[0]?.end(new Error('disk'));
@@ -109,7 +123,7 @@ describe('the writer', () => {
 
   it('drain answers what was taken and takes nothing more', async () => {
     const store = heldStore();
-    const writer = createWriter(store, () => undefined);
+    const writer = createWriter({ store, runtime: systemRuntime, onCommitted: () => undefined });
     const taken = writer.append(request());
     const drained = writer.drain();
     await assert.rejects(writer.append(request()), code('ERR_DRAINING'));

@@ -60,6 +60,7 @@ async function openLog(path: string): Promise<Log> {
   const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
   return createLog({
     store,
+    runtime: systemRuntime,
     onError: (error) => {
       throw error;
     },
@@ -71,6 +72,7 @@ function listen(log: Log, reader: Reader, position: number): void {
   reader.session = createSession({
     log,
     principal: ADMIN,
+    runtime: systemRuntime,
     heartbeat: () => undefined,
     stallTimeoutMs: 1e9,
     onFault: (error) => {
@@ -89,13 +91,17 @@ function listen(log: Log, reader: Reader, position: number): void {
       close: (reason) => assert.fail(`closed: ${reason}`),
     },
   });
-  reader.session.subscribe(reader.feed, position, {
-    events(accessId, events) {
-      assert.equal(accessId, reader.feed);
-      reader.seen.push(...events);
-      return undefined;
+  reader.session.subscribe({
+    accessId: reader.feed,
+    position,
+    encoder: {
+      events(events) {
+        assert.ok(events.every((event) => event.accessId === reader.feed));
+        reader.seen.push(...events);
+        return undefined;
+      },
+      live: () => undefined,
     },
-    live: () => undefined,
   });
 }
 
@@ -118,7 +124,7 @@ async function play(steps: readonly Step[]): Promise<void> {
   const appends: Promise<unknown>[] = [];
 
   function cut(reader: Reader | undefined): void {
-    reader?.session?.ended();
+    reader?.session?.dispose();
     if (reader !== undefined) {
       reader.session = undefined;
     }

@@ -1,6 +1,6 @@
 /** lastseen serve */
 import type { Command } from 'commander';
-import { type Environment, readConfig, settingsShown } from '../../config.ts';
+import { type Environment, readConfig, redacted } from '../../config.ts';
 import { createLogger } from '../../logger.ts';
 import { startServer } from '../../server.ts';
 
@@ -50,7 +50,7 @@ function settingsOf(command: Command, options: Record<string, string>): Environm
 async function serve(environment: Environment): Promise<void> {
   const config = readConfig(environment);
   const logger = createLogger(config.logLevel, process.stdout.isTTY);
-  logger.info(settingsShown(config), 'settings');
+  logger.info(redacted(config), 'settings');
   const server = await startServer({ config, logger, onAdminToken: showToken });
   process.stdout.write(`lastseen listening on ${server.url}\n`);
   await untilSignal();

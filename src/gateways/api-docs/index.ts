@@ -1,17 +1,18 @@
 /**
- * GET /openapi.json and GET /asyncapi.json: what this server serves, out of what each room says of itself. Neither asks
+ * GET /openapi.json and GET /asyncapi.json: what this server serves, from the description of each gateway. Neither asks
  * for a token: they hold nothing of anybody.
  */
-import type { Express } from 'express';
+import type { Response } from 'express';
 import { z } from 'zod';
-import { LastseenError } from '../../errors.ts';
 import type { Description } from '../../http/description.ts';
+import type { Handler } from '../../http/routes.ts';
+import { defineGateway } from '../gateway.ts';
 import { asyncApiOf } from './asyncapi.ts';
 import { openApiOf } from './openapi.ts';
 
 const CONTENT = { 'application/json': z.object({}) };
 
-const OWN: Description = {
+const description = {
   name: 'description',
   text: 'These documents.',
   routes: {
@@ -26,29 +27,26 @@ const OWN: Description = {
       answers: { 200: { text: 'the document', content: CONTENT } },
     },
   },
-};
+} as const satisfies Description;
 
-export function mountDescription(options: {
-  readonly app: Express;
-  /** Of every room that is mounted. */
-  readonly descriptions: readonly Description[];
-  readonly version: string;
-}): void {
-  const { app, version } = options;
-  const descriptions = [...options.descriptions, OWN];
-  serve('/openapi.json', () => openApiOf(descriptions, version));
-  serve('/asyncapi.json', () => asyncApiOf(descriptions, version));
+export const apiDocs = defineGateway({
+  name: 'api-docs',
+  description,
+  needs: { ports: ['routes', 'descriptions', 'version'], settings: {} },
+  mount({ routes, descriptions, version }) {
+    routes.serve(description, {
+      'GET /openapi.json': cached(() => openApiOf(descriptions, version)),
+      'GET /asyncapi.json': cached(() => asyncApiOf(descriptions, version)),
+    });
+    return undefined;
+  },
+});
 
-  /** Made when it is first asked for, and then kept. */
-  function serve(path: string, make: () => object): void {
-    let text: string | undefined;
-    app.get(path, (_request, response) => {
-      text ??= JSON.stringify(make());
-      response.set('Cache-Control', 'public, max-age=60').type('json').end(text);
-    });
-    app.all(path, (_request, response) => {
-      response.setHeader('Allow', 'GET');
-      throw new LastseenError('ERR_METHOD', 'only GET is served here');
-    });
-  }
+/** Made when it is first asked for, and then kept. */
+function cached(make: () => object): Handler {
+  let text: string | undefined;
+  return (_request, response: Response) => {
+    text ??= JSON.stringify(make());
+    response.set('Cache-Control', 'public, max-age=60').type('json').end(text);
+  };
 }

@@ -6,10 +6,12 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import type { Express, Request, Response } from 'express';
+import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { LastseenError, shown } from '../../errors.ts';
 import type { Description, RouteDescription } from '../../http/description.ts';
+import { pathParameter } from '../../http/routes.ts';
+import { defineGateway } from '../gateway.ts';
 
 const TYPES: Readonly<Record<string, string>> = {
   html: 'text/html; charset=utf-8',
@@ -83,44 +85,6 @@ async function fromPackage(): Promise<ReadonlyMap<string, Uint8Array>> {
   );
 }
 
-export function mountConsole({ app }: { readonly app: Express }): void {
-  serve('/console', () => 'index.html');
-  serve('/console/:file', (request) => request.params.file);
-
-  function serve(path: string, nameOf: (request: Request<{ file: string }>) => string): void {
-    app.get(path, async (request: Request<{ file: string }>, response: Response) => {
-      const name = nameOf(request);
-      const asset = (await assets()).get(name);
-      if (asset === undefined) {
-        throw new LastseenError('ERR_NOT_FOUND', `the console has no file ${shown(name)}`);
-      }
-      send(asset, request, response);
-    });
-    app.all(path, (_request, response) => {
-      response.setHeader('Allow', 'GET');
-      throw new LastseenError('ERR_METHOD', 'only GET is served here');
-    });
-  }
-}
-
-function send(
-  { type, tag, plain, zipped }: Asset,
-  request: Request<{ file: string }>,
-  response: Response,
-): void {
-  response.set(HEADERS).set('ETag', tag);
-  if (request.headers['if-none-match'] === tag) {
-    response.status(304).end();
-    return;
-  }
-  const isZipped = request.acceptsEncodings(['gzip', 'identity']) === 'gzip';
-  if (isZipped) {
-    response.setHeader('Content-Encoding', 'gzip');
-  }
-  response.setHeader('Content-Type', type);
-  response.end(isZipped ? zipped : plain);
-}
-
 function file(
   summary: string,
   types: readonly string[],
@@ -135,7 +99,7 @@ function file(
   };
 }
 
-export const consoleDescription: Description = {
+const description = {
   name: 'console',
   text: 'A page for operators.',
   routes: {
@@ -146,4 +110,40 @@ export const consoleDescription: Description = {
       errors: ['ERR_NOT_FOUND'],
     },
   },
-};
+} as const satisfies Description;
+
+export const consoleGateway = defineGateway({
+  name: 'console',
+  description,
+  needs: { ports: ['routes'], settings: {} },
+  mount({ routes }) {
+    routes.serve(description, {
+      'GET /console': (request, response) => sendFile('index.html', request, response),
+      'GET /console/{file}': (request, response) =>
+        sendFile(pathParameter(request, 'file'), request, response),
+    });
+    return undefined;
+  },
+});
+
+async function sendFile(name: string, request: Request, response: Response): Promise<void> {
+  const asset = (await assets()).get(name);
+  if (asset === undefined) {
+    throw new LastseenError('ERR_NOT_FOUND', `the console has no file ${shown(name)}`);
+  }
+  send(asset, request, response);
+}
+
+function send({ type, tag, plain, zipped }: Asset, request: Request, response: Response): void {
+  response.set(HEADERS).set('ETag', tag);
+  if (request.headers['if-none-match'] === tag) {
+    response.status(304).end();
+    return;
+  }
+  const isZipped = request.acceptsEncodings(['gzip', 'identity']) === 'gzip';
+  if (isZipped) {
+    response.setHeader('Content-Encoding', 'gzip');
+  }
+  response.setHeader('Content-Type', type);
+  response.end(isZipped ? zipped : plain);
+}

@@ -1,6 +1,6 @@
 /** Queries of GET /events ⇄ values, and the two forms of its answer. Pure. */
 import { z } from 'zod';
-import { LastseenError, shown } from '../../errors.ts';
+import { invalidField, shown } from '../../errors.ts';
 import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
@@ -51,22 +51,22 @@ export function decodeQuery(query: unknown, lastEventId: string | undefined): Ev
   const parsed = Query.safeParse(query);
   if (!parsed.success) {
     const name = String(parsed.error.issues[0]?.path[0]);
-    throw invalid(
-      name,
+    throw invalidField(
+      `/${name}`,
       `${RULES[name] ?? 'is not valid'}, got ${shown((query as Record<string, unknown>)[name])}`,
     );
   }
   const { access_id: accessId, after, timestamp, limit, wait } = parsed.data;
   const nameIs = nameFault(accessId);
   if (nameIs !== undefined) {
-    throw invalid('access_id', nameIs);
+    throw invalidField('/access_id', nameIs);
   }
   if (timestamp !== undefined && after !== undefined) {
-    throw invalid('timestamp', 'must not stand beside `after`');
+    throw invalidField('/timestamp', 'must not stand beside `after`');
   }
   const timeIs = timestamp === undefined ? undefined : createdAtFault(timestamp);
   if (timeIs !== undefined) {
-    throw invalid('timestamp', timeIs);
+    throw invalidField('/timestamp', timeIs);
   }
   return {
     accessId,
@@ -96,9 +96,4 @@ export function encodeRecords(events: readonly Event[], cursor: (position: numbe
   return Buffer.from(
     events.map((event) => `id: ${cursor(event.position)}\ndata: ${eventJson(event, cursor)}\n\n`).join(''),
   );
-}
-
-function invalid(parameter: string, detail: string): LastseenError {
-  const faults = [{ pointer: `/${parameter}`, detail }];
-  return new LastseenError('ERR_REQUEST_INVALID', `\`${parameter}\` ${detail}`, { faults });
 }

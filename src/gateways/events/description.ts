@@ -1,4 +1,4 @@
-/** What this room says of itself. */
+/** What this gateway serves, for the API documents. */
 import { z } from 'zod';
 import { Cursor, type Description, Name, WireEvent } from '../../http/description.ts';
 import { Query } from './codec.ts';
@@ -10,7 +10,7 @@ const Page = z.object({
   caught_up: z.boolean(),
 });
 
-export const eventsDescription: Description = {
+export const eventsDescription = {
   name: 'events',
   text: 'Reading a feed: in pages, by long polls, as an event stream.',
   routes: {
@@ -49,4 +49,4 @@ export const eventsDescription: Description = {
       },
     },
   },
-};
+} as const satisfies Description;

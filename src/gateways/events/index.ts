@@ -1,29 +1,23 @@
 /** GET /events: a page, a long poll, or an event stream, with the same cursors and verdicts (G3, G6). */
-import type { Express, Request, Response } from 'express';
+import type { Request, Response } from 'express';
 import type { CloseReason, Connection } from '../../delivery/connection.ts';
-import type { Hub } from '../../delivery/hub.ts';
 import { createSession } from '../../delivery/session.ts';
-import { LastseenError } from '../../errors.ts';
-import type { Guards } from '../../http/guards.ts';
+import { deliverySettings } from '../../delivery/settings.ts';
 import { userError } from '../../http/problem.ts';
-import type { Limits } from '../../http/rate-limits.ts';
+import { negotiate } from '../../http/routes.ts';
 import { type Principal, requireAccess } from '../../identity/principal.ts';
-import type { Log } from '../../log/log.ts';
-import type { Logger } from '../../logger.ts';
+import { defineGateway, type Given } from '../gateway.ts';
 import { decodeQuery, encodePage, encodeRecords, type EventsQuery } from './codec.ts';
+import { eventsDescription } from './description.ts';
 
-export interface EventsOptions {
-  readonly app: Express;
-  readonly log: Log;
-  readonly hub: Hub;
-  readonly guards: Guards;
-  readonly logger: Logger;
-  readonly stallTimeoutMs: number;
-  readonly maxConnectionsPerPrincipal: number;
-  readonly limits: Limits;
-  /** Aborted at drain: long polls answer what they have. */
-  readonly draining: AbortSignal;
-}
+const { LASTSEEN_STALL_SECONDS } = deliverySettings;
+
+const needs = {
+  ports: ['routes', 'guards', 'limits', 'admission', 'log', 'hub', 'logger', 'runtime', 'draining'],
+  settings: { LASTSEEN_STALL_SECONDS },
+} as const;
+
+type EventsPorts = Given<typeof needs>;
 
 /** Bytes of a page; a single larger event still goes. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
@@ -33,36 +27,33 @@ const COMMENT_EVERY_MS = 15_000;
 /** What a browser waits before it comes back. */
 const RETRY_MS = 2_000;
 
-export function mountEvents(options: EventsOptions): void {
-  const { app, guards } = options;
-  app.get('/events', async (request, response) => {
-    const principal = await guards.authorize(request, 'subscribe');
-    options.limits.takeRequest(principal);
-    const wantsStream = request.accepts(['json', 'text/event-stream']);
-    if (wantsStream === false) {
-      throw new LastseenError(
-        'ERR_NOT_ACCEPTABLE',
-        'events are had as application/json or text/event-stream',
-      );
-    }
-    const isStream = wantsStream === 'text/event-stream';
-    const query = decodeQuery(request.query, isStream ? request.get('Last-Event-ID') : undefined);
-    requireAccess(principal, query.accessId);
-    await (isStream ? stream(options, query, principal, response) : page(options, query, request, response));
-  });
-  app.all('/events', (_request, response) => {
-    response.setHeader('Allow', 'GET');
-    throw new LastseenError('ERR_METHOD', 'only GET is served here');
-  });
-}
+export const events = defineGateway({
+  name: 'events',
+  description: eventsDescription,
+  needs,
+  mount(ports) {
+    ports.routes.serve(eventsDescription, {
+      async 'GET /events'(request, response) {
+        const principal = await ports.guards.authorize(request, 'subscribe');
+        ports.limits.takeRequest(principal);
+        const isStream =
+          negotiate(request, ['application/json', 'text/event-stream']) === 'text/event-stream';
+        const query = decodeQuery(request.query, isStream ? request.get('Last-Event-ID') : undefined);
+        requireAccess(principal, query.accessId);
+        await (isStream ? stream(ports, query, principal, response) : page(ports, query, request, response));
+      },
+    });
+    return undefined;
+  },
+});
 
 async function page(
-  options: EventsOptions,
+  ports: EventsPorts,
   query: EventsQuery,
   request: Request,
   response: Response,
 ): Promise<void> {
-  const { log } = options;
+  const { log } = ports;
   const { accessId } = query;
   const start = await log.resolve(accessId, query.start);
   const limit = { maxEvents: query.limit, maxBytes: MAX_PAGE_BYTES };
@@ -73,7 +64,7 @@ async function page(
   try {
     let read = await log.read(accessId, start, limit);
     if (read.events.length === 0 && query.waitSeconds > 0) {
-      await pause(query.waitSeconds * 1000, request, options.draining, woken);
+      await pause(ports, query.waitSeconds * 1_000, request, woken);
       read = await log.read(accessId, read.through, limit);
     }
     const next = read.events.at(-1)?.position ?? read.through;
@@ -81,28 +72,28 @@ async function page(
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
     response.setHeader('Cache-Control', 'no-store');
     const body = Buffer.from(encodePage(accessId, read.events, next, isCaughtUp, log.cursor));
-    options.hub.countDelivered('events', read.events.length, body.length);
+    ports.hub.countDelivered('events', read.events.length, body.length);
     response.end(body);
   } finally {
     following.close();
   }
 }
 
-/** Until woken, the time is over, the client is gone, or the server drains. */
+/** Resolves when woken, after the time, when the client is gone, or when the server drains. */
 function pause(
+  { runtime, draining }: EventsPorts,
   timeoutMs: number,
   request: Request,
-  draining: AbortSignal,
   woken: Promise<void>,
 ): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {
-      clearTimeout(timer);
+      cancel();
       request.socket.off('close', end);
       draining.removeEventListener('abort', end);
       resolve();
     };
-    const timer = setTimeout(end, timeoutMs);
+    const cancel = runtime.timers.after(timeoutMs, end);
     request.socket.once('close', end);
     draining.addEventListener('abort', end);
     void woken.then(end);
@@ -113,23 +104,17 @@ function pause(
 }
 
 async function stream(
-  options: EventsOptions,
+  ports: EventsPorts,
   query: EventsQuery,
   principal: Principal,
   response: Response,
 ): Promise<void> {
-  const { log, hub, logger } = options;
+  const { log, hub, logger, admission, runtime } = ports;
   const { accessId } = query;
-  if (options.draining.aborted) {
-    throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
-  }
-  if (
-    hub.isFull ||
-    hub.isFullFor(accessId) ||
-    hub.countOf(principal.subject) >= options.maxConnectionsPerPrincipal
-  ) {
-    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', 'too many connections: come back later');
-  }
+  admission.requireRunning();
+  admission.requireCapacity();
+  admission.requireReader(accessId);
+  admission.requirePrincipal(principal.subject);
   const position = await log.resolve(accessId, query.start);
   if (response.destroyed) {
     return;
@@ -144,29 +129,31 @@ async function stream(
     log,
     connection: streamConnection(response),
     principal,
+    runtime,
     heartbeat: () => undefined,
-    stallTimeoutMs: options.stallTimeoutMs,
+    stallTimeoutMs: ports.stallTimeoutMs,
     onFault: (error) => {
       userError(error, logger);
     },
   });
-  const comments = setInterval(() => {
+  const stopComments = runtime.timers.every(COMMENT_EVERY_MS, () => {
     // A reader that takes nothing gets no comments either: nothing may pile up.
     if (response.writableLength === 0) {
       response.write(': still here\n\n');
     }
-  }, COMMENT_EVERY_MS);
+  });
   response.on('close', () => {
-    clearInterval(comments);
+    stopComments();
     hub.remove(session);
   });
   response.on('error', (error) => {
     logger.debug({ reason: error.message }, 'stream error');
   });
   hub.add(session);
-  session.subscribe(accessId, position, {
-    events: (_accessId, events) => encodeRecords(events, log.cursor),
-    live: () => undefined,
+  session.subscribe({
+    accessId,
+    position,
+    encoder: { events: (page) => encodeRecords(page, log.cursor), live: () => undefined },
   });
 }
 

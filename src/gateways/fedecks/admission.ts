@@ -1,80 +1,73 @@
-/** Who comes in, before the upgrade: the decision table of the protocol, and the record of refusals. */
+/** Who may open a device socket, decided before the upgrade: the protocol's decision table, and the record of refusals. */
 import type { IncomingMessage } from 'node:http';
-import type { Hub } from '../../delivery/hub.ts';
 import { LastseenError } from '../../errors.ts';
-import type { Guards } from '../../http/guards.ts';
 import { type Problem, problemOf, userError } from '../../http/problem.ts';
-import type { Limits } from '../../http/rate-limits.ts';
 import type { Principal } from '../../identity/principal.ts';
-import type { Logger } from '../../logger.ts';
 import { type DeviceAuth, readAuth } from './auth.ts';
-import type { DeviceRoom, Holder } from './device-service.ts';
+import { boundCallback } from './callback.ts';
+import type { DeviceOwner, DeviceService } from './device-service.ts';
+import type { FedecksPorts } from './needs.ts';
 import { DeviceRefusal, refusalProblem } from './refusal.ts';
-import { within } from './within.ts';
 
-export interface GateOptions {
-  readonly guards: Guards;
-  readonly limits: Limits;
-  readonly hub: Hub;
-  readonly logger: Logger;
-  readonly maxConnectionsPerPrincipal: number;
-}
-
-export interface Admitted<H> {
+export interface Admitted<O> {
   readonly deviceId: string;
-  readonly holder: H;
+  readonly owner: O;
 }
 
-export interface Gate<H> {
-  admit(request: IncomingMessage): Promise<Admitted<H>>;
+export interface DeviceAdmission<O> {
+  admit(request: IncomingMessage): Promise<Admitted<O>>;
   refusalOf(error: unknown): Problem;
 }
 
-export function createGate<H extends Holder>(room: DeviceRoom<H>, options: GateOptions): Gate<H> {
-  const { guards, limits, hub, logger } = options;
+export function createDeviceAdmission<O extends DeviceOwner>(
+  service: DeviceService<O>,
+  { guards, limits, admission, logger, runtime }: FedecksPorts,
+): DeviceAdmission<O> {
   /** Refusals since the start, by type and info as far as they are ours. */
   const counts = new Map<string, number>();
 
-  async function decide(request: IncomingMessage): Promise<Admitted<H>> {
+  async function decide(request: IncomingMessage): Promise<Admitted<O>> {
     const auth = readAuth(request.headersDistinct['x-fedecks-auth']?.[0]);
     const { deviceId } = auth;
-    const holder = auth.token === undefined ? await loggedIn(auth, request) : await cameBack(auth);
-    requirePlace(holder.principal, deviceId);
-    return { deviceId, holder };
+    const owner =
+      auth.token === undefined ? await loginByCredentials(auth, request) : await resumeByToken(auth);
+    requireCapacity(owner.principal, deviceId);
+    return { deviceId, owner };
   }
 
-  function requirePlace({ subject, accessIds }: Principal, deviceId: string): void {
-    const isFull = accessIds.includes(deviceId) && hub.isFullFor(deviceId);
-    if (!isFull && hub.countOf(subject) < options.maxConnectionsPerPrincipal) {
-      return;
+  function requireCapacity({ subject, accessIds }: Principal, deviceId: string): void {
+    admission.requirePrincipal(subject);
+    if (accessIds.includes(deviceId)) {
+      admission.requireReader(deviceId);
     }
-    const message = 'this device has too many connections: come back later';
-    throw new LastseenError('ERR_TOO_MANY_CONNECTIONS', message);
   }
 
   /** With a token, credentials beside it are not looked at. */
-  async function cameBack({ deviceId, token = null }: DeviceAuth): Promise<H> {
-    const opened = await room.tokens.open(token);
-    if (!opened.isOurs) {
+  async function resumeByToken({ deviceId, token = null }: DeviceAuth): Promise<O> {
+    const opened = await service.tokens.open(token);
+    if (!opened.isOwn) {
       throw new DeviceRefusal(deviceId, 'invalid_token', '');
     }
-    if (opened.isOver) {
+    if (opened.isExpired) {
       throw new DeviceRefusal(deviceId, 'invalid_token', '', { hint: 'token_expired' });
     }
     if (opened.deviceId !== deviceId) {
       const info = `wrong device id in token, '${opened.deviceId}'`;
       throw new DeviceRefusal(deviceId, 'invalid_token', info);
     }
-    const holder = await room.comeBack(deviceId, opened.grant);
-    if (holder === undefined) {
+    const owner = await service.resume(deviceId, opened.grant);
+    if (owner === undefined) {
       throw new DeviceRefusal(deviceId, 'invalid_token', '');
     }
-    return holder;
+    return owner;
   }
 
-  async function loggedIn({ deviceId, credentials }: DeviceAuth, request: IncomingMessage): Promise<H> {
+  async function loginByCredentials(
+    { deviceId, credentials }: DeviceAuth,
+    request: IncomingMessage,
+  ): Promise<O> {
     // Not the name that other secrets are counted under: a fleet behind one address must not lock out connectors.
-    const names = [`devices at ${room.path} from ${request.socket.remoteAddress ?? ''}`];
+    const names = [`devices at ${service.path} from ${request.socket.remoteAddress ?? ''}`];
     try {
       await limits.checkAttempts(names);
     } catch (error) {
@@ -86,9 +79,9 @@ export function createGate<H extends Holder>(room: DeviceRoom<H>, options: GateO
         retryAfterSeconds: error.retryAfterSeconds,
       });
     }
-    const holder = await within(room.idleMs, room.login(deviceId, credentials));
-    if (holder !== undefined) {
-      return holder;
+    const owner = await boundCallback(runtime.timers, service.idleMs, service.login(deviceId, credentials));
+    if (owner !== undefined) {
+      return owner;
     }
     await limits.failed(names);
     throw new DeviceRefusal(deviceId, 'authentication_failed', '');
@@ -97,19 +90,21 @@ export function createGate<H extends Holder>(room: DeviceRoom<H>, options: GateO
   function record({ deviceId, type, info, hint }: DeviceRefusal, request: IncomingMessage): void {
     const count = (counts.get(hint) ?? 0) + 1;
     counts.set(hint, count);
-    const { gateway, path } = room;
+    const { gateway, path } = service;
     const address = request.socket.remoteAddress;
     logger.warn({ gateway, path, address, device_id: deviceId, type, info, hint, count }, 'device refused');
-    // Nobody waits for it: what it does with the news is its own affair.
-    void tell(deviceId, type, info);
+    // Nobody waits for the handler.
+    void notifyHandler(deviceId, type, info);
   }
 
-  async function tell(...news: readonly [string | null, DeviceRefusal['type'], string]): Promise<void> {
+  async function notifyHandler(
+    ...refusal: readonly [string | null, DeviceRefusal['type'], string]
+  ): Promise<void> {
     try {
-      await room.onError?.(...news);
+      await service.onError?.(...refusal);
     } catch (error) {
       logger.error(
-        { err: error, gateway: room.gateway, path: room.path },
+        { err: error, gateway: service.gateway, path: service.path },
         'onError of a device handler failed',
       );
     }

@@ -1,4 +1,4 @@
-/** What this room says of itself. */
+/** What this gateway serves, for the API documents. */
 import { z } from 'zod';
 import type { Description } from '../../http/description.ts';
 
@@ -8,7 +8,7 @@ const Term = z
   .string()
   .meta({ description: 'an Erlang term in the External Term Format, in a binary frame' });
 
-export const fedecksDescription: Description = {
+export const fedecksDescription = {
   name: 'fedecks',
   text: 'Devices that speak Erlang terms.',
   routes: {},
@@ -34,4 +34,4 @@ export const fedecksDescription: Description = {
       },
     },
   },
-};
+} as const satisfies Description;

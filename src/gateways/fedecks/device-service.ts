@@ -1,4 +1,4 @@
-/** What stands behind a path: the port between the protocol of devices and who serves them (a handler, or the log). */
+/** The port between the protocol of devices and what serves them at a path: the log, or an application's handler. */
 import type { Session, SessionFeed } from '../../delivery/session.ts';
 import type { LastseenError } from '../../errors.ts';
 import type { Principal } from '../../identity/principal.ts';
@@ -6,7 +6,7 @@ import type { Term } from './etf/term.ts';
 import type { DeviceHandler } from './handler.ts';
 import type { DeviceTokens } from './tokens.ts';
 
-export interface DeviceRoom<H extends Holder = Holder> {
+export interface DeviceService<O extends DeviceOwner = DeviceOwner> {
   readonly path: string;
   readonly gateway: string;
   readonly tokens: DeviceTokens;
@@ -14,21 +14,21 @@ export interface DeviceRoom<H extends Holder = Holder> {
   /** A device is closed when nothing came for so long; a callback takes at most so long. */
   readonly idleMs: number;
   readonly maxMessageBytes: number;
-  /** Who logs in so; `undefined` refuses. */
-  login(deviceId: string, credentials: ReadonlyMap<string, Term>): Promise<H | undefined>;
-  /** Who comes back with a token of this grant; `undefined` when it holds no more. */
-  comeBack(deviceId: string, grant: string): Promise<H | undefined>;
+  /** The device that these credentials belong to; `undefined` refuses. */
+  login(deviceId: string, credentials: ReadonlyMap<string, Term>): Promise<O | undefined>;
+  /** The device that a token of this grant belongs to; `undefined` when the grant is no longer valid. */
+  resume(deviceId: string, grant: string): Promise<O | undefined>;
   readonly onError?: DeviceHandler['onError'];
-  serve(device: Served, holder: H): Callbacks;
+  serve(connection: DeviceConnection, owner: O): Callbacks;
 }
 
-/** Who was let in. */
-export interface Holder {
+/** A device that was let in. A service may keep more beside its principal. */
+export interface DeviceOwner {
   readonly principal: Principal;
 }
 
-/** A connection as its room sees it. */
-export interface Served {
+/** A device's connection as its service sees it. */
+export interface DeviceConnection {
   readonly deviceId: string;
   readonly session: Session;
   readonly signal: AbortSignal;
@@ -39,17 +39,17 @@ export interface Served {
 export type Answer =
   'ok' | { readonly reply: Term } | { readonly push: Term } | { readonly stop: string } | undefined;
 
-/** What is not there is ignored. One call at a time. */
+/** A missing callback is ignored. One call at a time. */
 export interface Callbacks {
-  /** The UUID that goes into the next token. */
-  nameToken(): string | Promise<string>;
+  /** The UUID of the grant that the next token names. */
+  issueGrant(): string | Promise<string>;
   onConnected?(): void | Promise<void>;
-  /** The device's first frame has been dealt with. */
-  onHeard?(): void;
+  /** The device has sent its first frame. */
+  onFirstFrame?(): void;
   onMessage?(message: Term): Answer | Promise<Answer>;
   onRawMessage?(bytes: Uint8Array): Answer | Promise<Answer>;
   onInfo?(info: unknown): Answer | Promise<Answer>;
-  /** The room's feeds that are not subscribed in the session just now. */
+  /** Feeds of the device that are not subscribed in the session just now. */
   feeds?(): readonly SessionFeed[];
   /** Retention has overtaken the device; the connection is closed after it. */
   onOvertaken?(error: LastseenError): void;

@@ -1,13 +1,13 @@
-/** An application's own handler as a room: nothing of it reaches the log of events. */
-import { randomUUID } from 'node:crypto';
+/** Devices served by an application's own handler: nothing of it reaches the log of events. */
 import { LastseenError, shown } from '../../errors.ts';
-import { createPrincipal, type Principal } from '../../identity/principal.ts';
-import type { DeviceRoom, Holder } from './device-service.ts';
+import { createPrincipal } from '../../identity/principal.ts';
+import { MAX_TIMER_MS, type Runtime } from '../../runtime.ts';
+import type { DeviceOwner, DeviceService } from './device-service.ts';
 import type { Device, DeviceMount } from './handler.ts';
 import { createDeviceTokens } from './tokens.ts';
 
 /** @throws ERR_REQUEST_INVALID naming the option that is wrong; never a secret's value */
-export function createHandlerRoom(mount: DeviceMount): DeviceRoom {
+export function createHandlerService(mount: DeviceMount, { clock, random }: Runtime): DeviceService {
   const { path, handler, secret, salt } = mount;
   const tokenExpirySecs = mount.tokenExpirySecs ?? 2_419_200;
   const tokenRefreshMillis = mount.tokenRefreshMillis ?? 10_800_000;
@@ -27,7 +27,10 @@ export function createHandlerRoom(mount: DeviceMount): DeviceRoom {
   requireCount('idleTimeoutMillis', idleTimeoutMillis, MAX_TIMER_MS);
   requireCount('maxMessageBytes', maxMessageBytes, 10_000_000);
 
-  const holderOf = (deviceId: string): Holder => ({ principal: principalOf(path, deviceId) });
+  // Allows nothing of the log: it only names the device for the limits of connections.
+  const ownerOf = (deviceId: string): DeviceOwner => ({
+    principal: createPrincipal({ subject: `device ${path} ${deviceId}`, issuedAt: clock.now() }),
+  });
 
   return {
     path,
@@ -39,16 +42,17 @@ export function createHandlerRoom(mount: DeviceMount): DeviceRoom {
       secret: () => Promise.resolve(secret),
       salt,
       expirySeconds: tokenExpirySecs,
+      clock,
     }),
     // Nothing but `true` lets in: an application may be written in JavaScript.
     login: async (deviceId, credentials) =>
-      ((await handler.authenticate(credentials)) as unknown) === true ? holderOf(deviceId) : undefined,
-    comeBack: (deviceId) => Promise.resolve(holderOf(deviceId)),
+      ((await handler.authenticate(credentials)) as unknown) === true ? ownerOf(deviceId) : undefined,
+    resume: (deviceId) => Promise.resolve(ownerOf(deviceId)),
     onError: (deviceId, type, info) => handler.onError?.(deviceId, type, info),
     serve({ deviceId, signal, inform }) {
       const device: Device = { deviceId, signal, inform };
       return {
-        nameToken: () => randomUUID(),
+        issueGrant: random.uuid,
         onConnected: () => handler.onConnected?.(device),
         onMessage: (message) => handler.onMessage?.(device, message),
         onRawMessage: (bytes) => handler.onRawMessage?.(device, bytes),
@@ -58,9 +62,6 @@ export function createHandlerRoom(mount: DeviceMount): DeviceRoom {
   };
 }
 
-/** What a timer takes. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
 function requireCount(option: string, value: number, max: number): void {
   if (!Number.isInteger(value) || value < 1 || value > max) {
     throw invalid(option, `must be an integer from 1 to ${max}, got ${shown(value)}`);
@@ -69,10 +70,4 @@ function requireCount(option: string, value: number, max: number): void {
 
 function invalid(option: string, fault: string): LastseenError {
   return new LastseenError('ERR_REQUEST_INVALID', `${option} of a device handler ${fault}`);
-}
-
-/** Allows nothing of ours: it only names the device for the limits of connections. */
-function principalOf(path: string, deviceId: string): Principal {
-  const subject = `device ${path} ${deviceId}`;
-  return createPrincipal({ subject, scopes: new Set(), accessIds: [], issuedAt: Date.now() });
 }

@@ -1,24 +1,25 @@
 /**
- * Refusals as events of `$devices`, for whoever looks into what happened: at most so many a minute and process, since
- * strangers cause them. The operator's log has all of them.
+ * Refusals as events of `$devices`: at most so many per minute and process, since strangers cause them. The operator's
+ * log has all of them.
  */
 import { serviceEvent } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
+import type { Clock } from '../../runtime.ts';
 import type { DeviceHandler } from './handler.ts';
 
 export const DEVICES = '$devices';
 
-const MAX_A_MINUTE = 60;
+const MAX_PER_MINUTE = 60;
 
-export function createRefusalsFeed(log: Log): NonNullable<DeviceHandler['onError']> {
+export function createRefusalsFeed(log: Log, clock: Clock): NonNullable<DeviceHandler['onError']> {
   let minute = 0;
   let kept = 0;
   return async (deviceId, type, info) => {
-    const now = Math.floor(Date.now() / 60_000);
+    const now = Math.floor(clock.now() / 60_000);
     if (now !== minute) {
       [minute, kept] = [now, 0];
     }
-    if ((kept += 1) > MAX_A_MINUTE) {
+    if ((kept += 1) > MAX_PER_MINUTE) {
       return;
     }
     const refused = serviceEvent(DEVICES, { type: 'device_refused', device_id: deviceId, error: type, info });

@@ -1,77 +1,67 @@
 /**
  * A device's open socket. Frames, infos and timed tokens are dealt with one after the other in the order in which they
- * came, and the socket is not read meanwhile, nor while the device takes nothing (G7): what waits is what one read of
- * the network brings, at most 1,000 infos, and a token. The server never pings: this protocol's clients do, and they
- * need not answer. (Who pings and never reads is ended by `ws`.)
+ * came (G7): what waits is what one read of the network brings, at most 1,000 infos, and a token. The server never pings:
+ * this protocol's clients do, and they need not answer. (`ws` ends a peer that pings and never reads.)
  */
 import type { Connection } from '../../delivery/connection.ts';
-import type { Hub } from '../../delivery/hub.ts';
 import { createSession } from '../../delivery/session.ts';
+import { createTurns } from '../../delivery/turns.ts';
 import { userError } from '../../http/problem.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
-import type { Log } from '../../log/log.ts';
-import type { Logger } from '../../logger.ts';
 import type { Admitted } from './admission.ts';
+import { boundCallback } from './callback.ts';
 import { termFrame, tokenFrame } from './codec.ts';
-import type { Answer, Callbacks, DeviceRoom, Holder, Served } from './device-service.ts';
+import type { Answer, Callbacks, DeviceConnection, DeviceOwner, DeviceService } from './device-service.ts';
 import { decode } from './etf/decode.ts';
 import { isCharlist } from './etf/term.ts';
-import { createTurns } from './turns.ts';
-import { within } from './within.ts';
-
-export interface DeviceSocketOptions {
-  readonly log: Log;
-  readonly hub: Hub;
-  readonly logger: Logger;
-  readonly stallTimeoutMs: number;
-}
+import type { FedecksPorts } from './needs.ts';
 
 /** Infos that wait for one device. */
 const MAX_INFOS = 1_000;
 
-export function serveDevice<H extends Holder>(
-  room: DeviceRoom<H>,
-  accepted: AcceptedSocket<Admitted<H>>,
-  options: DeviceSocketOptions,
+export function serveDevice<O extends DeviceOwner>(
+  service: DeviceService<O>,
+  accepted: AcceptedSocket<Admitted<O>>,
+  ports: FedecksPorts,
 ): void {
-  const { socket, connection, admitted, receivedBytes } = accepted;
-  const { hub, logger } = options;
-  const { deviceId, holder } = admitted;
-  const gone = new AbortController();
-  const isOpen = (): boolean => socket.readyState === socket.OPEN;
+  const { socket, connection, inbox, admitted, receivedBytes } = accepted;
+  const { log, hub, logger, runtime } = ports;
+  const { timers } = runtime;
+  const { deviceId, owner } = admitted;
+  const bounded = <T>(work: T | Promise<T>): Promise<T> => boundCallback(timers, service.idleMs, work);
 
-  // Before the session listens: it fills the buffer again.
-  const turns = createTurns({ socket, connection, signal: gone.signal, onFault: fail });
+  const turns = createTurns({ inbox, connection, onFault: fail });
   const session = createSession({
-    log: options.log,
+    log,
     connection: withoutPings(connection),
-    principal: holder.principal,
+    principal: owner.principal,
+    runtime,
     heartbeat: () => undefined,
-    stallTimeoutMs: options.stallTimeoutMs,
+    stallTimeoutMs: ports.stallTimeoutMs,
     onFault: (error) => {
       userError(error, logger);
     },
-    ownFeeds: () => callbacks.feeds?.() ?? [],
+    otherFeeds: () => callbacks.feeds?.() ?? [],
     onOvertaken: (error) => callbacks.onOvertaken?.(error),
   });
-  const device: Served = {
+  const device: DeviceConnection = {
     deviceId,
     session,
-    signal: gone.signal,
+    signal: inbox.signal,
     send: (term) => {
       connection.write(termFrame(term));
     },
     inform,
   };
-  const callbacks: Callbacks = room.serve(device, holder);
+  const callbacks: Callbacks = service.serve(device, owner);
 
   let infos = 0;
   /** Infos from before the device's first frame, with which everything begins. */
-  let early: unknown[] | undefined = [];
+  let infosBeforeFirstFrame: unknown[] | undefined = [];
   let isTokenDue = false;
   let seenBytes = receivedBytes();
 
-  const refresh = setInterval(() => {
+  const stopRefresh = timers.every(service.refreshMs, () => {
     if (isTokenDue) {
       return;
     }
@@ -80,18 +70,20 @@ export function serveDevice<H extends Holder>(
       isTokenDue = false;
       await sendToken();
     });
-  }, room.refreshMs);
-  const idle = setTimeout(() => {
+  });
+  let cancelIdle = timers.after(service.idleMs, onIdle);
+
+  function onIdle(): void {
     // A large frame may take longer to come; and what is not read does not count against the device.
     if (receivedBytes() !== seenBytes || turns.isBusy) {
-      heardNow();
+      restartIdle();
     } else {
       connection.close('no-pong');
     }
-  }, room.idleMs);
+  }
 
   socket.on('message', (data, isBinary) => {
-    heardNow();
+    restartIdle();
     const bytes = bytesOf(data);
     if (isBinary) {
       turns.take(() => receive(bytes));
@@ -100,58 +92,58 @@ export function serveDevice<H extends Holder>(
   });
   for (const sign of ['ping', 'pong'] as const) {
     socket.on(sign, () => {
-      heardNow();
+      restartIdle();
       begin();
     });
   }
   socket.on('close', () => {
-    clearInterval(refresh);
-    clearTimeout(idle);
-    gone.abort();
+    stopRefresh();
+    cancelIdle();
     hub.remove(session);
   });
   hub.add(session);
-  turns.take(() => within(room.idleMs, callbacks.onConnected?.()));
+  turns.take(() => bounded(callbacks.onConnected?.()));
 
-  function heardNow(): void {
+  function restartIdle(): void {
     seenBytes = receivedBytes();
-    if (!gone.signal.aborted) {
-      idle.refresh();
+    cancelIdle();
+    if (!inbox.signal.aborted) {
+      cancelIdle = timers.after(service.idleMs, onIdle);
     }
   }
 
   function begin(): void {
-    const waiting = early;
+    const waiting = infosBeforeFirstFrame;
     if (waiting === undefined) {
       return;
     }
-    early = undefined;
-    turns.take(() => callbacks.onHeard?.());
+    infosBeforeFirstFrame = undefined;
+    turns.take(() => callbacks.onFirstFrame?.());
     for (const info of waiting) {
       takeInfo(info);
     }
   }
 
   async function receive(bytes: Buffer): Promise<void> {
-    const decoded = decode(bytes, { maxBytes: room.maxMessageBytes });
+    const decoded = decode(bytes, { maxBytes: service.maxMessageBytes });
     if (decoded.ok && isCharlist(decoded.term, 'token_please')) {
       await sendToken();
     } else if (decoded.ok) {
-      act(await within(room.idleMs, callbacks.onMessage?.(decoded.term)));
+      act(await bounded(callbacks.onMessage?.(decoded.term)));
     } else {
-      act(await within(room.idleMs, callbacks.onRawMessage?.(bytes)));
+      act(await bounded(callbacks.onRawMessage?.(bytes)));
     }
   }
 
   function inform(info: unknown): boolean {
-    if (!isOpen() || infos >= MAX_INFOS) {
+    if (!inbox.isOpen || infos >= MAX_INFOS) {
       return false;
     }
     infos += 1;
-    if (early === undefined) {
+    if (infosBeforeFirstFrame === undefined) {
       takeInfo(info);
     } else {
-      early.push(info);
+      infosBeforeFirstFrame.push(info);
     }
     return true;
   }
@@ -159,13 +151,13 @@ export function serveDevice<H extends Holder>(
   function takeInfo(info: unknown): void {
     turns.take(async () => {
       infos -= 1;
-      act(await within(room.idleMs, callbacks.onInfo?.(info)));
+      act(await bounded(callbacks.onInfo?.(info)));
     });
   }
 
   /** Of a handler in JavaScript anything may come. */
   function act(answer: Answer): void {
-    if (!isOpen() || answer === undefined || answer === 'ok') {
+    if (!inbox.isOpen || answer === undefined || answer === 'ok') {
       return;
     }
     if ('reply' in answer) {
@@ -173,7 +165,7 @@ export function serveDevice<H extends Holder>(
     } else if ('push' in answer) {
       device.send(answer.push);
     } else if ('stop' in answer) {
-      logger.info({ gateway: room.gateway, device_id: deviceId, reason: answer.stop }, 'device stopped');
+      logger.info({ gateway: service.gateway, device_id: deviceId, reason: answer.stop }, 'device stopped');
       connection.close('dropped');
     } else {
       throw new Error('a device callback must answer "ok", a reply, a push or a stop');
@@ -181,12 +173,12 @@ export function serveDevice<H extends Holder>(
   }
 
   async function sendToken(): Promise<void> {
-    const grant = await within(room.idleMs, callbacks.nameToken());
-    connection.write(tokenFrame(await room.tokens.issue(deviceId, grant)));
+    const grant = await bounded(callbacks.issueGrant());
+    connection.write(tokenFrame(await service.tokens.issue(deviceId, grant)));
   }
 
   function fail(error: unknown): void {
-    const { gateway, path } = room;
+    const { gateway, path } = service;
     logger.error({ err: error, gateway, path, device_id: deviceId }, 'a device callback failed');
     connection.close('fault');
   }

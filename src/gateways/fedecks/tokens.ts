@@ -4,6 +4,7 @@
  */
 import { hkdfSync } from 'node:crypto';
 import { compactDecrypt, CompactEncrypt } from 'jose';
+import type { Clock } from '../../runtime.ts';
 import type { Term } from './etf/term.ts';
 
 export interface DeviceTokens {
@@ -12,17 +13,16 @@ export interface DeviceTokens {
   open(token: Term): Promise<OpenedToken>;
 }
 
-/** What a token says, if it is ours; `isOver`: it has expired. */
+/** What a token says, if it is ours; `isExpired`: it has expired. */
 export type OpenedToken =
-  | { readonly isOurs: true; readonly isOver: boolean; readonly deviceId: string; readonly grant: string }
-  | { readonly isOurs: false };
+  | { readonly isOwn: true; readonly isExpired: boolean; readonly deviceId: string; readonly grant: string }
+  | { readonly isOwn: false };
 
 export interface DeviceTokensOptions {
   readonly secret: () => Promise<string>;
   readonly salt: string;
   readonly expirySeconds: number;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
+  readonly clock: Clock;
 }
 
 const UUID_BYTES = 16;
@@ -30,7 +30,7 @@ const ID_START = UUID_BYTES + 6;
 const ENCRYPTION = 'A256GCM';
 
 export function createDeviceTokens(options: DeviceTokensOptions): DeviceTokens {
-  const { salt, expirySeconds, now = Date.now } = options;
+  const { salt, expirySeconds, clock } = options;
   let derived: Uint8Array | undefined;
 
   async function key(): Promise<Uint8Array> {
@@ -45,7 +45,7 @@ export function createDeviceTokens(options: DeviceTokensOptions): DeviceTokens {
       const id = Buffer.from(deviceId);
       const bytes = Buffer.alloc(ID_START + id.length);
       bytes.write(grant.replaceAll('-', ''), 0, UUID_BYTES, 'hex');
-      bytes.writeUIntBE(Math.floor(now() / 1_000) + expirySeconds, UUID_BYTES, 6);
+      bytes.writeUIntBE(Math.floor(clock.now() / 1_000) + expirySeconds, UUID_BYTES, 6);
       bytes.set(id, ID_START);
       return new CompactEncrypt(bytes)
         .setProtectedHeader({ alg: 'dir', enc: ENCRYPTION })
@@ -53,16 +53,16 @@ export function createDeviceTokens(options: DeviceTokensOptions): DeviceTokens {
     },
     async open(token) {
       if (typeof token !== 'string') {
-        return { isOurs: false };
+        return { isOwn: false };
       }
       const bytes = await decrypted(token, await key());
       if (bytes === undefined || bytes.length <= ID_START) {
-        return { isOurs: false };
+        return { isOwn: false };
       }
       const hex = bytes.toString('hex', 0, UUID_BYTES);
       return {
-        isOurs: true,
-        isOver: bytes.readUIntBE(UUID_BYTES, 6) * 1_000 <= now(),
+        isOwn: true,
+        isExpired: bytes.readUIntBE(UUID_BYTES, 6) * 1_000 <= clock.now(),
         deviceId: bytes.toString('utf8', ID_START),
         grant: hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'),
       };

@@ -1,11 +1,10 @@
 /** GET /health: the process is up. GET /ready: it can do its work. Neither asks for a token, neither says more. */
-import type { Express } from 'express';
 import { z } from 'zod';
-import { LastseenError } from '../../errors.ts';
+import { drainingError, LastseenError } from '../../errors.ts';
 import type { Description } from '../../http/description.ts';
-import type { Log } from '../../log/log.ts';
+import { defineGateway } from '../gateway.ts';
 
-export const healthDescription: Description = {
+const description = {
   name: 'health',
   text: 'For whoever watches over the process.',
   routes: {
@@ -25,23 +24,29 @@ export const healthDescription: Description = {
       errors: ['ERR_DRAINING', 'ERR_STORE_UNAVAILABLE'],
     },
   },
-};
+} as const satisfies Description;
 
-export function mountHealth(app: Express, log: Log, isDraining: () => boolean): void {
-  app.get('/health', (_request, response) => {
-    response.json({ status: 'ok' });
-  });
-  app.get('/ready', async (_request, response) => {
-    if (isDraining()) {
-      throw new LastseenError('ERR_DRAINING', 'the server is shutting down');
-    }
-    try {
-      await log.bounds();
-    } catch (error) {
-      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store does not answer', {
-        cause: error,
-      });
-    }
-    response.json({ status: 'ready' });
-  });
-}
+export const health = defineGateway({
+  name: 'health',
+  description,
+  needs: { ports: ['routes', 'log', 'draining'], settings: {} },
+  mount({ routes, log, draining }) {
+    routes.serve(description, {
+      'GET /health': (_request, response) => {
+        response.json({ status: 'ok' });
+      },
+      async 'GET /ready'(_request, response) {
+        if (draining.aborted) {
+          throw drainingError();
+        }
+        try {
+          await log.bounds();
+        } catch (error) {
+          throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store does not answer', { cause: error });
+        }
+        response.json({ status: 'ready' });
+      },
+    });
+    return undefined;
+  },
+});

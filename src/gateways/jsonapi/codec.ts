@@ -1,8 +1,7 @@
 /**
- * JSON:API 1.0 documents of users ⇄ values, as the clients of the original expect them. Pure. Written by hand: the
+ * JSON:API 1.0 documents of users ⇄ values, as the clients of the original expect them. Written by hand: the
  * maintained libraries bring a framework or only print documents, and this is one type with two attributes.
  */
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { type InputFault, LastseenError } from '../../errors.ts';
 import type { User } from '../../identity/user-store.ts';
@@ -149,11 +148,14 @@ export function document(data: unknown, links: Readonly<Record<string, string | 
   return JSON.stringify({ data, jsonapi: { version: '1.0' }, links });
 }
 
-/** An error as JSON:API says it; one object a fault. */
-export function errorDocument(error: LastseenError, status: number, title: string): string {
+/** An error as JSON:API says it; one object for each fault. */
+export function errorDocument(
+  error: LastseenError,
+  { status, title, newId }: { readonly status: number; readonly title: string; readonly newId: () => string },
+): string {
   const faults = error.faults.length > 0 ? error.faults : [undefined];
   const errors = faults.map((fault) => ({
-    id: randomUUID(),
+    id: newId(),
     status: String(status),
     code: error.code,
     title,

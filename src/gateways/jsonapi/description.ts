@@ -1,4 +1,4 @@
-/** What this room says of itself. */
+/** What this gateway serves, for the API documents. */
 import { z } from 'zod';
 import type { Content, Description, RouteDescription } from '../../http/description.ts';
 import { Create, MAX_PAGE, MEDIA_TYPE, Update } from './codec.ts';
@@ -76,7 +76,7 @@ const body: readonly NonNullable<RouteDescription['errors']>[number][] = [
 
 const read = ['ERR_NOT_ACCEPTABLE', 'ERR_RATE_LIMITED'] as const;
 
-export const jsonApiDescription: Description = {
+export const jsonApiDescription = {
   name: 'users',
   text: 'Users over JSON:API 1.0.',
   routes: {
@@ -131,4 +131,4 @@ export const jsonApiDescription: Description = {
       errorContent,
     },
   },
-};
+} as const satisfies Description;

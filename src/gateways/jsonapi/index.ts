@@ -2,16 +2,14 @@
  * Users over JSON:API at /api/json/accounts/users. Anybody with a token may register; an id is a credential, so only
  * admins list and look up; a user's own token may change the user.
  */
-import type { Express, Request, Response } from 'express';
-import { LastseenError } from '../../errors.ts';
+import type { Request, Response } from 'express';
+import { invalidField, LastseenError, shown } from '../../errors.ts';
 import { parseJson, readJsonObject, readText, requireMediaType } from '../../http/body.ts';
-import type { Guards } from '../../http/guards.ts';
 import { statusOf, userError } from '../../http/problem.ts';
-import type { Limits } from '../../http/rate-limits.ts';
-import { type Principal, requireScope } from '../../identity/principal.ts';
-import { DEFAULT_TOKEN_SECONDS, type Tokens } from '../../identity/tokens.ts';
-import type { Users } from '../../identity/users.ts';
-import type { Logger } from '../../logger.ts';
+import { type Handler, pathParameter } from '../../http/routes.ts';
+import { NOBODY, type Principal, requireScope } from '../../identity/principal.ts';
+import { DEFAULT_TOKEN_SECONDS } from '../../identity/tokens.ts';
+import { defineGateway, type Given } from '../gateway.ts';
 import {
   decodeCreate,
   decodeListQuery,
@@ -24,137 +22,136 @@ import {
   requireContentType,
   resource,
 } from './codec.ts';
+import { jsonApiDescription } from './description.ts';
 
-export interface JsonApiOptions {
-  readonly app: Express;
-  readonly guards: Guards;
-  readonly limits: Limits;
-  readonly users: Users;
-  readonly tokens: Tokens;
-  readonly logger: Logger;
-}
+const needs = {
+  ports: ['routes', 'guards', 'limits', 'users', 'tokens', 'logger', 'runtime'],
+  settings: {},
+} as const;
 
-const BASE = '/api/json/accounts/users';
+type JsonApiPorts = Given<typeof needs>;
+
+const PREFIX = '/api/json';
+const BASE = `${PREFIX}/accounts/users`;
 const MAX_BYTES = 16 * 1024;
 
-type Handle = (request: Request<{ id: string }>, response: Response, holder: Principal) => Promise<void>;
+export const jsonApi = defineGateway({
+  name: 'jsonapi',
+  description: jsonApiDescription,
+  needs,
+  mount(ports) {
+    const { routes, users } = ports;
+    const principals = new WeakMap<Request, Principal>();
+    const principalOf = (request: Request): Principal => principals.get(request) ?? NOBODY;
 
-export function mountJsonApi(options: JsonApiOptions): void {
-  const { app, users } = options;
-  const serve =
-    (handle: Handle) =>
-    (request: Request<{ id: string }>, response: Response): void => {
-      const run = async (): Promise<void> => {
-        const holder = await options.guards.authenticate(request);
-        options.limits.takeRequest(holder);
-        requireAccept(request.headers.accept);
-        await handle(request, response, holder);
+    /** Every request needs a token, and every error is a document of JSON:API. */
+    const wrap =
+      (handler: Handler): Handler =>
+      async (request, response) => {
+        try {
+          const principal = await ports.guards.authenticate(request);
+          principals.set(request, principal);
+          ports.limits.takeRequest(principal);
+          requireAccept(request.headers.accept);
+          await handler(request, response);
+        } catch (error) {
+          answer(ports, error, request, response);
+        }
       };
-      run().catch((error: unknown) => {
-        answer(userError(error, options.logger), request, response);
-      });
-    };
 
-  app.post(
-    BASE,
-    serve(async (request, response) => {
-      const user = await users.register(decodeCreate(await body(request)));
-      const self = `${BASE}/${user.id}`;
-      response.setHeader('Location', self);
-      send(response, 201, document(resource(user), { self: request.originalUrl }));
-    }),
-  );
-  app.get(
-    BASE,
-    serve(async (request, response, holder) => {
-      requireScope(holder, 'admin');
-      const query = decodeListQuery(new URLSearchParams(request.originalUrl.split('?', 2)[1] ?? ''));
-      const { limit, after, nickname } = query;
-      const found = await users.list({
-        limit: limit + 1,
-        ...(after === undefined ? {} : { after }),
-        ...(nickname === undefined ? {} : { nickname }),
-      });
-      const page = found.slice(0, limit);
-      const last = page.at(-1);
-      const next = found.length > limit && last !== undefined ? nextOf(request, placeOf(last)) : null;
-      const data = page.map((user) => resource(user, query.fields));
-      send(response, 200, document(data, { self: request.originalUrl, next }));
-    }),
-  );
-  app.get(
-    `${BASE}/:id`,
-    serve(async (request, response, holder) => {
-      requireOwner(holder, request.params.id);
-      const user = await users.find(request.params.id);
-      if (user === undefined) {
-        throw new LastseenError(
-          'ERR_NOT_FOUND',
-          `No user record found with \`id: ${request.params.id.slice(0, 64)}\``,
-        );
-      }
-      send(response, 200, document(resource(user), { self: request.originalUrl }));
-    }),
-  );
-  app.patch(
-    `${BASE}/:id`,
-    serve(async (request, response, holder) => {
-      requireOwner(holder, request.params.id);
-      const user = await users.change(
-        request.params.id,
-        decodeUpdate(await body(request), request.params.id),
-      );
-      send(response, 200, document(resource(user), { self: request.originalUrl }));
-    }),
-  );
-  app.delete(
-    `${BASE}/:id`,
-    serve(async (request, response, holder) => {
-      requireScope(holder, 'admin');
-      await users.remove(request.params.id);
-      response.status(204).end();
-    }),
-  );
-  app.post(
-    `${BASE}/:id/tokens`,
-    serve(async (request, response, holder) => {
-      requireScope(holder, 'admin');
-      const { id } = request.params;
-      const seconds = await tokenSeconds(request);
-      if ((await users.find(id)) === undefined) {
-        throw new LastseenError('ERR_NOT_FOUND', `No user record found with \`id: ${id.slice(0, 64)}\``);
-      }
-      const issued = await options.tokens.issue({
-        subject: id,
-        scope: 'subscribe',
-        accessIds: [id],
-        expiresInSeconds: seconds,
-        clientId: null,
-      });
-      response.status(201).set('Cache-Control', 'no-store').json({
-        access_token: issued.accessToken,
-        token_type: 'Bearer',
-        expires_in: issued.expiresInSeconds,
-        refresh_token: issued.refreshToken,
-        scope: issued.scope,
-        jti: issued.jti,
-      });
-    }),
-  );
-  app.all('/api/json/{*rest}', serve(notServed));
+    routes.serve(
+      jsonApiDescription,
+      {
+        async 'POST /api/json/accounts/users'(request, response) {
+          const user = await users.register(decodeCreate(await body(request)));
+          response.setHeader('Location', `${BASE}/${user.id}`);
+          send(response, 201, document(resource(user), { self: request.originalUrl }));
+        },
+        async 'GET /api/json/accounts/users'(request, response) {
+          requireScope(principalOf(request), 'admin');
+          await list(ports, request, response);
+        },
+        async 'GET /api/json/accounts/users/{id}'(request, response) {
+          const id = pathParameter(request, 'id');
+          requireOwner(principalOf(request), id);
+          const user = await users.find(id);
+          if (user === undefined) {
+            throw unknownUser(id);
+          }
+          send(response, 200, document(resource(user), { self: request.originalUrl }));
+        },
+        async 'PATCH /api/json/accounts/users/{id}'(request, response) {
+          const id = pathParameter(request, 'id');
+          requireOwner(principalOf(request), id);
+          const user = await users.change(id, decodeUpdate(await body(request), id));
+          send(response, 200, document(resource(user), { self: request.originalUrl }));
+        },
+        async 'DELETE /api/json/accounts/users/{id}'(request, response) {
+          requireScope(principalOf(request), 'admin');
+          await users.remove(pathParameter(request, 'id'));
+          response.status(204).end();
+        },
+        async 'POST /api/json/accounts/users/{id}/tokens'(request, response) {
+          requireScope(principalOf(request), 'admin');
+          await issueToken(ports, request, response);
+        },
+      },
+      { wrap },
+    );
+    routes.fallback(
+      PREFIX,
+      wrap(() => {
+        throw new LastseenError('ERR_NOT_FOUND', 'no route found');
+      }),
+    );
+    return undefined;
+  },
+});
+
+async function list({ users }: JsonApiPorts, request: Request, response: Response): Promise<void> {
+  const query = decodeListQuery(new URLSearchParams(request.originalUrl.split('?', 2)[1] ?? ''));
+  const { limit, after, nickname } = query;
+  const found = await users.list({
+    limit: limit + 1,
+    ...(after === undefined ? {} : { after }),
+    ...(nickname === undefined ? {} : { nickname }),
+  });
+  const page = found.slice(0, limit);
+  const last = page.at(-1);
+  const next = found.length > limit && last !== undefined ? nextOf(request, placeOf(last)) : null;
+  const data = page.map((user) => resource(user, query.fields));
+  send(response, 200, document(data, { self: request.originalUrl, next }));
 }
 
-function notServed(request: Request<{ id: string }>): Promise<void> {
-  const isKnown = /^\/api\/json\/accounts\/users(\/[^/]+)?\/?$/.test(request.path);
-  return Promise.reject(
-    isKnown
-      ? new LastseenError('ERR_METHOD', 'this method is not served here')
-      : new LastseenError('ERR_NOT_FOUND', 'no route found'),
-  );
+async function issueToken(ports: JsonApiPorts, request: Request, response: Response): Promise<void> {
+  const id = pathParameter(request, 'id');
+  const seconds = await tokenSeconds(request);
+  if ((await ports.users.find(id)) === undefined) {
+    throw unknownUser(id);
+  }
+  const issued = await ports.tokens.issue({
+    subject: id,
+    scope: 'subscribe',
+    accessIds: [id],
+    expiresInSeconds: seconds,
+    clientId: null,
+  });
+  response.status(201).set('Cache-Control', 'no-store').json({
+    access_token: issued.accessToken,
+    token_type: 'Bearer',
+    expires_in: issued.expiresInSeconds,
+    refresh_token: issued.refreshToken,
+    scope: issued.scope,
+    jti: issued.jti,
+  });
+}
+
+function unknownUser(id: string): LastseenError {
+  return new LastseenError('ERR_NOT_FOUND', `No user record found with \`id: ${id.slice(0, 64)}\``);
 }
 
 /** `{"expires_in":SECONDS}`, or nothing. */
-async function tokenSeconds(request: Request<{ id: string }>): Promise<number> {
+async function tokenSeconds(request: Request): Promise<number> {
   if (request.headers['content-length'] === undefined || request.headers['content-length'] === '0') {
     return DEFAULT_TOKEN_SECONDS;
   }
@@ -163,34 +160,39 @@ async function tokenSeconds(request: Request<{ id: string }>): Promise<number> {
   if (Number.isInteger(seconds) && (seconds as number) > 0 && (seconds as number) <= 86_400) {
     return seconds as number;
   }
-  const faults = [{ pointer: '/expires_in', detail: 'must be an integer from 1 to 86400' }];
-  throw new LastseenError('ERR_REQUEST_INVALID', 'expires_in must be an integer from 1 to 86400', { faults });
+  throw invalidField('/expires_in', `must be an integer from 1 to 86400, got ${shown(seconds)}`);
 }
 
-function requireOwner(holder: Principal, id: string): void {
-  if (holder.subject !== id) {
-    requireScope(holder, 'admin');
+function requireOwner(principal: Principal, id: string): void {
+  if (principal.subject !== id) {
+    requireScope(principal, 'admin');
   }
 }
 
-async function body(request: Request<{ id: string }>): Promise<unknown> {
+async function body(request: Request): Promise<unknown> {
   requireContentType(request.headers['content-type']);
   return parseJson(await readText(request, MAX_BYTES));
 }
 
-function nextOf(request: Request<{ id: string }>, place: string): string {
+function nextOf(request: Request, place: string): string {
   const parameters = new URLSearchParams(request.originalUrl.split('?', 2)[1] ?? '');
   parameters.set('page[after]', place);
   return `${BASE}?${parameters.toString()}`;
 }
 
-function answer(error: LastseenError, request: Request<{ id: string }>, response: Response): void {
-  const { status, title, headers } = statusOf(error);
+function answer(
+  { logger, runtime }: JsonApiPorts,
+  error: unknown,
+  request: Request,
+  response: Response,
+): void {
+  const known = userError(error, logger);
+  const { status, title, headers } = statusOf(known);
   if (!request.complete) {
     response.setHeader('Connection', 'close');
   }
   response.set(headers);
-  send(response, status, errorDocument(error, status, title));
+  send(response, status, errorDocument(known, { status, title, newId: runtime.random.uuid }));
 }
 
 function send(response: Response, status: number, text: string): void {

@@ -1,7 +1,7 @@
 /** GET /clients: who is connected, to this node and to every other over the same log. */
 import type { Request, Response } from 'express';
 import type { Hub } from '../../delivery/hub.ts';
-import { LastseenError } from '../../errors.ts';
+import { negotiate } from '../../http/routes.ts';
 import type { Log } from '../../log/log.ts';
 import type { Peers } from '../../peers.ts';
 
@@ -34,14 +34,10 @@ export function connectedHere(hub: Hub, log: Log): string {
 
 /** @throws ERR_NOT_ACCEPTABLE */
 export async function sendClients(peers: Peers, request: Request, response: Response): Promise<void> {
-  const type = request.accepts(['json', 'text/plain']);
-  if (type === false) {
-    const message = 'the list of clients is had as application/json or text/plain';
-    throw new LastseenError('ERR_NOT_ACCEPTABLE', message);
-  }
+  const type = negotiate(request, ['application/json', 'text/plain']);
   const answers = await peers.ask();
   const connected = answers.flatMap((answer) => JSON.parse(answer) as ConnectedClient[]);
-  if (type === 'json') {
+  if (type === 'application/json') {
     response.json(connected);
     return;
   }

@@ -1,5 +1,5 @@
 /**
- * What this room says of itself. Pushes and messages are read by hand for speed; the schemas here judge by the same
+ * What this gateway serves, for the API documents. Pushes and messages are read by hand for speed; the schemas here judge by the same
  * rules, and a test holds them against the codecs.
  */
 import { z } from 'zod';
@@ -63,7 +63,7 @@ export const NewToken = z.object({ type: z.literal('token'), token: z.string() }
 
 const LegacyEvents = z.array(z.object({ accessid: Name, created_at: z.int(), payload: z.unknown() }));
 
-export const notifierDescription: Description = {
+export const notifierDescription = {
   name: 'notifier',
   text: 'Pushing events, dropping users, and following feeds over a WebSocket.',
   routes: {
@@ -201,4 +201,4 @@ export const notifierDescription: Description = {
       },
     },
   },
-};
+} as const satisfies Description;

@@ -1,5 +1,5 @@
 /** Messages of /subscribe_to_events ⇄ values. Pure, but for remembering frames it has already made. */
-import { LastseenError, shown } from '../../errors.ts';
+import { invalidField, type LastseenError, shown } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
@@ -50,7 +50,7 @@ export function decodeFirst(text: string | undefined): ClientMessage | undefined
 export function decodeNext(text: string | undefined): ClientMessage {
   const message = parseObject(text);
   if (message === undefined) {
-    throw invalid('', 'must be a JSON object');
+    throw invalidField('', 'must be a JSON object');
   }
   switch (message['type']) {
     case 'subscribe':
@@ -61,9 +61,12 @@ export function decodeNext(text: string | undefined): ClientMessage {
       if (typeof message['token'] === 'string') {
         return { type: 'token', token: message['token'] };
       }
-      throw invalid('/token', 'must be a string');
+      throw invalidField('/token', 'must be a string');
     default:
-      throw invalid('/type', `must be "subscribe", "unsubscribe" or "token", got ${shown(message['type'])}`);
+      throw invalidField(
+        '/type',
+        `must be "subscribe", "unsubscribe" or "token", got ${shown(message['type'])}`,
+      );
   }
 }
 
@@ -73,7 +76,7 @@ function decodeSubscribe(message: Record<string, unknown>): {
   start: Start;
 } {
   if (message['type'] !== undefined && message['type'] !== 'subscribe') {
-    throw invalid('/type', `the first message must be a subscription, got ${shown(message['type'])}`);
+    throw invalidField('/type', `the first message must be a subscription, got ${shown(message['type'])}`);
   }
   const accessId = accessIdOf(message);
   const { after, timestamp } = message;
@@ -83,11 +86,11 @@ function decodeSubscribe(message: Record<string, unknown>): {
   if (after === null && timestamp !== undefined) {
     const fault = createdAtFault(timestamp);
     if (fault !== undefined) {
-      throw invalid('/timestamp', fault);
+      throw invalidField('/timestamp', fault);
     }
     return { type: 'subscribe', accessId, start: { createdAt: timestamp as number } };
   }
-  throw invalid(
+  throw invalidField(
     '/after',
     `must be a cursor, "start" or "now", or null beside a timestamp, got ${shown(after)}`,
   );
@@ -96,7 +99,7 @@ function decodeSubscribe(message: Record<string, unknown>): {
 function accessIdOf(message: Record<string, unknown>): string {
   const fault = nameFault(message['access_id']);
   if (fault !== undefined) {
-    throw invalid('/access_id', fault);
+    throw invalidField('/access_id', fault);
   }
   return message['access_id'] as string;
 }
@@ -114,11 +117,6 @@ function parseObject(text: string | undefined): Record<string, unknown> | undefi
   } catch {
     return undefined;
   }
-}
-
-function invalid(pointer: string, detail: string): LastseenError {
-  const message = `${pointer === '' ? 'the message' : `\`${pointer.slice(1)}\``} ${detail}`;
-  return new LastseenError('ERR_REQUEST_INVALID', message, { faults: [{ pointer, detail }] });
 }
 
 /** Makes frames. One for the whole process, so that subscribers at the same place share them. */

@@ -3,13 +3,14 @@
  * message decides which; it has a deadline, so that a silent socket costs nothing for long.
  */
 import { createSession, type FeedEncoder, type Session } from '../../delivery/session.ts';
+import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import { closeReasonOf, userError } from '../../http/problem.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { Event } from '../../log/event.ts';
-import type { NotifierOptions } from './index.ts';
+import type { NotifierPorts } from './needs.ts';
 import {
   type ClientMessage,
   createSocketEncoder,
@@ -25,53 +26,58 @@ const FIRST_MESSAGE_MS = 10_000;
 
 /** Serves accepted sockets. */
 export function createSocketHandler(
-  options: NotifierOptions,
+  ports: NotifierPorts,
 ): (accepted: AcceptedSocket<Principal | undefined>) => void {
-  const encoder = createSocketEncoder(options.log.cursor);
+  const encoder = createSocketEncoder(ports.log.cursor);
   return (accepted) => {
-    serve(accepted, options, encoder);
+    serve(accepted, ports, encoder);
   };
 }
 
 function serve(
   accepted: AcceptedSocket<Principal | undefined>,
-  options: NotifierOptions,
+  ports: NotifierPorts,
   encoder: SocketEncoder,
 ): void {
-  const { log, hub, guards, logger } = options;
-  const { socket, connection } = accepted;
+  const { log, hub, guards, logger } = ports;
+  const { socket, connection, inbox } = accepted;
+  const { clock, timers } = ports.runtime;
   let principal: Principal | undefined = accepted.admitted;
   let session: Session | undefined;
   let isLegacy = false;
-  let work: Promise<void> = Promise.resolve();
 
-  const deadline = setTimeout(() => {
+  const turns = createTurns({
+    inbox,
+    connection,
+    onFault: (error) => {
+      userError(error, logger);
+      connection.close('fault');
+    },
+  });
+  const cancelDeadline = timers.after(FIRST_MESSAGE_MS, () => {
     connection.write(
       errorFrame(new LastseenError('ERR_TIMEOUT', 'the first message did not come within 10 s'), undefined),
     );
     connection.close('bad-first-message');
-  }, FIRST_MESSAGE_MS);
+  });
 
   socket.on('message', (data) => {
-    session?.alive();
+    session?.markAlive();
     if (isLegacy) {
       return;
     }
     const text = textOf(data);
-    // One after the other, and no more is read meanwhile: what waits is bounded by what one read brings.
-    socket.pause();
-    work = work.then(async () => {
-      if (socket.readyState === socket.OPEN && session === undefined) {
+    turns.take(async () => {
+      if (session === undefined) {
         await open(text);
-      } else if (socket.readyState === socket.OPEN && !isLegacy) {
+      } else if (!isLegacy) {
         await next(text);
       }
-      socket.resume();
     });
   });
-  socket.on('pong', () => session?.alive());
+  socket.on('pong', () => session?.markAlive());
   socket.on('close', () => {
-    clearTimeout(deadline);
+    cancelDeadline();
     if (session !== undefined) {
       hub.remove(session);
     }
@@ -79,7 +85,7 @@ function serve(
 
   /** The first message. */
   async function open(text: string | undefined): Promise<void> {
-    clearTimeout(deadline);
+    cancelDeadline();
     let message: ClientMessage | undefined;
     try {
       message = decodeFirst(text);
@@ -129,10 +135,10 @@ function serve(
 
   async function subscribe(message: ClientMessage & { type: 'subscribe' }): Promise<void> {
     const { accessId } = message;
-    const holder = await admit(accessId, message);
+    const admitted = await admit(accessId, message);
     const position = await log.resolve(accessId, message.start);
     const last = await log.lastPosition(accessId);
-    const current = sessionOf(holder, (positions) => {
+    const current = sessionOf(admitted, (positions) => {
       const cursors = Object.fromEntries([...positions].map(([name, at]) => [name, log.cursor(at)]));
       return jsonFrame({ type: 'heartbeat', cursors });
     });
@@ -141,13 +147,17 @@ function serve(
     connection.write(
       jsonFrame({ type: 'subscribed', access_id: accessId, cursor: log.cursor(position), head }),
     );
-    current.subscribe(accessId, position, exactFeed);
+    current.subscribe({ accessId, position, encoder: exactFeed(accessId) });
   }
 
   async function subscribeLegacy(message: ClientMessage & { type: 'legacy' }): Promise<void> {
-    const holder = await admit(message.accessId, message);
+    const admitted = await admit(message.accessId, message);
     const position = await log.resolve(message.accessId, { createdAt: message.timestamp });
-    sessionOf(holder, () => undefined).subscribe(message.accessId, position, legacyFeed(message.timestamp));
+    sessionOf(admitted, () => undefined).subscribe({
+      accessId: message.accessId,
+      position,
+      encoder: legacyFeed(message.timestamp),
+    });
   }
 
   async function admit(
@@ -157,26 +167,18 @@ function serve(
     if (message.token !== undefined || message.ticket !== undefined || principal === undefined) {
       principal = await guards.fromMessage(message);
     }
-    const holder = session?.principal ?? principal;
-    requireScope(holder, 'subscribe');
-    requireAccess(holder, accessId);
-    if (hub.isFullFor(accessId)) {
-      throw new LastseenError(
-        'ERR_TOO_MANY_CONNECTIONS',
-        'too many connections read this access_id: come back later',
-      );
+    const current = session?.principal ?? principal;
+    requireScope(current, 'subscribe');
+    requireAccess(current, accessId);
+    ports.admission.requireReader(accessId);
+    if (session === undefined) {
+      ports.admission.requirePrincipal(current.subject);
     }
-    if (session === undefined && hub.countOf(holder.subject) >= options.maxConnectionsPerPrincipal) {
-      throw new LastseenError(
-        'ERR_TOO_MANY_CONNECTIONS',
-        'this token has too many connections: come back later',
-      );
-    }
-    return holder;
+    return current;
   }
 
   function sessionOf(
-    holder: Principal,
+    admitted: Principal,
     heartbeat: (positions: ReadonlyMap<string, number>) => Buffer | undefined,
   ): Session {
     if (session !== undefined) {
@@ -185,18 +187,19 @@ function serve(
     session = createSession({
       log,
       connection,
-      principal: holder,
+      principal: admitted,
+      runtime: ports.runtime,
       onExpiring: (seconds) => {
         if (!isLegacy) {
           connection.write(jsonFrame({ type: 'token_expiring', expires_in: seconds }));
         }
       },
       heartbeat,
-      stallTimeoutMs: options.stallTimeoutMs,
+      stallTimeoutMs: ports.stallTimeoutMs,
       onFault: (error) => {
         userError(error, logger);
       },
-      onOvertaken: (error, accessId) => {
+      onOvertaken: (error, [accessId]) => {
         if (!isLegacy) {
           connection.write(errorFrame(error, accessId));
         }
@@ -206,7 +209,7 @@ function serve(
     if (socket.readyState === socket.OPEN) {
       hub.add(session);
     } else {
-      session.ended();
+      session.dispose();
     }
     return session;
   }
@@ -215,20 +218,21 @@ function serve(
   async function refresh(token: string): Promise<void> {
     const fresh = await guards.fromMessage({ token });
     session?.renew(fresh);
-    const left = fresh.expiresAt === null ? null : Math.round((fresh.expiresAt - Date.now()) / 1_000);
+    const left = fresh.expiresAt === null ? null : Math.round((fresh.expiresAt - clock.now()) / 1_000);
     connection.write(jsonFrame({ type: 'token', expires_in: left }));
   }
 
-  const exactFeed: FeedEncoder = {
-    events: encoder.events,
-    live: (accessId, position) =>
-      jsonFrame({ type: 'live', access_id: accessId, cursor: log.cursor(position) }),
-  };
+  function exactFeed(accessId: string): FeedEncoder {
+    return {
+      events: (events) => encoder.events(accessId, events),
+      live: (position) => jsonFrame({ type: 'live', access_id: accessId, cursor: log.cursor(position) }),
+    };
+  }
 
   /** Only events at or after the time that the client named, in the order of the log. */
   function legacyFeed(timestamp: number): FeedEncoder {
     return {
-      events(_accessId, events: readonly Event[]) {
+      events(events: readonly Event[]) {
         const wanted = events.filter((event) => event.createdAt >= timestamp);
         if (wanted.length === 0) {
           return undefined;

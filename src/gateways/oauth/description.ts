@@ -1,4 +1,4 @@
-/** What this room says of itself. */
+/** What this gateway serves, for the API documents. */
 import { z } from 'zod';
 import type { Description } from '../../http/description.ts';
 import { ClientBody, TokenBody } from './codec.ts';
@@ -50,7 +50,7 @@ const Grant = z.union([
   z.object({ grant_type: z.literal('refresh_token'), refresh_token: z.string(), ...Credentials }),
 ]);
 
-export const oauthDescription: Description = {
+export const oauthDescription = {
   name: 'oauth',
   text: 'Tokens and the clients that get them (RFC 6749, RFC 7009).',
   routes: {
@@ -139,4 +139,4 @@ export const oauthDescription: Description = {
       errors: ['ERR_NOT_FOUND'],
     },
   },
-};
+} as const satisfies Description;

@@ -22,8 +22,8 @@ export interface Member {
 export interface Broadcasts {
   join(member: Member): void;
   leave(member: Member): void;
-  /** To the members here, or to those of them that are chosen. */
-  tell(topic: string, event: string, payload: Payload, isFor?: (member: Member) => boolean): void;
+  /** Sends to the members on this node, or to those of them for whom `isFor` holds. */
+  broadcast(topic: string, event: string, payload: Payload, isFor?: (member: Member) => boolean): void;
   /** To the members of `notifications` on every node; resolves once it is on disk. */
   append(event: string, payload: Payload): Promise<void>;
   stop(): void;
@@ -35,16 +35,16 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
     log,
     BROADCASTS,
     (event) => {
-      const said = broadcastOf(event);
-      if (said !== undefined) {
-        tell('notifications', said.event, said.payload);
+      const found = broadcastOf(event);
+      if (found !== undefined) {
+        broadcast('notifications', found.event, found.payload);
       }
     },
     onFault,
   );
 
   /** Framed once for each version of the wire. */
-  function tell(
+  function broadcast(
     topic: string,
     event: string,
     payload: Payload,
@@ -82,7 +82,7 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
         members.delete(member.topic);
       }
     },
-    tell,
+    broadcast,
     async append(event, payload) {
       const name = JSON.stringify(event);
       const text =

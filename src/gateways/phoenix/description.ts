@@ -7,7 +7,7 @@ const Topic = z.string().meta({ description: '`notifications`, or `events:ACCESS
 const frame = (event: z.ZodType): z.ZodType =>
   z.tuple([Ref, Ref, Topic, event, z.record(z.string(), z.unknown())]);
 
-export const phoenixDescription: Description = {
+export const phoenixDescription = {
   name: 'phoenix',
   text: 'Phoenix channels, for the official clients.',
   routes: {},
@@ -50,4 +50,4 @@ export const phoenixDescription: Description = {
       },
     },
   },
-};
+} as const satisfies Description;

@@ -2,9 +2,10 @@
  * Who is on which topic, on every node. Each process keeps all entries in memory, shows its own to the others, and is told
  * theirs, also when a node has died. Changes are gathered for a moment and sent as one diff a topic.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Peers } from '../../peers.ts';
+import type { Cancel, Random, Runtime } from '../../runtime.ts';
 
 export type Meta = Readonly<Record<string, unknown>>;
 
@@ -32,13 +33,19 @@ export function presenceKey(subject: string): string {
   return createHash('sha256').update(`lastseen presence ${subject}`).digest('base64url').slice(0, 22);
 }
 
-/** `onDiff` gets `presence_diff` of a topic as JSON text. */
-export function createPresence(peers: Peers, onDiff: (topic: string, diff: string) => void): Presence {
+export interface PresenceOptions {
+  readonly peers: Peers;
+  readonly runtime: Pick<Runtime, 'timers' | 'random'>;
+  /** Receives the `presence_diff` of a topic as JSON text. */
+  readonly onDiff: (topic: string, diff: string) => void;
+}
+
+export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Presence {
   const topics = new Map<string, Entries>();
   const entries: Entries = new Map();
   const joins: Entries = new Map();
   const leaves: Entries = new Map();
-  let timer: NodeJS.Timeout | undefined;
+  let cancelDiffs: Cancel | undefined;
 
   function add(ref: string, entry: Entry): void {
     entries.set(ref, entry);
@@ -49,7 +56,7 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
       known.set(ref, entry);
     }
     joins.set(ref, entry);
-    timer ??= setTimeout(tell, GATHER_MS);
+    cancelDiffs ??= runtime.timers.after(GATHER_MS, sendDiffs);
   }
 
   function remove(ref: string): void {
@@ -66,15 +73,17 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
     // Also when nobody was told of it yet: it may stand in a state that was sent meanwhile.
     joins.delete(ref);
     leaves.set(ref, entry);
-    timer ??= setTimeout(tell, GATHER_MS);
+    cancelDiffs ??= runtime.timers.after(GATHER_MS, sendDiffs);
   }
 
-  function tell(): void {
-    timer = undefined;
+  function sendDiffs(): void {
+    cancelDiffs = undefined;
     const changed = new Set([...joins.values(), ...leaves.values()].map((entry) => entry.topic));
     const diffs = [...changed].map((topic) => {
-      const of = (all: Entries): Entries => new Map([...all].filter(([, entry]) => entry.topic === topic));
-      return [topic, `{"joins":${listed(of(joins))},"leaves":${listed(of(leaves))}}`] as const;
+      const onTopic = (all: Entries): Entries =>
+        new Map([...all].filter(([, entry]) => entry.topic === topic));
+      const diff = `{"joins":${listed(onTopic(joins))},"leaves":${listed(onTopic(leaves))}}`;
+      return [topic, diff] as const;
     });
     joins.clear();
     leaves.clear();
@@ -106,7 +115,7 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
 
   return {
     track(topic, key, meta) {
-      const ref = newRef();
+      const ref = newRef(runtime.random);
       show(ref, { topic, key, meta });
       return ref;
     },
@@ -115,7 +124,7 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
       if (before === undefined) {
         return ref;
       }
-      const next = newRef();
+      const next = newRef(runtime.random);
       untrack(ref);
       show(next, { ...before, meta: { ...meta, phx_ref_prev: ref } });
       return next;
@@ -123,7 +132,7 @@ export function createPresence(peers: Peers, onDiff: (topic: string, diff: strin
     untrack,
     state: (topic) => listed(topics.get(topic) ?? new Map<string, Entry>()),
     stop() {
-      clearTimeout(timer);
+      cancelDiffs?.();
     },
   };
 }
@@ -137,6 +146,6 @@ function listed(entries: Entries): string {
   return JSON.stringify(Object.fromEntries([...metas].map(([key, list]) => [key, { metas: list }])));
 }
 
-function newRef(): string {
-  return randomBytes(12).toString('base64url');
+function newRef(random: Random): string {
+  return Buffer.from(random.bytes(12)).toString('base64url');
 }

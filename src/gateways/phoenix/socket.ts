@@ -4,15 +4,16 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { createSession, type Session } from '../../delivery/session.ts';
+import { createTokenBucket } from '../../delivery/token-bucket.ts';
+import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { userError } from '../../http/problem.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
-import type { Admission } from './admission.ts';
+import type { Admitted } from './admission.ts';
 import type { Member } from './broadcasts.ts';
-import { createBucket } from './bucket.ts';
 import { type ClientMessage, jsonPayload, type Payload, valueOf } from './codec.ts';
-import type { PhoenixRoom } from './index.ts';
 import { joinOf, metaFrom } from './join.ts';
+import type { PhoenixContext } from './needs.ts';
 import { type Meta, presenceKey } from './presence.ts';
 import { type Topic, topicOf } from './topics.ts';
 
@@ -22,9 +23,9 @@ const MAX_CHANNELS = 100;
 /** What a client has not taken of broadcasts and replies; more ends the socket, and what it reads is resumed. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
-/** Joins, and changes of what is shown, are told to everybody on the topic: so many at once, and a second. */
-const JOINS = [2 * MAX_CHANNELS, 10] as const;
-const UPDATES = [10, 2] as const;
+/** Joins and updates of presence are sent to every member of the topic: so many at once, and per second. */
+const JOINS = { capacity: 2 * MAX_CHANNELS, perSecond: 10 };
+const PRESENCE_UPDATES = { capacity: 10, perSecond: 2 };
 
 const EMPTY: Payload = { json: '{}' };
 
@@ -36,27 +37,37 @@ interface Channel extends Member {
   readonly onlineAt: number;
 }
 
-export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixRoom): void {
-  const { log, hub, logger, broadcasts, presence } = room;
-  const { socket, connection } = accepted;
+export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: PhoenixContext): void {
+  const { log, hub, logger, broadcasts, presence } = context;
+  const { socket, connection, inbox } = accepted;
   const { principal, serializer } = accepted.admitted;
   const channels = new Map<string, Channel>();
-  const [joinsAllowed, updatesAllowed] = [createBucket(...JOINS), createBucket(...UPDATES)];
+  const { clock } = context.runtime;
+  const joinBucket = createTokenBucket({ ...JOINS, clock });
+  const updateBucket = createTokenBucket({ ...PRESENCE_UPDATES, clock });
   let joins = 0;
-  let work: Promise<void> = Promise.resolve();
 
+  const turns = createTurns({
+    inbox,
+    connection,
+    onFault: (error) => {
+      userError(error, logger);
+      connection.close('fault');
+    },
+  });
   const session: Session = createSession({
     log,
     connection,
     principal,
+    runtime: context.runtime,
     heartbeat: () => undefined,
-    stallTimeoutMs: room.stallTimeoutMs,
+    stallTimeoutMs: context.stallTimeoutMs,
     onFault: (error) => {
       userError(error, logger);
     },
-    onOvertaken: (error, accessId) => {
+    onOvertaken: (error, accessIds) => {
       for (const channel of channels.values()) {
-        if (channel.does.accessId === accessId) {
+        if (accessIds.includes(channel.does.accessId)) {
           send(serializer.end(channel.joinRef, channel.topic, 'phx_error', reasonOf(error).json));
         }
       }
@@ -65,23 +76,16 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
   hub.add(session);
 
   socket.on('message', (data, isBinary) => {
-    session.alive();
+    session.markAlive();
     const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
-    // One after the other, and no more is read meanwhile: what waits is bounded by what one read brings.
-    socket.pause();
-    work = work.then(async () => {
-      if (socket.readyState === socket.OPEN) {
-        await take(bytes, isBinary);
-      }
-      socket.resume();
-    });
+    turns.take(() => take(bytes, isBinary));
   });
   socket.on('pong', () => {
-    session.alive();
+    session.markAlive();
   });
   socket.on('close', () => {
     for (const channel of channels.values()) {
-      forget(channel);
+      release(channel);
     }
     channels.clear();
     hub.remove(session);
@@ -162,7 +166,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
 
   async function join(message: ClientMessage): Promise<void> {
     const { topic } = message;
-    if (!joinsAllowed.take()) {
+    if (joinBucket.take() > 0) {
       throw tooOften('joins');
     }
     const before = channels.get(topic);
@@ -194,7 +198,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
   /** Replies to a join; `undefined` when it is refused. */
   async function open(message: ClientMessage): Promise<Opened | undefined> {
     const { topic, ref } = message;
-    const does = topicOf(topic, principal, room);
+    const does = topicOf(topic, principal, context);
     if (does === undefined) {
       send(
         serializer.reply({ ...message, joinRef: null }, 'error', jsonPayload({ reason: 'unmatched topic' })),
@@ -206,12 +210,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
       return undefined;
     }
     const { after, meta } = joinOf(message.payload);
-    if (hub.isFullFor(does.accessId)) {
-      throw new LastseenError(
-        'ERR_TOO_MANY_CONNECTIONS',
-        'too many connections read this access_id: come back later',
-      );
-    }
+    context.admission.requireReader(does.accessId);
     const position = await log.resolve(does.accessId, { after });
     const head = Math.max(await log.lastPosition(does.accessId), position);
     const channel: Channel = {
@@ -223,9 +222,9 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
       name: `${topic} ${(joins += 1)}`,
       does,
       presenceRef: undefined,
-      onlineAt: Date.now(),
+      onlineAt: clock.now(),
     };
-    const key = room.hasPresence ? { presence_key: presenceKey(principal.subject) } : {};
+    const key = context.hasPresence ? { presence_key: presenceKey(principal.subject) } : {};
     send(
       serializer.reply(
         message,
@@ -244,33 +243,33 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
     }
     channels.set(topic, channel);
     broadcasts.join(channel);
-    if (room.hasPresence && meta !== undefined) {
+    if (context.hasPresence && meta !== undefined) {
       channel.presenceRef = presence.track(topic, presenceKey(principal.subject), metaOf(channel, meta));
       send(serializer.push(joinRef, topic, 'presence_state', { json: presence.state(topic) }));
     }
-    session.subscribe(
-      does.accessId,
+    session.subscribe({
+      accessId: does.accessId,
       position,
-      {
-        events: (_accessId, events) =>
+      name: channel.name,
+      encoder: {
+        events: (events) =>
           Buffer.concat(
             events.map((event) => {
               const [name, json] = does.frameOf(event);
               return serializer.push(joinRef, topic, name, { json });
             }),
           ),
-        live(_accessId, at) {
-          const payload = does.liveOf(at);
+        live(metAt) {
+          const payload = does.liveOf(metAt);
           return payload === undefined ? undefined : serializer.push(joinRef, topic, 'live', payload);
         },
       },
-      channel.name,
-    );
+    });
   }
 
   function updatePresence(channel: Channel, payload: Payload): Payload {
     const ref = channel.presenceRef;
-    if (!updatesAllowed.take()) {
+    if (updateBucket.take() > 0) {
       throw tooOften('updates of presence');
     }
     const meta = metaFrom(valueOf(payload));
@@ -284,10 +283,10 @@ export function servePhoenix(accepted: AcceptedSocket<Admission>, room: PhoenixR
   function leave(channel: Channel): void {
     channels.delete(channel.topic);
     session.unsubscribe(channel.name);
-    forget(channel);
+    release(channel);
   }
 
-  function forget(channel: Channel): void {
+  function release(channel: Channel): void {
     broadcasts.leave(channel);
     if (channel.presenceRef !== undefined) {
       presence.untrack(channel.presenceRef);

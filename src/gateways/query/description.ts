@@ -1,4 +1,4 @@
-/** What this room says of itself. */
+/** What this gateway serves, for the API documents. */
 import { z } from 'zod';
 import type { Description } from '../../http/description.ts';
 import { Body } from './codec.ts';
@@ -9,7 +9,7 @@ const Result = z.object({
   truncated: z.boolean(),
 });
 
-export const queryDescription: Description = {
+export const queryDescription = {
   name: 'query',
   text: 'SQL over the history, read-only.',
   routes: {
@@ -44,4 +44,4 @@ export const queryDescription: Description = {
       ],
     },
   },
-};
+} as const satisfies Description;

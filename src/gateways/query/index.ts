@@ -1,60 +1,59 @@
 /** POST /query: SQL that only reads, over what the token covers, as JSON, NDJSON or CSV. */
-import type { Express, Request, Response } from 'express';
+import type { Request, Response } from 'express';
 import type { Access } from '../../analysis/contract.ts';
-import type { Queries } from '../../analysis/queries.ts';
+import { querySettings } from '../../analysis/settings.ts';
+import { deliverySettings } from '../../delivery/settings.ts';
 import { LastseenError } from '../../errors.ts';
 import { readJsonObject, requireMediaType } from '../../http/body.ts';
-import type { Guards } from '../../http/guards.ts';
-import type { Limits } from '../../http/rate-limits.ts';
+import { negotiate } from '../../http/routes.ts';
 import type { Principal } from '../../identity/principal.ts';
+import { defineGateway, type Given } from '../gateway.ts';
 import { contentTypeOf, decodeQuery, formatOf, MEDIA_TYPES } from './codec.ts';
+import { queryDescription } from './description.ts';
 
-export interface QueryOptions {
-  readonly app: Express;
-  readonly guards: Guards;
-  readonly limits: Limits;
-  readonly queries: Queries;
-  readonly queryMaxBytes: number;
-  /** A client that takes no byte of its answer for so long is closed. */
-  readonly stallTimeoutMs: number;
-  /** Aborted at drain: no new query is begun. */
-  readonly draining: AbortSignal;
-}
+const { LASTSEEN_STALL_SECONDS } = deliverySettings;
+const { LASTSEEN_QUERY_MAX_BYTES } = querySettings;
+
+const needs = {
+  ports: ['routes', 'guards', 'limits', 'admission', 'queries'],
+  settings: { LASTSEEN_STALL_SECONDS, LASTSEEN_QUERY_MAX_BYTES },
+} as const;
 
 const MAX_BODY_BYTES = 1024 * 1024;
 
 /** So many of the largest answers may wait for clients that read slowly; then no new query is begun. */
 const MAX_UNSENT_ANSWERS = 8;
 
-export function mountQuery(options: QueryOptions): void {
-  const { app, guards } = options;
-  const unsent = { bytes: 0 };
-  app.post('/query', async (request, response) => {
-    const principal = await guards.authorize(request, 'query');
-    options.limits.takeRequest(principal);
-    await answer(options, unsent, principal, request, response);
-  });
-  app.all('/query', (_request, response) => {
-    response.setHeader('Allow', 'POST');
-    throw new LastseenError('ERR_METHOD', 'only POST is served here');
-  });
+export const query = defineGateway({
+  name: 'query',
+  description: queryDescription,
+  needs,
+  mount(ports) {
+    const unsent = { bytes: 0 };
+    ports.routes.serve(queryDescription, {
+      async 'POST /query'(request, response) {
+        const principal = await ports.guards.authorize(request, 'query');
+        ports.limits.takeRequest(principal);
+        await answer({ ...ports, unsent, principal }, request, response);
+      },
+    });
+    return undefined;
+  },
+});
+
+interface AnswerOptions extends Given<typeof needs> {
+  /** Bytes of answers that clients have not taken yet. */
+  readonly unsent: { bytes: number };
+  readonly principal: Principal;
 }
 
 async function answer(
-  { queries, draining, queryMaxBytes, stallTimeoutMs }: QueryOptions,
-  unsent: { bytes: number },
-  principal: Principal,
+  { queries, admission, queryMaxBytes, stallTimeoutMs, unsent, principal }: AnswerOptions,
   request: Request,
   response: Response,
 ): Promise<void> {
-  if (draining.aborted) {
-    throw new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
-  }
-  const accepted = request.accepts([...MEDIA_TYPES]);
-  const mediaType = MEDIA_TYPES.find((type) => type === accepted);
-  if (mediaType === undefined) {
-    throw new LastseenError('ERR_NOT_ACCEPTABLE', `answers are had as ${MEDIA_TYPES.join(', ')}`);
-  }
+  admission.requireRunning();
+  const mediaType = negotiate(request, MEDIA_TYPES);
   requireMediaType(request, ['application/json']);
   const { sql, params } = decodeQuery(await readJsonObject(request, MAX_BODY_BYTES));
   if (unsent.bytes > MAX_UNSENT_ANSWERS * queryMaxBytes) {

@@ -1,11 +1,11 @@
-/** What this room says of itself. */
+/** What this gateway serves, for the API documents. */
 import { z } from 'zod';
 import { Cursor, type Description } from '../../http/description.ts';
 
 const Numeric = z.looseObject({ eventType: z.int().min(0).max(10) });
 const Named = z.looseObject({ type: z.string() });
 
-export const usersSocketDescription: Description = {
+export const usersSocketDescription = {
   name: 'users-socket',
   text: 'What happens to users, and the meta that applications keep beside them.',
   routes: {},
@@ -28,4 +28,4 @@ export const usersSocketDescription: Description = {
       },
     },
   },
-};
+} as const satisfies Description;

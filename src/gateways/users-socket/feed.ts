@@ -1,20 +1,22 @@
 /**
- * What the users socket tells of: the service's own feed of users, and the feed of files and buckets that applications
- * push. A reader moves through both at once in the order of the log, as a subscription does through one (G2, G3).
+ * What the users socket delivers: the service's own feed of users, and the feed of files and buckets that applications
+ * push, both as one subscription in the order of the log (G2, G3).
  */
 import { LastseenError } from '../../errors.ts';
 import { USERS } from '../../identity/feeds.ts';
 import { memberSpan } from '../../json-text.ts';
 import type { Event } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
+import type { Subscription } from '../../log/subscription.ts';
 import { type EventName, subjectField } from './codec.ts';
+import type { Names } from './names.ts';
 
 /** Where applications push what happened to files and buckets. */
 export const EVENTS = 'users-socket:events';
 
 const FEEDS = [USERS, EVENTS];
 
-/** An event that is told, and whose it is. */
+/** An event of the wire, and whose it is. */
 export interface UserEvent {
   readonly name: EventName;
   readonly userId: string;
@@ -22,8 +24,8 @@ export interface UserEvent {
   readonly subject: string | undefined;
 }
 
-/** What happens to users, in the words of the wire. The rest of `$users` is not told. */
-const TOLD = new Map<unknown, EventName>([
+/** What happens to users, in the words of the wire. Other events of `$users` are not sent. */
+const USER_EVENTS = new Map<unknown, EventName>([
   ['registered', 'Activated'],
   ['logged_in', 'Login'],
   ['logged_out', 'Logout'],
@@ -32,10 +34,10 @@ const TOLD = new Map<unknown, EventName>([
 
 const PUSHED: readonly EventName[] = ['FileUploaded', 'FileRemoved', 'BucketUploaded', 'BucketRemoved'];
 
-/** Every socket looks at every event, so each is taken apart once. */
+/** Every socket reads every event, so each is decoded once. */
 const known = new WeakMap<Event, UserEvent | null>();
 
-/** `undefined` for what is not told, and for pushed events of another shape. */
+/** `undefined` for events that the wire does not have, and for pushed events of another shape. */
 export function userEventOf(event: Event): UserEvent | undefined {
   let found = known.get(event);
   if (found === undefined) {
@@ -52,12 +54,12 @@ function read({ accessId, payload }: Event): UserEvent | undefined {
   }
   const { type, id, user } = value as Record<string, unknown>;
   if (accessId === USERS) {
-    const name = TOLD.get(type);
+    const name = USER_EVENTS.get(type);
     return name === undefined || typeof id !== 'string'
       ? undefined
       : { name, userId: id, subject: undefined };
   }
-  const name = PUSHED.find((one) => one === type);
+  const name = PUSHED.find((pushed) => pushed === type);
   if (name === undefined || typeof user !== 'string') {
     return undefined;
   }
@@ -65,63 +67,47 @@ function read({ accessId, payload }: Event): UserEvent | undefined {
   return span && { name, userId: user, subject: payload.slice(span.start, span.end) };
 }
 
-export interface FeedReader {
-  /**
-   * The next event; `undefined` when everything up to the log's head was given; a promise when the store must be read:
-   * ask again then. @throws ERR_CURSOR_TOO_OLD when retention has overtaken the reader
-   */
-  next(): Event | undefined | Promise<void>;
-  close(): void;
-}
+/** Both feeds as one subscription, whose events are handed out once the names of their users are known. */
+export function openFeed(
+  { log, names }: { readonly log: Log; readonly names: Names },
+  position: number,
+  onMore: () => void,
+): Subscription {
+  const merged = log.subscribeAll(FEEDS, position, onMore);
 
-/** Begins after `position`. `onMore` is called when there is something again. */
-export function openFeed(log: Log, position: number, onMore: () => void): FeedReader {
-  const sources = FEEDS.map((accessId) => ({
-    subscription: log.subscribe(accessId, position, onMore),
-    events: [] as readonly Event[],
-    at: 0,
-  }));
+  function withNames(events: readonly Event[]): readonly Event[] | Promise<readonly Event[]> {
+    const lookUps: Promise<void>[] = [];
+    for (const id of new Set(events.flatMap(namedUser))) {
+      const lookUp = names.refresh(id);
+      if (lookUp !== undefined) {
+        lookUps.push(lookUp);
+      }
+    }
+    return lookUps.length === 0 ? events : Promise.all(lookUps).then(() => events);
+  }
+
   return {
+    get position() {
+      return merged.position;
+    },
+    get isLive() {
+      return merged.isLive;
+    },
     next() {
-      let first: (typeof sources)[number] | undefined;
-      let isOneDry = false;
-      for (const source of sources) {
-        if (source.at === source.events.length) {
-          const found = source.subscription.next();
-          if (found instanceof Promise) {
-            return found.then((events = []) => {
-              source.events = events;
-              source.at = 0;
-            });
-          }
-          source.events = found ?? [];
-          source.at = 0;
-        }
-        const event = source.events[source.at];
-        if (event === undefined) {
-          isOneDry = true;
-        } else if (first === undefined || event.position < placeOf(first)) {
-          first = source;
-        }
+      const events = merged.next();
+      if (events instanceof Promise) {
+        return events.then((page) => page && withNames(page));
       }
-      // A dry source has nothing up to the head. What the store showed beyond it waits until the tail has come there.
-      if (first === undefined || (isOneDry && placeOf(first) > log.head)) {
-        return undefined;
-      }
-      const event = first.events[first.at];
-      first.at += 1;
-      return event;
+      return events && withNames(events);
     },
-    close() {
-      for (const { subscription } of sources) {
-        subscription.close();
-      }
-    },
+    close: merged.close,
   };
 }
 
-function placeOf(source: { readonly events: readonly Event[]; readonly at: number }): number {
-  return source.events[source.at]?.position ?? Infinity;
+/** The user that the event names on the wire. A user that was removed keeps the name that was seen last. */
+function namedUser(event: Event): string[] {
+  const found = userEventOf(event);
+  return found === undefined || found.name === 'Removed' ? [] : [found.userId];
 }
 
 /**

@@ -1,40 +1,40 @@
 /** What users are called on the wire: their nickname, or their id without one. */
 import type { User } from '../../identity/user-store.ts';
 import type { Users } from '../../identity/users.ts';
+import type { Clock } from '../../runtime.ts';
 
 export interface Names {
-  /** As it is, or was within the last second; of a user that is gone, as `last`. */
-  of(id: string): string | Promise<string>;
   /** As this process saw it last, or the id. */
   last(id: string): string;
+  /** Looks a name up again unless that was done within the last second; `undefined` when there is nothing to wait for. */
+  refresh(id: string): Promise<void> | undefined;
   keep(user: User): void;
 }
 
-/** Names remembered, for telling of users that are removed; the oldest go first. */
+/** Names remembered, so that the removal of a user can name it; the oldest go first. */
 const MAX_NAMES = 50_000;
 
-/** A name is looked up again after so long: who catches up is told of the same users many times. */
+/** A name is looked up again after so long: a socket that catches up names the same users many times. */
 const FRESH_MS = 1_000;
 
 export function nameOf(user: User): string {
   return user.nickname ?? user.id;
 }
 
-export function createNames(users: Pick<Users, 'find'>): Names {
-  const names = new Map<string, { readonly name: string; readonly at: number }>();
+export function createNames(users: Pick<Users, 'find'>, clock: Clock): Names {
+  const names = new Map<string, { readonly name: string; readonly readAt: number }>();
 
-  function remember(id: string, name: string): string {
+  function remember(id: string, name: string): void {
     names.delete(id);
     if (names.size >= MAX_NAMES) {
       names.delete(names.keys().next().value ?? '');
     }
-    names.set(id, { name, at: performance.now() });
-    return name;
+    names.set(id, { name, readAt: clock.steady() });
   }
 
-  async function lookUp(id: string): Promise<string> {
+  async function lookUp(id: string): Promise<void> {
     const user = await users.find(id);
-    return remember(id, user === undefined ? (names.get(id)?.name ?? id) : nameOf(user));
+    remember(id, user === undefined ? (names.get(id)?.name ?? id) : nameOf(user));
   }
 
   return {
@@ -42,9 +42,10 @@ export function createNames(users: Pick<Users, 'find'>): Names {
       remember(user.id, nameOf(user));
     },
     last: (id) => names.get(id)?.name ?? id,
-    of(id) {
+    refresh(id) {
       const known = names.get(id);
-      return known !== undefined && performance.now() - known.at < FRESH_MS ? known.name : lookUp(id);
+      const isFresh = known !== undefined && clock.steady() - known.readAt < FRESH_MS;
+      return isFresh ? undefined : lookUp(id);
     },
   };
 }

@@ -1,16 +1,15 @@
 /**
- * One socket of /users/socket: its dialect, its place in the feeds, and what it may see. It reads the log at its own
- * pace (G7); what waits in memory is a page of each feed and one message.
+ * One socket of /users/socket: its dialect, its place in the feeds, and what it may see. It reads the log at its own pace
+ * (G7): a page of each feed and one message wait in memory.
  */
-import { setImmediate as turn } from 'node:timers/promises';
-import type { Connection } from '../../delivery/connection.ts';
-import { createSession, HIGH_WATER_BYTES } from '../../delivery/session.ts';
+import { createSession, type FeedEncoder, HIGH_WATER_BYTES } from '../../delivery/session.ts';
+import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { userError } from '../../http/problem.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
-import type { Principal } from '../../identity/principal.ts';
 import type { User } from '../../identity/user-store.ts';
-import type { Event } from '../../log/event.ts';
+import { nextTurn } from '../../runtime.ts';
+import type { Admitted } from './admission.ts';
 import {
   decode,
   type Dialect,
@@ -23,53 +22,29 @@ import {
   type Request,
   resumeFrame,
 } from './codec.ts';
-import { EVENTS, type FeedReader, openFeed, startOf, userEventOf } from './feed.ts';
-import type { UsersSocketOptions } from './index.ts';
-import { nameOf, type Names } from './names.ts';
+import { EVENTS, openFeed, startOf, userEventOf } from './feed.ts';
+import { nameOf } from './names.ts';
+import type { Member, UsersSocketContext } from './needs.ts';
 
 /** Subprotocols that choose a dialect, e.g. `users.named`. */
 export const PROTOCOL_PREFIX = 'users.';
 
-/** Who a socket is, and what it asked for when it opened. */
-export interface Admitted {
-  readonly principal: Principal;
-  /** Sees and changes every user. */
-  readonly isThirdParty: boolean;
-  /** The registered user it is; sees and changes this one. */
-  readonly user: User | undefined;
-  readonly dialect: Dialect | undefined;
-  readonly after: string | undefined;
-}
-
-/** What the sockets of the room share. */
-export interface UsersSocketRoom extends UsersSocketOptions {
-  readonly names: Names;
-  readonly members: Set<Member>;
-}
-
-export interface Member {
-  readonly connection: Connection;
-  readonly dialect: Dialect;
-}
+/** The one subscription of a socket, by its name in the session. */
+const FEED = 'users';
 
 export function serve(
-  { socket, connection, admitted }: AcceptedSocket<Admitted>,
-  room: UsersSocketRoom,
+  { socket, connection, inbox, admitted }: AcceptedSocket<Admitted>,
+  context: UsersSocketContext,
 ): void {
-  const { log, hub, users, logger } = room;
+  const { log, hub, users, logger, names, runtime } = context;
   const { principal, isThirdParty, user } = admitted;
-  const chosen = admitted.dialect ?? DIALECTS.find((one) => PROTOCOL_PREFIX + one === socket.protocol);
+  const isReader = isThirdParty || user !== undefined;
+  const chosen = admitted.dialect ?? DIALECTS.find((name) => PROTOCOL_PREFIX + name === socket.protocol);
   let dialect: Dialect = chosen ?? 'numeric';
   let isDecided = chosen !== undefined;
-  let feed: FeedReader | undefined;
-  let isWaiting = false;
-  /** Everything up to here was written, or is not for this socket. */
-  let position = log.head;
-  let isLive = false;
+  let isFollowing = false;
   /** The client knows of cursors: it has asked to resume. */
-  let saysCursors = false;
-  let work: Promise<void> = Promise.resolve();
-  let release: () => void = () => undefined;
+  let hasCursors = false;
 
   const member: Member = {
     connection,
@@ -77,64 +52,81 @@ export function serve(
       return dialect;
     },
   };
+  const encoder: FeedEncoder = {
+    events(events) {
+      const frames: Buffer[] = [];
+      let isRemoved = false;
+      for (const event of events) {
+        const found = userEventOf(event);
+        if (found === undefined || !(isThirdParty || found.userId === user?.id)) {
+          continue;
+        }
+        const username = names.last(found.userId);
+        const cursor = hasCursors ? log.cursor(event.position) : undefined;
+        frames.push(pushFrame(dialect, { ...found, username, cursor }));
+        if (found.name === 'Removed' && found.userId === user?.id) {
+          isRemoved = true;
+          break;
+        }
+      }
+      if (!isRemoved) {
+        return frames.length === 0 ? undefined : Buffer.concat(frames);
+      }
+      // The last event of this user: the connection ends behind it.
+      connection.write(Buffer.concat(frames));
+      connection.close('token-revoked');
+      return undefined;
+    },
+    live: (position) => (hasCursors ? resumeFrame('live', { cursor: log.cursor(position) }) : undefined),
+  };
+
+  const turns = createTurns({
+    inbox,
+    connection,
+    onFault: (error) => {
+      userError(error, logger);
+      connection.close('fault');
+    },
+  });
+  // A drop may name the user by its id, or as its token does.
+  const accessIds =
+    user === undefined ? (isThirdParty ? [EVENTS] : []) : [...new Set([user.id, principal.subject])];
+  const openedAt = log.head;
   const session = createSession({
     log,
     connection,
     principal,
-    heartbeat: () => (saysCursors ? resumeFrame('heartbeat', { cursor: log.cursor(position) }) : undefined),
-    stallTimeoutMs: room.stallTimeoutMs,
+    runtime,
+    heartbeat: (positions) =>
+      hasCursors
+        ? resumeFrame('heartbeat', { cursor: log.cursor(positions.get(FEED) ?? openedAt) })
+        : undefined,
+    stallTimeoutMs: context.stallTimeoutMs,
     onFault: (error) => {
       userError(error, logger);
     },
-    // A drop may name the user by its id, or as its token does.
-    ownFeeds: () => {
-      if (!isThirdParty && user === undefined) {
-        return [];
-      }
-      const names = user === undefined ? [EVENTS] : [...new Set([user.id, principal.subject])];
-      return names.map((accessId) => ({ accessId, position, isLive }));
-    },
+    otherFeeds: () =>
+      isFollowing ? [] : accessIds.map((accessId) => ({ accessId, position: openedAt, isLive: false })),
+    onOvertaken: refuseOvertaken,
   });
 
-  connection.onDrain(() => {
-    release();
-    pump();
-  });
   socket.on('message', (data) => {
-    session.alive();
+    session.markAlive();
     const text = textOf(data);
-    // One after the other, and no more is read meanwhile: what waits is bounded by what one read brings.
-    socket.pause();
-    enqueue(() => answer(text));
+    turns.take(() => answer(text));
   });
-  socket.on('pong', session.alive);
+  socket.on('pong', session.markAlive);
   socket.on('close', () => {
-    feed?.close();
-    feed = undefined;
-    release();
-    room.members.delete(member);
+    context.members.delete(member);
     hub.remove(session);
   });
-  room.members.add(member);
+  context.members.add(member);
   hub.add(session);
   if (admitted.after !== undefined) {
     const { after } = admitted;
-    enqueue(() => attempt(undefined, () => resume(after)));
-  } else if (isThirdParty || user !== undefined) {
-    feed = openFeed(log, position, pump);
-  }
-
-  function enqueue(task: () => Promise<void>): void {
-    work = work.then(async () => {
-      if (socket.readyState === socket.OPEN) {
-        await task();
-      }
-      // A client that asks and does not read is not answered further.
-      if (socket.readyState === socket.OPEN && connection.bufferedBytes >= HIGH_WATER_BYTES) {
-        await new Promise<void>((resolve) => (release = resolve));
-      }
-      socket.resume();
-    });
+    turns.take(() => attempt(undefined, () => resume(after)));
+  } else if (isReader) {
+    follow(openedAt);
   }
 
   async function answer(text: string | undefined): Promise<void> {
@@ -150,7 +142,7 @@ export function serve(
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
       const request = decoded.request();
-      room.limits.takeRequest(principal);
+      context.limits.takeRequest(principal);
       if (request.type === 'echo') {
         await echo(request);
       } else if (request.type === 'resume') {
@@ -176,14 +168,14 @@ export function serve(
       return;
     }
     const frames = { numeric: echoFrame('numeric', message), named: echoFrame('named', message) };
-    for (const other of room.members) {
-      // Who does not read goes without: an echo is kept for nobody.
+    for (const other of context.members) {
+      // A member that does not read gets no echo: none is kept.
       if (other.connection.bufferedBytes < HIGH_WATER_BYTES) {
         other.connection.write(frames[other.dialect]);
       }
     }
     // The next one may come at once, and be for thousands too.
-    await turn();
+    await nextTurn(runtime.timers);
   }
 
   async function meta({ username, act }: Request & { type: 'meta' }): Promise<void> {
@@ -204,7 +196,7 @@ export function serve(
     connection.write(metaFrame(dialect, { value, property, username: username ?? nameOf(target) }));
   }
 
-  /** Who may not is told so whether or not the other user exists. */
+  /** A refusal is the same whether or not the other user exists. */
   async function targetOf(username: string | undefined): Promise<User> {
     if (isThirdParty) {
       if (username === undefined) {
@@ -224,115 +216,37 @@ export function serve(
   }
 
   async function resume(after: string): Promise<void> {
-    if (!isThirdParty && user === undefined) {
+    if (!isReader) {
       throw forbidden();
     }
-    const { position: start, last } = await startOf(log, after);
-    if (socket.readyState !== socket.OPEN) {
+    const { position, last } = await startOf(log, after);
+    if (!inbox.isOpen) {
       return;
     }
-    feed?.close();
-    position = start;
-    saysCursors = true;
-    isLive = false;
-    connection.write(resumeFrame('resumed', { cursor: log.cursor(start), head: log.cursor(last) }));
-    feed = openFeed(log, start, pump);
-    pump();
+    if (isFollowing) {
+      session.unsubscribe(FEED);
+    }
+    hasCursors = true;
+    connection.write(resumeFrame('resumed', { cursor: log.cursor(position), head: log.cursor(last) }));
+    follow(position);
   }
 
-  function pump(): void {
-    try {
-      while (feed !== undefined && !isWaiting && connection.bufferedBytes < HIGH_WATER_BYTES) {
-        const next = feed.next();
-        if (next === undefined) {
-          met();
-          return;
-        }
-        const done = next instanceof Promise ? next : tell(next);
-        if (done !== undefined) {
-          wait(done);
-        }
-      }
-    } catch (error) {
-      fail(error);
-    }
+  function follow(position: number): void {
+    isFollowing = true;
+    session.follow({
+      name: FEED,
+      open: (onMore) => openFeed({ log, names }, position, onMore),
+      encoder,
+      accessIds,
+    });
   }
 
-  function wait(done: Promise<void>): void {
-    const waiting = feed;
-    isWaiting = true;
-    done.then(
-      () => {
-        isWaiting = false;
-        pump();
-      },
-      (error: unknown) => {
-        isWaiting = false;
-        if (feed === waiting) {
-          fail(error);
-        } else {
-          pump();
-        }
-      },
-    );
-  }
-
-  /** Catch-up has met the tail. */
-  function met(): void {
-    position = Math.max(position, log.head);
-    if (isLive) {
-      return;
-    }
-    isLive = true;
-    if (saysCursors) {
-      connection.write(resumeFrame('live', { cursor: log.cursor(position) }));
-    }
-  }
-
-  /** Names are looked up when they are sent: the log knows ids only. */
-  function tell(event: Event): Promise<void> | undefined {
-    const told = userEventOf(event);
-    if (told === undefined || !(isThirdParty || told.userId === user?.id)) {
-      position = event.position;
-      return undefined;
-    }
-    const telling = feed;
-    const write = (username: string): void => {
-      // Another place was asked for meanwhile.
-      if (feed !== telling) {
-        return;
-      }
-      const cursor = saysCursors ? log.cursor(event.position) : undefined;
-      connection.write(pushFrame(dialect, { ...told, username, cursor }));
-      position = event.position;
-    };
-    const isRemoved = told.name === 'Removed';
-    const name = isRemoved ? room.names.last(told.userId) : room.names.of(told.userId);
-    if (typeof name !== 'string') {
-      return name.then(write);
-    }
-    write(name);
-    if (isRemoved && told.userId === user?.id) {
-      connection.close('token-revoked');
-    }
-    return undefined;
-  }
-
-  /** Where the reader stands is unknown then: the client comes back with its own cursor. */
-  function fail(error: unknown): void {
-    feed?.close();
-    feed = undefined;
-    const known = userError(error, logger);
-    if (known.code !== 'ERR_CURSOR_TOO_OLD') {
-      connection.close('fault');
-      return;
-    }
-    // One feed was overtaken: the floor must suit both.
-    void attempt(undefined, async () => {
+  /** Retention has overtaken one of the two feeds: the floor must suit both. */
+  async function refuseOvertaken(error: LastseenError): Promise<void> {
+    isFollowing = false;
+    await attempt(undefined, async () => {
       const { position: floor } = await startOf(log, 'start');
-      throw new LastseenError(known.code, known.message, { floor: log.cursor(floor) });
-    }).then(() => {
-      connection.close('cursor-refused');
+      throw new LastseenError(error.code, error.message, { floor: log.cursor(floor) });
     });
   }
 }

@@ -80,7 +80,7 @@ describe('GET /events', () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
     const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
-    const log = await createLog({ store });
+    const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: [1, 2, 3].map((at) => event('old', at)), key: null });
     await store.prune({ through: 2 });
     const { epoch } = await log.bounds();

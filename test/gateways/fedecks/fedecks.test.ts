@@ -6,9 +6,10 @@ import { deflateSync } from 'node:zlib';
 import { pino } from 'pino';
 import { encode } from '../../../src/gateways/fedecks/etf/encode.ts';
 import { charlist, float, type Term, tuple } from '../../../src/gateways/fedecks/etf/term.ts';
-import { createHandlerRoom } from '../../../src/gateways/fedecks/handler-service.ts';
+import { createHandlerService } from '../../../src/gateways/fedecks/handler-service.ts';
 import { createDeviceTokens } from '../../../src/gateways/fedecks/tokens.ts';
 import type { Device as ServedDevice, DeviceHandler, DeviceMount } from '../../../src/index.ts';
+import { systemRuntime } from '../../../src/system-runtime.ts';
 import { authOf, openDevice, refusedDevice, TOKEN_PLEASE } from '../../support/devices.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../../support/postgres.ts';
 import { type Service, startService } from '../../support/service.ts';
@@ -152,7 +153,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         secret: () => Promise.resolve(more.secret ?? SECRET),
         salt: more.salt ?? SALT,
         expirySeconds: 2_419_200,
-        now: more.now ?? Date.now,
+        clock: { ...systemRuntime.clock, ...(more.now === undefined ? {} : { now: more.now }) },
       });
 
     it('the header of an original device logs in, byte for byte, and of two headers the first counts', async () => {
@@ -278,7 +279,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const expected = Buffer.concat([hex('8368026b0005746f6b656e6d'), length, Buffer.from(token)]);
       assert.deepEqual(device.frames, [expected]);
       const opened = await tokensOf().open(token);
-      assert.ok(opened.isOurs && !opened.isOver);
+      assert.ok(opened.isOwn && !opened.isExpired);
       assert.equal(opened.deviceId, 'nerves-543x');
       // As a binary the same text is a message like any other.
       device.send('token_please');
@@ -585,11 +586,14 @@ describe('mounting a handler of devices', () => {
       [{ idleTimeoutMillis: 2 ** 31 }, /idleTimeoutMillis/],
       [{ maxMessageBytes: 10_000_001 }, /maxMessageBytes/],
     ] as const) {
-      assert.throws(() => createHandlerRoom({ ...good, ...wrong }), { code: 'ERR_REQUEST_INVALID', message });
+      assert.throws(() => createHandlerService({ ...good, ...wrong }, systemRuntime), {
+        code: 'ERR_REQUEST_INVALID',
+        message,
+      });
     }
     const twice = { ...good, path: '/fedecks/websocket' };
     await assert.rejects(startService({}, undefined, { devices: [twice] }), {
-      message: 'two rooms serve sockets at /fedecks/websocket',
+      message: 'two gateways serve sockets at /fedecks/websocket',
     });
   });
 });

@@ -6,6 +6,7 @@ import { deflateSync } from 'node:zlib';
 import { pino } from 'pino';
 import { charlist, type Term, tuple } from '../../../src/gateways/fedecks/etf/term.ts';
 import { createDeviceTokens } from '../../../src/gateways/fedecks/tokens.ts';
+import { systemRuntime } from '../../../src/system-runtime.ts';
 import {
   authOf,
   type Device,
@@ -393,7 +394,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         secret: () => Promise.resolve(DEVICE_SECRET),
         salt: 'fedecks',
         expirySeconds: 60,
-        now: () => Date.now() - 60_000,
+        clock: { ...systemRuntime.clock, now: () => Date.now() - 60_000 },
       });
       const expired = await refusedDevice(
         service.port,
@@ -404,6 +405,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         secret: () => Promise.resolve(DEVICE_SECRET),
         salt: 'fedecks',
         expirySeconds: 60,
+        clock: systemRuntime.clock,
       });
       const unknown = await refusedDevice(
         service.port,

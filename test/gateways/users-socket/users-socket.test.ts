@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { WebSocket } from 'ws';
-import { readConfig, settingsShown } from '../../../src/config.ts';
+import { readConfig, redacted } from '../../../src/config.ts';
 import {
   createDatabase,
   endSharedPostgres,
@@ -809,7 +809,7 @@ describe('settings of the users socket', () => {
         error.message.startsWith('LASTSEEN_USERS_SOCKET_API_KEY: ') && !error.message.includes('with space'),
     );
     assert.throws(() => readConfig({ LASTSEEN_USERS_SOCKET_PORT: '0' }), /LASTSEEN_USERS_SOCKET_PORT: /);
-    const shown = JSON.stringify(settingsShown(readConfig({ LASTSEEN_USERS_SOCKET_API_KEY: KEY })));
+    const shown = JSON.stringify(redacted(readConfig({ LASTSEEN_USERS_SOCKET_API_KEY: KEY })));
     assert.ok(!shown.includes(KEY));
   });
 

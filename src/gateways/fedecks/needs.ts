@@ -1,0 +1,29 @@
+import { deliverySettings } from '../../delivery/settings.ts';
+import { identitySettings } from '../../identity/settings.ts';
+import { logSettings } from '../../log/settings.ts';
+import type { Given } from '../gateway.ts';
+import { fedecksSettings } from './settings.ts';
+
+const { LASTSEEN_AUTH } = identitySettings;
+const { LASTSEEN_MAX_PAYLOAD_BYTES } = logSettings;
+const { LASTSEEN_STALL_SECONDS } = deliverySettings;
+
+export const needs = {
+  ports: [
+    'sockets',
+    'devices',
+    'guards',
+    'limits',
+    'admission',
+    'log',
+    'hub',
+    'clients',
+    'grants',
+    'keys',
+    'logger',
+    'runtime',
+  ],
+  settings: { ...fedecksSettings, LASTSEEN_AUTH, LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },
+} as const;
+
+export type FedecksPorts = Given<typeof needs>;

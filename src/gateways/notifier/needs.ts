@@ -1,0 +1,26 @@
+import { deliverySettings } from '../../delivery/settings.ts';
+import { logSettings } from '../../log/settings.ts';
+import type { Given } from '../gateway.ts';
+import { notifierSettings } from './settings.ts';
+
+const { LASTSEEN_MAX_PAYLOAD_BYTES } = logSettings;
+const { LASTSEEN_STALL_SECONDS } = deliverySettings;
+
+export const needs = {
+  ports: [
+    'routes',
+    'sockets',
+    'guards',
+    'limits',
+    'admission',
+    'log',
+    'hub',
+    'peers',
+    'tokens',
+    'logger',
+    'runtime',
+  ],
+  settings: { ...notifierSettings, LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },
+} as const;
+
+export type NotifierPorts = Given<typeof needs>;

@@ -1,0 +1,115 @@
+/**
+ * Who may open a users socket, decided before the upgrade: a third party by its key or an admin's token, a registered user
+ * by its token, anybody from a page of an allowed origin.
+ */
+import type { IncomingMessage } from 'node:http';
+import { LastseenError, shown } from '../../errors.ts';
+import { createPrincipal, type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
+import { hasHash } from '../../identity/secrets.ts';
+import type { User } from '../../identity/user-store.ts';
+import type { Users } from '../../identity/users.ts';
+import { type Dialect, DIALECTS } from './codec.ts';
+import type { UsersSocketContext } from './needs.ts';
+
+/** Who a socket is, and what it asked for when it opened. */
+export interface Admitted {
+  readonly principal: Principal;
+  /** Sees and changes every user. */
+  readonly isThirdParty: boolean;
+  /** The registered user it is; sees and changes this one. */
+  readonly user: User | undefined;
+  readonly dialect: Dialect | undefined;
+  readonly after: string | undefined;
+}
+
+/** Longer origins are none, and are not given to patterns. */
+const MAX_ORIGIN_CHARACTERS = 300;
+
+/** @throws ERR_UNAUTHENTICATED, ERR_ORIGIN, ERR_FORBIDDEN, ERR_REQUEST_INVALID, ERR_TOO_MANY_CONNECTIONS, ERR_RATE_LIMITED */
+export async function admit(
+  request: IncomingMessage,
+  context: UsersSocketContext,
+  keyHash: string | undefined,
+): Promise<Admitted> {
+  const admitted = { ...askedFor(request), ...(await identify(request, context, keyHash)) };
+  const { principal, user } = admitted;
+  context.admission.requirePrincipal(principal.subject);
+  if (user !== undefined) {
+    context.admission.requireReader(user.id);
+  }
+  return admitted;
+}
+
+type Identity = Pick<Admitted, 'principal' | 'isThirdParty' | 'user'>;
+
+async function identify(
+  request: IncomingMessage,
+  context: UsersSocketContext,
+  keyHash: string | undefined,
+): Promise<Identity> {
+  const address = request.socket.remoteAddress ?? '';
+  const key = request.headers['users-api-key'];
+  if (key !== undefined) {
+    const names = [`address ${address}`];
+    await context.limits.checkAttempts(names);
+    if (keyHash === undefined || !hasHash(String(key), keyHash)) {
+      await context.limits.failed(names);
+      throw new LastseenError('ERR_UNAUTHENTICATED', 'the users-api-key is not valid');
+    }
+    return { principal: tokenless('users-socket:third-party', context), isThirdParty: true, user: undefined };
+  }
+  const { origin } = request.headers;
+  if (origin !== undefined && !isAllowed(origin, context.usersSocketOrigins)) {
+    throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
+  }
+  const principal = await context.guards.principalOf(request);
+  if (principal?.scopes.has('admin') === true) {
+    return { principal, isThirdParty: true, user: undefined };
+  }
+  if (principal !== undefined) {
+    const user = await userOf(principal, context.users);
+    context.names.keep(user);
+    return { principal, isThirdParty: false, user };
+  }
+  if (origin === undefined) {
+    const message =
+      'a socket without Origin needs a users-api-key, or a token: send "Authorization: Bearer TOKEN", or the subprotocols "lastseen, lastseen.bearer.TOKEN"';
+    throw new LastseenError('ERR_UNAUTHENTICATED', message);
+  }
+  return {
+    principal: tokenless(`users-socket:anonymous ${address}`, context),
+    isThirdParty: false,
+    user: undefined,
+  };
+}
+
+/** @throws ERR_FORBIDDEN unless the token lets its holder read its own events */
+async function userOf(principal: Principal, users: Users): Promise<User> {
+  requireScope(principal, 'subscribe');
+  requireAccess(principal, principal.subject);
+  const user = principal.clientId === null ? await users.ofSubject(principal.subject) : undefined;
+  if (user !== undefined) {
+    return user;
+  }
+  throw new LastseenError('ERR_FORBIDDEN', 'the subject of this token is no registered user');
+}
+
+function isAllowed(origin: string, patterns: readonly RegExp[]): boolean {
+  return origin.length <= MAX_ORIGIN_CHARACTERS && patterns.some((pattern) => pattern.test(origin));
+}
+
+/** Somebody who came without a token: it cannot expire, and allows nothing by itself. */
+function tokenless(subject: string, { runtime }: UsersSocketContext): Principal {
+  return createPrincipal({ subject, issuedAt: runtime.clock.now() });
+}
+
+/** `?dialect=` and `?after=`. @throws ERR_REQUEST_INVALID */
+function askedFor(request: IncomingMessage): Pick<Admitted, 'dialect' | 'after'> {
+  const parameters = new URLSearchParams((request.url ?? '').split('?', 2)[1] ?? '');
+  const dialect = parameters.get('dialect') ?? undefined;
+  if (dialect !== undefined && !DIALECTS.some((known) => known === dialect)) {
+    const message = `the parameter dialect must be ${DIALECTS.join(' or ')}, got ${shown(dialect)}`;
+    throw new LastseenError('ERR_REQUEST_INVALID', message);
+  }
+  return { dialect: dialect as Dialect | undefined, after: parameters.get('after') ?? undefined };
+}
