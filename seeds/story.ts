@@ -27,7 +27,7 @@ export const story: readonly NewEvent[] = [
 ];
 
 /** Appends the story to the database; returns how many of its events were new. @throws ERR_STORE_LOCKED */
-export async function tell(database: Database): Promise<number> {
+export async function appendStory(database: Database): Promise<number> {
   const { store } = await openEngine(database, { runtime: systemRuntime });
   const log = await createLog({ store, runtime: systemRuntime });
   try {
@@ -40,5 +40,5 @@ export async function tell(database: Database): Promise<number> {
 
 /** For `knex seed:run`. */
 export async function seed(): Promise<void> {
-  await tell(readConfig(process.env).database);
+  await appendStory(readConfig(process.env).database);
 }

@@ -1,4 +1,4 @@
-/** The operator's log: JSON lines, or readable when standard output is a terminal. Secrets are cut out (G12). */
+/** The operator's log: JSON lines, or readable text on a terminal. It redacts secrets (G12). */
 import { type Logger, pino } from 'pino';
 import { z } from 'zod';
 import { setting } from './settings.ts';
@@ -8,12 +8,12 @@ export type { Logger };
 export const loggerSettings = {
   LASTSEEN_LOG: setting(
     'logLevel',
-    'Least severe level that the log shows.',
+    'log level. The log is JSON lines, or readable text on a terminal',
     z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ),
 };
 
-/** Keys whose values never reach a line, wherever they stand. */
+/** The log redacts the values of these keys, at the top level, one level below, and among the headers of a request. */
 const SECRET_KEYS = [
   'authorization',
   'token',

@@ -1,14 +1,16 @@
-/** The version of the package, of which only `package.json` knows. */
+/** The version of the package, read from its `package.json`. */
 import { readFileSync } from 'node:fs';
 
 export function packageVersion(): string {
-  for (const up of ['../', '../../']) {
+  for (const parent of ['../', '../../']) {
     try {
       return (
-        JSON.parse(readFileSync(new URL(`${up}package.json`, import.meta.url), 'utf8')) as { version: string }
+        JSON.parse(readFileSync(new URL(`${parent}package.json`, import.meta.url), 'utf8')) as {
+          version: string;
+        }
       ).version;
     } catch {
-      // From source it stands one folder up, from `dist` two.
+      // `package.json` is one folder above the source and two above the build.
     }
   }
   return 'unknown';

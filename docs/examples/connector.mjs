@@ -1,6 +1,6 @@
-// A connector that posts the lines of a file in batches, and can be run again: every line has an id that its content
-// and its place decide, so that what was pushed already is not appended a second time. (The same id with other content,
-// such as another created_at, would be refused.)
+// A connector that pushes the lines of a file in batches and can run again: each line has an id made from its content and
+// its number, so that a line is appended once. (The server refuses the same id with other content, such as another
+// created_at.)
 //
 //   npm install ./lastseen-0.1.0.tgz   # made by `npm pack`
 //   LASTSEEN_URL=http://127.0.0.1:8080 LASTSEEN_CLIENT_ID=… LASTSEEN_CLIENT_SECRET=… node connector.mjs client1 file.log
@@ -20,7 +20,7 @@ const token = createTokenCache({
 });
 const publisher = createPublisher({ url, token });
 
-/** Results that are awaited at once: the file is read no faster than the server takes it. */
+/** Results that are awaited together, so that the file is read no faster than the server accepts it. */
 const IN_FLIGHT = 5_000;
 let waiting = [];
 let pushed = 0;

@@ -1,11 +1,10 @@
-// A worker that makes a table of its own from a feed, each event exactly once, whatever crashes when:
-// the place in the feed is written in the transaction that writes what the event means.
+// A worker that keeps a table of its own from a feed and counts each event exactly once, also after a crash: it writes
+// the cursor in the transaction that uses the event.
 //
-//   npm install ./lastseen-0.1.0.tgz better-sqlite3 ws   # made by `npm pack`
+//   npm install ./lastseen-0.1.0.tgz better-sqlite3   # the first one is made by `npm pack`
 //   LASTSEEN_URL=http://127.0.0.1:8080 LASTSEEN_TOKEN=… node projector.mjs client1 totals.db
 import Database from 'better-sqlite3';
 import { cursorFrom, subscribe } from 'lastseen/client';
-import { WebSocket } from 'ws';
 
 const [accessId = 'client1', file = 'totals.db'] = process.argv.slice(2);
 const db = new Database(file);
@@ -38,7 +37,6 @@ for await (const event of subscribe({
   after: 'start',
   store: cursorFrom((id) => place.get(id)),
   signal: stop.signal,
-  WebSocket,
 }))
   project(event);
 

@@ -1,38 +1,43 @@
-/** What the SDK throws. `code` is stable; a message never holds a token. */
+/** The errors of the SDK. Branch on `code`, which is stable. No message contains a token. */
 
 export type ClientErrorCode =
-  /** No valid token can be had now. */
+  /** The token source has no valid token now. */
   | 'ERR_TOKEN_UNAVAILABLE'
-  /** An issuer failed. */
+  /** A request for a token failed. */
   | 'ERR_TOKEN_REQUEST'
-  /** More waits than may. */
+  /** The publisher already has `maxBufferedEvents` waiting events. */
   | 'ERR_BUFFER_FULL'
+  /** The publisher is closed. */
   | 'ERR_CLOSED'
-  /** Verdicts on a cursor: `floor` is the lowest one that would work. */
+  /** The text is not a cursor of the server. */
   | 'ERR_CURSOR_MALFORMED'
+  /** Retention has deleted events after the cursor. `floor` is the lowest valid cursor. */
   | 'ERR_CURSOR_TOO_OLD'
+  /** The cursor is ahead of the log. `floor` is the lowest valid cursor. */
   | 'ERR_CURSOR_AHEAD'
+  /** The cursor is of a log that was replaced, for example by a restore. `floor` is the lowest valid cursor. */
   | 'ERR_CURSOR_EPOCH'
-  /** The access_id was dropped by an administrator. */
+  /** An administrator dropped the access_id. */
   | 'ERR_DROPPED'
-  /** Versions of a feed did not follow one another: something between us and the log is broken. */
+  /** A version does not follow the one before: something between the SDK and the log loses or repeats events. */
   | 'ERR_GAP'
-  /** The server refused, for good: `status` and `serverCode` say why. */
+  /** The server refused, and a retry cannot help. `status` and `serverCode` say why. */
   | 'ERR_REFUSED'
-  /** The server could not be reached, or did not take it, for as long as was allowed. */
+  /** The server did not accept the events within the time allowed. */
   | 'ERR_UNREACHABLE';
 
 export interface ClientErrorDetails {
-  /** HTTP status of a refusal. */
+  /** HTTP status of the refusal. */
   readonly status?: number;
-  /** `code` of the server's problem, such as `ERR_ID_CONFLICT`. */
+  /** Code of the server's error, such as `ERR_ID_CONFLICT`. */
   readonly serverCode?: string;
-  /** Of a verdict: the lowest cursor that would work. */
+  /** Of an ERR_CURSOR_…: the lowest valid cursor. */
   readonly floor?: string;
   readonly accessId?: string;
   readonly cause?: unknown;
 }
 
+/** An error of the SDK. */
 export class ClientError extends Error {
   override readonly name: string = 'ClientError';
   readonly code: ClientErrorCode;

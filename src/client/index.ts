@@ -1,34 +1,22 @@
-/** The SDK, package entry `lastseen/client`: no dependency, for Node and browsers. */
+/** The SDK, package entry `lastseen/client`, for Node and browsers. It has no dependencies. */
+export { createPublisher, createTokenCache, lineAssertion, subscribe } from './entry.ts';
 export { ClientError, type ClientErrorCode, type ClientErrorDetails } from './errors.ts';
-export {
-  createPublisher,
-  type NewEvent,
-  type Publisher,
-  type PublisherOptions,
-  type PushResult,
-} from './publish/publisher.ts';
+export type { NewEvent } from './publish/new-event.ts';
+export type { Publisher, PublisherOptions, PushResult } from './publish/publisher.ts';
 export { cursorFrom, type CursorStore, localStorageStore } from './subscribe/cursor-store.ts';
 export type { ClientEvent } from './subscribe/event.ts';
-export {
-  subscribe,
-  type SubscribeOptions,
-  type SubscriptionState,
-  type TransportName,
-} from './subscribe/subscribe.ts';
-export type { Fetch, Socket, SocketConstructor } from './subscribe/transport.ts';
+export type { SubscribeOptions, SubscriptionState } from './subscribe/subscription.ts';
+export type { Fetch, Socket, SocketConstructor, TransportName } from './subscribe/transport.ts';
 export {
   lastseenIssuer,
   type LastseenIssuerOptions,
-  lineAssertion,
-  type LineAssertionOptions,
   type LineCredentials,
   lineIssuer,
   type LineOptions,
   lineStatelessIssuer,
-  type PrivateJwk,
 } from './tokens/issuers.ts';
+export type { LineAssertionOptions, PrivateJwk } from './tokens/line-assertion.ts';
 export {
-  createTokenCache,
   type IssuedToken,
   type TokenCache,
   tokenCache,

@@ -1,45 +1,45 @@
-/** What of the SDK needs Node, package entry `lastseen/client/node`. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+/** The part of the SDK that needs Node, package entry `lastseen/client/node`. */
+import { readFileSync } from 'node:fs';
+import { replaceFile } from '../atomic-file.ts';
+import type { Cancel } from '../runtime.ts';
+import { systemRuntime } from '../system-runtime.ts';
 import type { CursorStore } from './subscribe/cursor-store.ts';
 
 export interface FileStore extends CursorStore {
-  /** Writes what is not written yet. */
+  /** Writes the cursors that are not in the file yet. */
   flush(): void;
 }
 
 export interface FileStoreOptions {
-  /** Milliseconds that the file may lag behind the loop: after a crash so much is given again. Default 100; 0 writes each. */
+  /**
+   * Milliseconds by which the file may lag behind the loop. After a crash, the loop gets the events of that time again.
+   * Default 100; 0 writes the file after each event.
+   */
   readonly maxLagMs?: number;
 }
 
 /**
- * Cursors in a file, a JSON object by access_id. The file is replaced whole, and synced first: it always holds some place
- * where the loop has been. One process a file.
- * @throws when the file is there and holds something else, or cannot be written
+ * Keeps cursors in a JSON file, one member for each access_id. Each write replaces the file atomically and syncs it to
+ * disk. Only one process may use a file.
+ * @throws when the file exists and does not contain cursors, or when it cannot be read; `save` and `flush` when it
+ *   cannot be written
  */
 export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {}): FileStore {
-  const cursors = read(path);
+  const { clock, timers } = systemRuntime;
+  const cursors = readCursors(path);
   let isWritten = true;
-  let writtenAt = 0;
-  let timer: NodeJS.Timeout | undefined;
+  let writtenAt = Number.NEGATIVE_INFINITY;
+  let cancelFlush: Cancel | undefined;
 
   function flush(): void {
-    clearTimeout(timer);
-    timer = undefined;
+    cancelFlush?.();
+    cancelFlush = undefined;
     if (isWritten) {
       return;
     }
-    const next = `${path}.next`;
-    const file = openSync(next, 'w');
-    try {
-      writeSync(file, `${JSON.stringify(Object.fromEntries(cursors), null, 2)}\n`);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(next, path);
+    replaceFile(path, `${JSON.stringify(Object.fromEntries(cursors), null, 2)}\n`);
     isWritten = true;
-    writtenAt = Date.now();
+    writtenAt = clock.steady();
   }
 
   return {
@@ -47,18 +47,18 @@ export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {
     save(accessId, cursor) {
       cursors.set(accessId, cursor);
       isWritten = false;
-      const left = writtenAt + maxLagMs - Date.now();
-      if (left <= 0) {
+      const leftMs = writtenAt + maxLagMs - clock.steady();
+      if (leftMs <= 0) {
         flush();
       } else {
-        timer ??= setTimeout(flush, left);
+        cancelFlush ??= timers.after(leftMs, flush);
       }
     },
     flush,
   };
 }
 
-function read(path: string): Map<string, string> {
+function readCursors(path: string): Map<string, string> {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -68,7 +68,9 @@ function read(path: string): Map<string, string> {
     }
     throw error;
   }
-  const damaged = new Error(`${path} does not hold cursors: expected a JSON object of cursors by access_id`);
+  const damaged = new Error(
+    `${path} does not contain cursors: expected a JSON object with one cursor for each access_id`,
+  );
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -4,7 +4,7 @@ import { isOn, setting, Switch } from '../settings.ts';
 export const engineSettings = {
   DATABASE_URL: setting(
     'databaseUrl',
-    'Where the log is kept: `sqlite:PATH`, or `postgres://…`. The URL may hold a password and is never shown.',
+    'the database; several nodes need PostgreSQL',
     z
       .string()
       .regex(/^(sqlite:.|postgres(ql)?:\/\/.)/, 'must be sqlite:PATH or postgres://…')
@@ -12,7 +12,7 @@ export const engineSettings = {
   ),
   DATABASE_LISTEN_URL: setting(
     'databaseListenUrl',
-    'PostgreSQL: direct address for LISTEN when DATABASE_URL leads through a pooler; `off` polls only. Default: DATABASE_URL.',
+    'direct address for LISTEN if `DATABASE_URL` is a pooler. Not set: the `DATABASE_URL`. `off`: the node polls',
     z
       .string()
       .regex(/^(off$|postgres(ql)?:\/\/.)/, 'must be postgres://… or off')
@@ -20,7 +20,7 @@ export const engineSettings = {
   ),
   LASTSEEN_MIGRATE: setting(
     'shouldMigrate',
-    'Whether the server runs missing migrations at its start.',
+    'run missing migrations at start; with `off`, run `lastseen migrate`',
     Switch.default('on').transform(isOn),
   ),
 };

@@ -2,26 +2,26 @@ import { z } from 'zod';
 import { Count, List, Port, Rate, setting, toMs } from '../settings.ts';
 
 export const httpSettings = {
-  HOST: setting('host', 'Address to listen on.', z.string().min(1).default('127.0.0.1')),
-  PORT: setting('port', 'Port to listen on; 0 picks a free one.', Port.default(8080)),
+  HOST: setting('host', 'address to listen on', z.string().min(1).default('127.0.0.1')),
+  PORT: setting('port', 'port to listen on; 0 picks a free port and prints it', Port.default(8080)),
   LASTSEEN_ORIGINS: setting(
     'origins',
-    'Origins of pages that may open sockets: exact origins, or patterns that begin with `^` and must match the whole origin. Empty: the same origin only.',
+    "pages that may open sockets. Empty: pages of the server's own origin",
     List(originOf).prefault(''),
   ),
   LASTSEEN_REQUEST_SECONDS: setting(
     'requestTimeoutMs',
-    'Seconds within which a request must have arrived whole.',
+    'a request that has not arrived completely in this time gets 408',
     Count.default(60).transform(toMs),
   ),
   LASTSEEN_MAX_REQUESTS_PER_SECOND: setting(
     'maxRequestsPerSecond',
-    'Requests per second of one principal; 0: no limit.',
+    'requests of one token subject; 0: no limit',
     Rate.default(0),
   ),
   LASTSEEN_MAX_EVENTS_PER_SECOND: setting(
     'maxEventsPerSecond',
-    'Pushed events per second of one principal; 0: no limit.',
+    'events that one token subject pushes; 10 s worth of events may arrive at once; 0: no limit',
     Rate.default(0),
   ),
 };

@@ -4,7 +4,7 @@ import { LongSecret, secret, setting, VisibleAscii } from '../settings.ts';
 export const identitySettings = {
   LASTSEEN_AUTH: setting(
     'isAuthOpen',
-    '`required` asks for a token; `open` asks for none and serves on a loopback address only.',
+    '`open` skips authentication; it needs a loopback `HOST`',
     z
       .enum(['required', 'open'])
       .default('required')
@@ -12,23 +12,23 @@ export const identitySettings = {
   ),
   LASTSEEN_ADMIN_TOKEN: secret(
     'adminToken',
-    'The admin token. Without it the server makes one at its first start and prints it once.',
+    'bearer token with every scope. Not set: the server makes a token at the first start and prints it once',
     VisibleAscii.optional(),
   ),
   LASTSEEN_KEY_SECRET: secret(
     'keySecret',
-    'Encrypts the private signing keys in the database.',
+    'encrypts the private signing keys and the device secret in the database; the same on every node',
     LongSecret.optional(),
   ),
   LASTSEEN_JWKS_URL: setting(
     'jwksUrl',
-    'Public keys of an identity provider whose tokens are accepted too.',
+    'public keys of an outside identity provider whose tokens the server accepts',
     z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
   ),
-  LASTSEEN_JWT_ISSUER: setting('jwtIssuer', 'The issuer (`iss`) of that provider.', z.string().optional()),
+  LASTSEEN_JWT_ISSUER: setting('jwtIssuer', 'issuer of that provider', z.string().optional()),
   LASTSEEN_JWT_AUDIENCE: setting(
     'jwtAudience',
-    'The audience (`aud`) that its tokens must name.',
+    "audience that the provider's tokens must name",
     z.string().optional(),
   ),
 };

@@ -5,7 +5,7 @@ import { parseRetention } from './retention.ts';
 export const logSettings = {
   LASTSEEN_RETENTION: setting(
     'retention',
-    'How long events are kept: an age such as `30d`, a count such as `1000/access_id`, or both with a comma. Empty keeps all.',
+    'which events the server keeps. Empty: all',
     z
       .string()
       .default('')
@@ -21,5 +21,5 @@ export const logSettings = {
         return retention;
       }),
   ),
-  LASTSEEN_MAX_PAYLOAD_BYTES: setting('maxPayloadBytes', 'Bytes of one payload.', Count.default(1024 * 1024)),
+  LASTSEEN_MAX_PAYLOAD_BYTES: setting('maxPayloadBytes', 'bytes of a payload', Count.default(1024 * 1024)),
 };

@@ -1,4 +1,4 @@
-/** The contract that analysts write against: docs/analysis.md, the same on both engines. */
+/** The contract that analysts write against: docs/reference/sql.md and the questions of docs/guides/analysts.md, the same on both engines. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,15 +9,18 @@ import { readConfig } from '../../src/config.ts';
 import { openTarget } from '../../src/engines/open.ts';
 import type { Event } from '../../src/log/event.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
+import { readBlocks } from '../support/document.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 after(endSharedPostgres);
 
-const DOCUMENT = readFileSync(join(import.meta.dirname, '../../docs/analysis.md'), 'utf8');
+const DOCUMENT = readFileSync(join(import.meta.dirname, '../../docs/reference/sql.md'), 'utf8');
 
-const QUESTIONS = [...DOCUMENT.matchAll(/^```sql\n([\s\S]*?)^```$/gm)].map((match) => match[1] ?? '');
+const QUESTIONS = readBlocks('docs/guides/analysts.md')
+  .filter(({ language }) => language === 'sql')
+  .map(({ text }) => text);
 
 const START = Date.UTC(2026, 0, 1, 23, 59, 0);
 const DAY = 86_400_000;
@@ -98,8 +101,8 @@ describe('the contract of analysts', () => {
     );
   }
 
-  it('there are at least ten worked questions, and each has one answer on both engines', async () => {
-    assert.ok(QUESTIONS.length >= 10);
+  it('there are twelve worked questions, and each has one answer on both engines', async () => {
+    assert.equal(QUESTIONS.length, 12);
     for (const sql of QUESTIONS) {
       const [sqlite, postgres] = await ask(sql);
       assert.deepEqual(sqlite, postgres, sql);

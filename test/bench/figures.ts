@@ -171,7 +171,7 @@ export async function ingest(plan: Plan): Promise<Figure> {
   );
   return {
     title: 'Push over HTTP, durable',
-    note: 'Connections × events a request. Every answer waits for its flush; the load runs on the same cores.',
+    note: 'A row names connections × events in a request. Every answer waits for its flush. The load generator runs on the same cores.',
     series: board.series,
     claims: [
       {
@@ -234,7 +234,7 @@ export async function latency(plan: Plan): Promise<Figure> {
     .map((sync, run) => 4 * sync + (board.of('node:http round trip, p50')[run] ?? 0));
   return {
     title: 'From push to receipt',
-    note: 'From the first byte of the push to the receipt of the event on a subscribed socket, one clock.',
+    note: 'Time from the first byte of the push to the receipt of the event on a subscribed socket, by one clock.',
     series: board.series,
     claims: [
       {
@@ -282,7 +282,7 @@ export async function fanOut(plan: Plan): Promise<Figure> {
   }
   return {
     title: 'Fan-out of one access_id',
-    note: 'A push goes when the one before is answered and every socket has had the one before that. Bare `ws` sends one frame a socket and does not store.',
+    note: 'The load sends a push when the previous one is answered and every socket has received the one before that. Bare `ws` sends one frame to each socket and stores nothing.',
     series: board.series,
     claims: [
       {
@@ -341,7 +341,7 @@ export async function catchUp(plan: Plan): Promise<Figure> {
   removeTemporary(directory);
   return {
     title: 'Catch-up over one socket',
-    note: 'The small feed is one in twenty of the events of the file, the large one every second. The paged SELECT runs in process, with an index (access_id, position) and 1,000 rows a page.',
+    note: 'The small feed has every twentieth event of the file, the large feed every second one. The paged SELECT runs in one process, with an index (access_id, position) and 1,000 rows in a page.',
     series: board.series,
     claims: [
       {
@@ -394,7 +394,7 @@ export async function memory(plan: Plan): Promise<Figure> {
   ]);
   return {
     title: 'Memory of an idle connection',
-    note: `Resident memory of the server before and after ${count.toLocaleString('en')} sockets, divided; each subscribed to one access_id.`,
+    note: `Growth of the server's resident memory with ${count.toLocaleString('en')} sockets, divided by their number. Each socket is subscribed to one access_id.`,
     series: board.series,
     claims: [
       { what: 'idle connection', values: board.of('idle subscribed connection'), ...atMost(10, 'KB') },
@@ -431,7 +431,7 @@ export async function structures(plan: Plan): Promise<Figure> {
   }
   return {
     title: `Structures of the table at ${events.toLocaleString('en')} events`,
-    note: `${MANY_ACCESS_IDS.toLocaleString('en')} access_ids, each tenth event with an id. What is built writes its index in the time measured, and crosses a thread; the others are bare better-sqlite3, durable too.`,
+    note: `${MANY_ACCESS_IDS.toLocaleString('en')} access_ids; every tenth event has an id. The structure as built writes its index within the measured time and crosses a thread. The others are bare better-sqlite3, also durable.`,
     series: board.series,
     claims: [],
   };
@@ -500,7 +500,7 @@ export async function largeFile(plan: Plan): Promise<Figure> {
   removeTemporary(directory);
   return {
     title: `A file of ${events.toLocaleString('en')} events`,
-    note: `${MANY_ACCESS_IDS.toLocaleString('en')} access_ids; filled in ${total.toFixed(0)} s through the engine.`,
+    note: `${MANY_ACCESS_IDS.toLocaleString('en')} access_ids. The engine filled the file in ${total.toFixed(0)} s.`,
     series: board.series,
     claims: SHAPES.map(([connections, batch]) => ({
       what: `push ${shape(connections, batch)}, large : empty file`,

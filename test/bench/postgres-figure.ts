@@ -104,7 +104,7 @@ export async function postgres(plan: Plan): Promise<Figure> {
   await server.remove();
   return {
     title: 'PostgreSQL',
-    note: 'PostgreSQL 17 on the same two cores, fsync on; nodes and load too. Bare tables have the same columns and indexes. Two nodes share the connections.',
+    note: 'PostgreSQL 17 with fsync runs on the same two cores as the nodes and the load generator. Bare tables have the same columns and indexes. Two nodes share the connections.',
     series: board.series,
     claims: [
       {

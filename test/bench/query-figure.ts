@@ -108,7 +108,7 @@ export async function query(plan: Plan): Promise<Figure> {
   removeTemporary(directory);
   return {
     title: `A query over ${events.toLocaleString('en')} events beside pushes`,
-    note: `SQLite. One full scan after the other by POST /query: \`${SCAN}\`.`,
+    note: `On SQLite. \`POST /query\` runs one full scan after the other: \`${SCAN}\`.`,
     series: board.series,
     claims: [
       {

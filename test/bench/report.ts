@@ -9,9 +9,9 @@ const FILE = new URL('../../docs/performance.md', import.meta.url);
 
 const HEAD = `# Performance
 
-Written by \`npm run bench\`. Each section stands beside its bare baseline, measured in the same run and in turns with
-it: median (least–most). Compare inside one section only; between sections the machine may have been another. The load
-generator, the baselines and the server share the cores. What is missing here was not measured.
+\`npm run bench\` measures these figures. Each section has bare baselines, measured in the same run and in turns with the
+server: median (least–most). Compare figures inside one section only, because two sections may come from two machines. The
+load generator, the baselines and the server share the cores. Figures that are missing here were not measured.
 `;
 
 export function figureText(figure: Figure): string {

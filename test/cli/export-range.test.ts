@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import {
-  cursorOf,
+  cursorAt,
   openRange,
   type Range,
   type RangeOptions,
@@ -74,7 +74,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       }
       await reader.confirm();
       assert.equal(reader.mayLack, false);
-      return { positions: found, cursor: cursorOf(range, through) };
+      return { positions: found, cursor: cursorAt(range, through) };
     }
 
     const refused = (code: string, words: RegExp) => (error: unknown) =>
@@ -108,7 +108,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         [40],
       );
       assert.equal(await reader.next(), undefined);
-      assert.deepEqual((await positions({ after: cursorOf(range, 40) })).positions, [41]);
+      assert.deepEqual((await positions({ after: cursorAt(range, 40) })).positions, [41]);
     });
 
     it('G11: a time chooses a place, and the parts on both of its sides are the whole', async () => {
@@ -133,7 +133,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await assert.rejects(rangeOf({ after: log.cursor(999) }), refused('ERR_CURSOR_AHEAD', /^--after: /));
       await assert.rejects(
         rangeOf({ after: log.cursor(3), until: log.cursor(2) }),
-        refused('ERR_REQUEST_INVALID', /^--until: must not lie before --after/),
+        refused('ERR_REQUEST_INVALID', /^--until: must not be before --after/),
       );
     });
 

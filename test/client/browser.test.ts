@@ -48,6 +48,7 @@ describe('the SDK in browsers', () => {
       clearTimeout,
       crypto,
       fetch,
+      performance,
       setTimeout,
     });
     runInContext(text, world);

@@ -133,7 +133,7 @@ describe('the SDK in Chromium', { skip: findChromium() === undefined && 'there i
     await page.waitForFunction(`document.querySelectorAll('#events li').length === 1`);
     await page.context().setOffline(true);
     proxy.cut();
-    await page.waitForFunction(`/coming back/.test(document.querySelector('#state')?.textContent ?? '')`);
+    await page.waitForFunction(`/reconnecting/.test(document.querySelector('#state')?.textContent ?? '')`);
     await push('two');
     await page.context().setOffline(false);
     await page.waitForFunction(`document.querySelectorAll('#events li').length === 2`);

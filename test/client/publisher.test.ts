@@ -18,7 +18,7 @@ describe('the publisher', () => {
     ...more,
   });
 
-  it('sends what many callers push in few requests, in their order, and tells each its result', async () => {
+  it('sends the events of many callers in few requests and in their order, and gives each caller its result', async () => {
     let requests = 0;
     const publisher = createPublisher({
       url: service.url,
@@ -47,7 +47,7 @@ describe('the publisher', () => {
     await assert.rejects(publisher.push(event('many', 1)), { code: 'ERR_CLOSED' });
   });
 
-  it('G5: answers that are lost, 503 and 429 never double an event', async () => {
+  it('G5: lost answers, 503 and 429 never append an event twice', async () => {
     let turn = 0;
     const publisher = createPublisher({
       url: service.url,
@@ -79,7 +79,7 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
-  it('G5: a 200 of something in between is no acknowledgement: the batch is sent again, and nothing breaks', async () => {
+  it('G5: a 200 that is not from a lastseen server acknowledges nothing: the batch is sent again', async () => {
     const answers = ['<html>sign in</html>', 'true', 'null', '{"events":[]}', '{"events":7}'];
     const publisher = createPublisher({
       url: service.url,
@@ -98,7 +98,7 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
-  it('G5: a request that is never answered is sent again after its time', async () => {
+  it('G5: a request without an answer is sent again after its timeout', async () => {
     let turn = 0;
     const publisher = createPublisher({
       url: service.url,
@@ -143,7 +143,7 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
-  it('G9: raw payloads are sent letter for letter', async () => {
+  it('G9: raw payloads are sent unchanged', async () => {
     const publisher = createPublisher({ url: service.url, token: TOKEN });
     await publisher.push({ accessId: 'raw', createdAt: 1, rawPayload: '{"n":9007199254740993,"x":1.0}' });
     const text = await (await service.fetch('/events?access_id=raw')).text();
@@ -152,7 +152,7 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
-  it('G7: the buffer is bounded, and what cannot be delivered is given up after the time allowed', async () => {
+  it('G7: the buffer is bounded, and an event that cannot be delivered fails after giveUpAfterMs', async () => {
     const publisher = createPublisher({
       url: 'http://127.0.0.1:1',
       maxBufferedEvents: 10,
@@ -166,7 +166,7 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
-  it('a token that has ended is asked for again once; one that is wrong is a refusal', async () => {
+  it('the publisher asks once for a token to replace an expired one; a wrong token is a refusal', async () => {
     const tokens = ['old', TOKEN];
     let asked = 0;
     const publisher = createPublisher({ url: service.url, token: () => tokens[Math.min(asked++, 1)] ?? '' });

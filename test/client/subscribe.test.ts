@@ -148,7 +148,7 @@ describe('subscribe', () => {
         await proxy.close();
       });
 
-      it('goes on where the loop was, across restarts, by a file', async () => {
+      it('resumes after a restart from the cursor in a file', async () => {
         const directory = temporaryDirectory();
         await push(id('store'), ...numbers(5));
         const seen: unknown[] = [];
@@ -163,7 +163,7 @@ describe('subscribe', () => {
         directory.remove();
       });
 
-      it('G10: a token cache whose token is refused is told, and asked for another, once', async () => {
+      it('G10: a token cache whose token is refused gets one call for another', async () => {
         let issued = 0;
         const cache = createTokenCache({
           issue: () => {
@@ -183,7 +183,7 @@ describe('subscribe', () => {
         never.close();
       });
 
-      it('G6: a cursor that cannot be honoured is thrown with its floor, or read from there if that is wanted', async () => {
+      it('G6: a refused cursor is thrown with its floor, or reading continues from the floor if onVerdict says so', async () => {
         await push(id('verdict'), 1);
         await assert.rejects(
           take(1, { accessId: id('verdict'), after: 'aaaaaaaa.1', transports: [transport] }),
@@ -202,7 +202,7 @@ describe('subscribe', () => {
         );
       });
 
-      it('a wrong token is thrown, not tried for ever', async () => {
+      it('a wrong token is thrown after one attempt', async () => {
         await assert.rejects(
           take(1, {
             accessId: id('wrong'),
@@ -347,7 +347,7 @@ describe('subscribe', () => {
     await assert.rejects(take(1, { accessId: many }), /at most 100 access_ids, got 101/);
   });
 
-  it('a token that cannot be had now is waited for, told in the state', async () => {
+  it('the subscription waits for a token source without a token, and names the reason in its state', async () => {
     await push('late-token', 1);
     let asked = 0;
     const reasons: string[] = [];
@@ -367,10 +367,10 @@ describe('subscribe', () => {
       },
     });
     assert.equal(events.length, 1);
-    assert.deepEqual(reasons, ['no token can be had now', 'no token can be had now']);
+    assert.deepEqual(reasons, ['no token is available now', 'no token is available now']);
   });
 
-  it('a file of cursors lags no longer than it may, and one that holds something else is refused', () => {
+  it('a file of cursors is written by flush at the latest, and a file with anything else is refused', () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'cursors.json');
     const store = fileStore(path, { maxLagMs: 60_000 });
@@ -382,12 +382,12 @@ describe('subscribe', () => {
     assert.deepEqual(JSON.parse(readFileSync(path, 'utf8')), { a: 'e.1', b: 'e.2' });
     for (const damaged of ['', 'e.1', '[]', '{"a":1}', 'null']) {
       writeFileSync(path, damaged);
-      assert.throws(() => fileStore(path), /does not hold cursors/);
+      assert.throws(() => fileStore(path), /does not contain cursors/);
     }
     directory.remove();
   });
 
-  it('ends when its signal says so, wherever it is', async () => {
+  it('ends without an error when its signal aborts', async () => {
     const controller = new AbortController();
     const work = (async () => {
       for await (const event of subscribe({

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import { afterEach, beforeEach, describe, it } from 'node:test';
 import { exportJWK, exportPKCS8, generateKeyPair, jwtVerify } from 'jose';
 import {
   createTokenCache,
@@ -14,18 +14,21 @@ import {
   type TokenCache,
   tokenCache,
 } from '../../src/client/index.ts';
+import { createTokenCacheWith } from '../../src/client/tokens/token-cache.ts';
+import { createManualRuntime, type ManualRuntime } from '../support/manual-runtime.ts';
 import { startService } from '../support/service.ts';
 
 const unavailable = (error: unknown): boolean =>
   (error as { code?: string }).code === 'ERR_TOKEN_UNAVAILABLE';
 
 describe('the token cache', () => {
+  let runtime: ManualRuntime;
   let caches: TokenCache[];
   let asked: number;
   let answer: () => Promise<IssuedToken>;
 
   beforeEach(() => {
-    mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+    runtime = createManualRuntime();
     caches = [];
     asked = 0;
     answer = () => Promise.resolve({ access_token: `token-${asked}`, expires_in: 900 });
@@ -34,40 +37,35 @@ describe('the token cache', () => {
     for (const cache of caches) {
       cache.close();
     }
-    mock.timers.reset();
   });
 
   function create(options: Partial<Parameters<typeof createTokenCache>[0]> = {}): TokenCache {
-    const cache = createTokenCache({
-      issue: () => {
-        asked += 1;
-        return answer();
+    const cache = createTokenCacheWith(
+      {
+        issue: () => {
+          asked += 1;
+          return answer();
+        },
+        ...options,
       },
-      ...options,
-    });
+      runtime,
+    );
     caches.push(cache);
     return cache;
   }
 
   /** Lets everything run that waits for nothing but its turn. */
-  async function settle(): Promise<void> {
-    for (let turn = 0; turn < 20; turn += 1) {
-      await Promise.resolve();
-    }
-  }
+  const settle = (): Promise<void> => runtime.advance(0);
 
-  async function pass(seconds: number): Promise<void> {
-    mock.timers.tick(seconds * 1_000);
-    await settle();
-  }
+  const pass = (seconds: number): Promise<void> => runtime.advance(seconds * 1_000);
 
-  it('asks at once, and once for a hundred callers', async () => {
+  it('requests a token at once, and once for a hundred callers', async () => {
     const cache = create();
     const tokens = await Promise.all(Array.from({ length: 100 }, () => cache.token()));
     assert.deepEqual([new Set(tokens), asked], [new Set(['token-1']), 1]);
   });
 
-  it('refreshes before the end: 30 days, 15 minutes, and what holds no longer than that without a hot loop', async () => {
+  it('refreshes before expiry: 30 days, 15 minutes, and short lifetimes without a hot loop', async () => {
     for (const [expiresIn, refreshAfter] of [
       [2_592_000, 2_591_400],
       [900, 300],
@@ -88,7 +86,7 @@ describe('the token cache', () => {
     }
   });
 
-  it('serves the old token until it really ends while refreshing fails, and nothing after', async () => {
+  it('serves the old token until it expires while refreshing fails, and never after', async () => {
     const failures: string[] = [];
     const cache = create({ onError: (error) => failures.push(error.message) });
     assert.equal(await cache.token(), 'token-1');
@@ -120,7 +118,7 @@ describe('the token cache', () => {
     assert.ok(asked > 5 && asked < 40, `${String(asked)} times in an hour`);
   });
 
-  it('after a 401 gets one new token, whoever says so how often', async () => {
+  it('requests one new token after a 401, however many callers report it', async () => {
     const cache = create();
     assert.equal(await cache.token(), 'token-1');
     for (let n = 0; n < 10; n += 1) {
@@ -134,7 +132,7 @@ describe('the token cache', () => {
     assert.equal(await cache.token(), 'token-3');
   });
 
-  it('G12: an answer that is no token is a failure that does not show it', async () => {
+  it('G12: an answer that is not a token is a failure whose error does not show the answer', async () => {
     for (const bad of [
       null,
       'hunter2',
@@ -155,7 +153,7 @@ describe('the token cache', () => {
     }
   });
 
-  it('an issuer that never answers has failed after its time', async () => {
+  it('an issuer that never answers fails after issueTimeoutSeconds', async () => {
     answer = () => new Promise(() => undefined);
     const cache = create({ issueTimeoutSeconds: 5 });
     const waiting = assert.rejects(cache.token(), unavailable);
@@ -167,10 +165,10 @@ describe('the token cache', () => {
     assert.equal(await cache.token(), 'late');
   });
 
-  it('is known by its name until it is closed; closed, it asks no more', async () => {
+  it('has its name until it is closed; a closed cache makes no requests', async () => {
     const cache = create({ name: 'shop' });
     assert.equal(tokenCache('shop'), cache);
-    assert.throws(() => create({ name: 'shop' }), /exists already/);
+    assert.throws(() => create({ name: 'shop' }), /already exists/);
     await settle();
     cache.close();
     await assert.rejects(cache.token(), unavailable);
@@ -274,7 +272,7 @@ describe('the issuers', () => {
     line.close();
   });
 
-  it('a refusal is told by its status alone', async () => {
+  it('the error of a refusal names the status only', async () => {
     const line = await stub(400, '{"error":"hunter2"}');
     await assert.rejects(
       lineStatelessIssuer({ url: line.url, channelId: '1', channelSecret: 's' })(),
@@ -283,7 +281,7 @@ describe('the issuers', () => {
     line.close();
   });
 
-  it('our own token endpoint gives tokens that hold', async () => {
+  it('the token endpoint of the server issues valid tokens', async () => {
     const service = await startService();
     const made = (await (
       await service.post('/oauth/clients', { name: 'shop', scope: 'push', access_ids: ['a'] })

@@ -1,4 +1,4 @@
-/** lastseen export as analysts use it: a file, then another one that goes on from it. */
+/** lastseen export as analysts use it: a file, then another one that continues it. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -42,9 +42,9 @@ function positionsOf(ndjson: string): number[] {
   return lines.map((line) => (JSON.parse(line) as { position: number }).position);
 }
 
-/** The cursor that a command has told to go on from. */
+/** The cursor with which the command says to continue. */
 function cursorIn(stderr: string): string {
-  return /^go on with --after (\S+)\n$/m.exec(stderr)?.[1] ?? assert.fail(stderr);
+  return /^continue with --after (\S+)\n$/m.exec(stderr)?.[1] ?? assert.fail(stderr);
 }
 
 for (const engine of ['SQLite', 'PostgreSQL'] as const) {
@@ -157,7 +157,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       );
     });
 
-    it('Ctrl-C ends it with what is whole and the cursor to go on from: nothing is missed or repeated', async () => {
+    it('Ctrl-C completes the output and prints the cursor to continue from: no event is missing or repeated', async () => {
       const child = start(['--format', 'ndjson']);
       const told = buffer(child.stderr ?? assert.fail());
       const stdout = child.stdout ?? assert.fail();
@@ -175,7 +175,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.deepEqual(positionsOf(first + text('rest.ndjson')), EVERY);
     });
 
-    it('who stops reading is told no cursor', async () => {
+    it('a reader that stops reading gets no cursor', async () => {
       const child = start(['--format', 'csv']);
       const told = buffer(child.stderr ?? assert.fail());
       const stdout = child.stdout ?? assert.fail();
@@ -188,7 +188,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.equal(child.exitCode, 0);
     });
 
-    it('G6: a refused cursor ends it with its code and the floor, and there is no file', async () => {
+    it('G6: a refused cursor ends the export with the code and the floor, and leaves no file', async () => {
       const { code, stderr } = await run('--format', 'csv', '--after', '00000000.1', file('refused.csv'));
       assert.equal(code, 1);
       assert.match(stderr, /^lastseen: --after: ERR_CURSOR_EPOCH: .* \(floor: \w{8}\.0\)\n$/);
@@ -221,11 +221,11 @@ describe('the file of an export', () => {
     directory.remove();
   });
 
-  it('is not replaced without --force, be it an archive or not; what is no file never is', async () => {
+  it('is not replaced without --force, in any format; a device or directory never is', async () => {
     for (const format of ['archive', 'parquet']) {
       writeFileSync(file('taken'), 'mine');
       const refused = await run('--format', format, file('taken'));
-      assert.deepEqual([refused.code, refused.stderr.includes('exists already')], [2, true]);
+      assert.deepEqual([refused.code, refused.stderr.includes('already exists')], [2, true]);
       assert.equal(readFileSync(file('taken'), 'utf8'), 'mine');
       const forced = await run('--format', format, file('taken'), '--force');
       assert.equal(forced.code, 0, forced.stderr);
@@ -234,11 +234,11 @@ describe('the file of an export', () => {
     mkdirSync(file('directory'));
     for (const name of ['/dev/null', file('directory')]) {
       const refused = await run('--format', 'csv', name, '--force');
-      assert.deepEqual([refused.code, refused.stderr.includes('no ordinary file')], [2, true]);
+      assert.deepEqual([refused.code, refused.stderr.includes('not a regular file')], [2, true]);
     }
   });
 
-  it('is an archive unless a format is asked for, and only an archive is imported', async () => {
+  it('is an archive by default, and only an archive is imported', async () => {
     await run(file('a.archive'));
     const imported = await runCommand(['import', file('a.archive')], {
       DATABASE_URL: `sqlite:${file('b.db')}`,
@@ -249,7 +249,7 @@ describe('the file of an export', () => {
       DATABASE_URL: `sqlite:${file('c.db')}`,
     });
     assert.deepEqual(
-      [refused.code, refused.stderr.includes('line 1 is none of an archive')],
+      [refused.code, refused.stderr.includes('line 1 is not a line of an archive')],
       [2, true],
       refused.stderr,
     );
@@ -258,8 +258,8 @@ describe('the file of an export', () => {
   it('wrong use is refused, and the option named', async () => {
     for (const [args, complaint] of [
       [['--format', 'xml'], /--format/],
-      [['--access-id', 'a'], /^lastseen: --access-id: an archive is of the whole log/],
-      [['--until', 'x'], /^lastseen: --until: an archive is of the whole log/],
+      [['--access-id', 'a'], /^lastseen: --access-id: an archive always contains the whole log/],
+      [['--until', 'x'], /^lastseen: --until: an archive always contains the whole log/],
       [['--format', 'csv', '--since', 'soon'], /^lastseen: --since: must be a day .* got "soon"/],
       [['--format', 'csv', '--since', '2026-01-01', '--after', 'start'], /--after.*--since/],
       [['--format', 'csv', '--before', '2026-01-01', '--until', 'x'], /--until.*--before/],
@@ -271,7 +271,7 @@ describe('the file of an export', () => {
     assert.equal(existsSync(file('wrong')), false);
   });
 
-  it('standard output that is full is a failure, and no cursor is told', async () => {
+  it('a full standard output is a failure, and no cursor is printed', async () => {
     const full = openSync('/dev/full', 'w');
     const child = spawn(process.execPath, [MAIN, 'export', '--format', 'csv'], {
       env: { PATH: process.env['PATH'], ...environment },
@@ -287,7 +287,7 @@ describe('the file of an export', () => {
   });
 
   it(
-    'a full disk is a failure, no cursor is told, and nothing is left on it',
+    'a full disk is a failure: no cursor is printed, and no file stays on it',
     {
       skip: canMount ? false : 'this machine lets nobody mount a file system of their own (unshare --mount)',
     },
@@ -304,7 +304,7 @@ describe('the file of an export', () => {
         },
       );
       assert.deepEqual([ended.status, ended.stdout], [1, ''], ended.stderr);
-      assert.match(ended.stderr, /^lastseen: \S+a\.ndjson: ENOSPC.*: nothing is there\n$/);
+      assert.match(ended.stderr, /^lastseen: \S+a\.ndjson: ENOSPC.*: no file was written\n$/);
     },
   );
 });

@@ -1,6 +1,6 @@
 /**
- * The lines of an archive ⇄ values. One JSON object a line: first what log it is, then its events, then what retention
- * has taken from its feeds and the keys of its batches, and last a line that says that it is whole.
+ * The lines of an archive ⇄ values. Each line is a JSON object. The first line names the log. Its events follow, then the
+ * feeds from which retention has deleted events, then the keys of its batches. The last line marks the archive as complete.
  */
 import { z } from 'zod';
 import type { KeyedBatch, PrunedFeed } from '../../engines/archive.ts';
@@ -10,14 +10,14 @@ import { type Event, MAX_NAME_CHARACTERS } from '../../log/event.ts';
 
 export const FORMAT = 1;
 
-export type Line =
+export type ArchiveLine =
   | { readonly kind: 'log'; readonly epoch: string; readonly head: number }
   | { readonly kind: 'event'; readonly event: Event }
   | { readonly kind: 'feed'; readonly feed: PrunedFeed }
   | { readonly kind: 'batch'; readonly batch: KeyedBatch }
   | { readonly kind: 'end'; readonly events: number; readonly floor: number; readonly head: number };
 
-const Whole = z.int().min(0);
+const Count = z.int().min(0);
 const Position = z.int().min(1);
 const Time = z.int();
 const Name = z
@@ -29,7 +29,7 @@ const Lines = z.union([
   z.strictObject({
     lastseen_export: z.literal(FORMAT),
     epoch: z.string().regex(/^[0-9a-z]{8}$/),
-    head: Whole,
+    head: Count,
   }),
   z.strictObject({
     position: Position,
@@ -51,9 +51,9 @@ const Lines = z.union([
     batch: z.string(),
     fingerprint: z.string(),
     first_position: Position,
-    last_position: Whole,
+    last_position: Count,
   }),
-  z.strictObject({ end: z.literal(true), events: Whole, floor: Position, head: Whole }),
+  z.strictObject({ end: z.literal(true), events: Count, floor: Position, head: Count }),
 ]);
 
 export function encodeEvent(event: Event): string {
@@ -66,7 +66,7 @@ export function encodeEvent(event: Event): string {
 }
 
 export function encodeFeed(feed: PrunedFeed): string {
-  return line({
+  return encodeLine({
     feed: feed.accessId,
     version: feed.version,
     position: feed.position,
@@ -76,7 +76,7 @@ export function encodeFeed(feed: PrunedFeed): string {
 }
 
 export function encodeBatch(batch: KeyedBatch): string {
-  return line({
+  return encodeLine({
     batch: batch.key,
     fingerprint: batch.fingerprint,
     first_position: batch.firstPosition,
@@ -84,18 +84,15 @@ export function encodeBatch(batch: KeyedBatch): string {
   });
 }
 
-export function line(value: Readonly<Record<string, unknown>>): string {
+export function encodeLine(value: Readonly<Record<string, unknown>>): string {
   return `${JSON.stringify(value)}\n`;
 }
 
-/** @throws ERR_REQUEST_INVALID naming the line */
-export function decodeLine(text: string, number: number): Line {
-  const parsed = Lines.safeParse(parse(text, number));
+/** @throws ERR_REQUEST_INVALID, which names the line */
+export function decodeLine(text: string, number: number): ArchiveLine {
+  const parsed = Lines.safeParse(parseJson(text, number));
   if (!parsed.success) {
-    throw wrong(
-      number,
-      `is none of an archive, as "lastseen export" writes it unless told otherwise: ${shown(text)}`,
-    );
+    throw lineError(number, `is not a line of an archive (lastseen export --format archive): ${shown(text)}`);
   }
   const value = parsed.data;
   if ('lastseen_export' in value) {
@@ -129,7 +126,7 @@ export function decodeLine(text: string, number: number): Line {
   }
   const payload = memberSpan(text, text.indexOf('{'), 'payload');
   if (payload === undefined) {
-    throw wrong(number, 'has no payload');
+    throw lineError(number, 'has no payload');
   }
   return {
     kind: 'event',
@@ -145,14 +142,14 @@ export function decodeLine(text: string, number: number): Line {
   };
 }
 
-export function wrong(number: number, what: string): LastseenError {
-  return new LastseenError('ERR_REQUEST_INVALID', `line ${number} ${what}: nothing was imported`);
+export function lineError(number: number, fault: string): LastseenError {
+  return new LastseenError('ERR_REQUEST_INVALID', `line ${number} ${fault}: nothing was imported`);
 }
 
-function parse(text: string, number: number): unknown {
+function parseJson(text: string, number: number): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw wrong(number, 'is not JSON');
+    throw lineError(number, 'is not JSON');
   }
 }

@@ -4,23 +4,25 @@ import { renewEpoch } from '../../engines/open.ts';
 import { backupSqlite, restoreSqlite } from '../../engines/sqlite/backup.ts';
 import { LastseenError } from '../../errors.ts';
 import { systemRuntime } from '../../system-runtime.ts';
-import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 export function addBackup(program: Command): void {
-  databaseOption(
+  addDatabaseOption(
     program
       .command('backup')
-      .description('copy the SQLite database to FILE, whole and consistent, while the server runs')
-      .argument('<file>', 'must not exist'),
+      .description('copy the SQLite database to FILE, complete and consistent, also while a server runs')
+      .argument('<file>', 'file to create; it must not exist'),
   )
     .addHelpText(
       'after',
-      '\nThe file is a lastseen database itself. PostgreSQL is backed up by its own tools.',
+      '\nThe backup is a complete lastseen database. PostgreSQL has its own backup tools, such as pg_dump.',
     )
     .action((file: string, options: DatabaseOptions) => {
-      const database = databaseOf(options);
+      const database = readDatabase(options);
       if (database.kind !== 'sqlite') {
-        const message = 'PostgreSQL is backed up by its own tools, such as pg_dump (docs/operations.md)';
+        const message =
+          'lastseen backup is for SQLite: back up PostgreSQL with its own tools, such as pg_dump';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
       backupSqlite(database.path, file);
@@ -29,34 +31,32 @@ export function addBackup(program: Command): void {
 }
 
 export function addRestore(program: Command): void {
-  databaseOption(
+  addDatabaseOption(
     program
       .command('restore')
-      .description('put a backup in the place of the database, under a new epoch')
-      .argument('[file]', 'a backup; without it the database as it stands gets a new epoch'),
+      .description('replace the SQLite database with a backup, and give the log a new epoch')
+      .argument('[file]', 'backup to restore; omitted: only give the present database a new epoch'),
   )
     .addHelpText(
       'after',
       `
-With the new epoch every cursor of before is refused with ERR_CURSOR_EPOCH, so that no client silently misses what was
-lost. PostgreSQL: restore with its own tools, then run "lastseen restore" without a file. The database that stood in
-the place of a SQLite file is kept beside it.`,
+After a restore, the server refuses every older cursor with ERR_CURSOR_EPOCH, so that no client silently misses the events
+that were lost. The replaced SQLite database is kept beside the new one. PostgreSQL: restore with its own tools, then run
+"lastseen restore" without a file.`,
     )
     .action(async (file: string | undefined, options: DatabaseOptions) => {
-      const database = databaseOf(options);
+      const database = readDatabase(options);
       if (file === undefined) {
         await renewEpoch(database, systemRuntime);
       } else if (database.kind === 'postgres') {
-        const message = 'PostgreSQL is restored by its own tools; then run "lastseen restore" without a file';
+        const message = 'restore PostgreSQL with its own tools, then run "lastseen restore" without a file';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       } else {
         const aside = restoreSqlite(database.path, file, systemRuntime);
         if (aside !== undefined) {
-          process.stderr.write(`what stood there is kept as ${aside}\n`);
+          process.stderr.write(`the replaced database is kept as ${aside}\n`);
         }
       }
-      process.stderr.write(
-        'the log has a new epoch: clients are told that their cursors are of another one\n',
-      );
+      process.stderr.write('the log has a new epoch: older cursors get ERR_CURSOR_EPOCH\n');
     });
 }

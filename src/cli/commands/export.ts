@@ -1,17 +1,18 @@
-/** lastseen export: the whole log as an archive, or a range of it as NDJSON, CSV or Parquet. */
+/** lastseen export: writes the whole log as an archive, or a range of it as NDJSON, CSV or Parquet. */
 import { constants } from 'node:os';
-import { setImmediate as turn } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import type { LogSource } from '../../engines/archive.ts';
 import { openSource } from '../../engines/open.ts';
 import { LastseenError } from '../../errors.ts';
+import { nextTurn } from '../../runtime.ts';
 import { systemRuntime } from '../../system-runtime.ts';
-import { writeArchive } from '../archive/archive.ts';
+import { writeArchive } from '../archive/writer.ts';
 import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../export/format.ts';
-import { cursorOf, openRange, type RangeOptions, resolveRange } from '../export/range.ts';
-import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { cursorAt, openRange, type RangeOptions, resolveRange } from '../export/range.ts';
+import { addDatabaseOption } from '../io/options.ts';
 import { openOutput, type Output } from '../io/output.ts';
 import { createProgress } from '../io/progress.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 interface ExportOptions extends DatabaseOptions, RangeOptions {
   readonly format: Format;
@@ -22,7 +23,7 @@ const FORMATS = ['archive', 'ndjson', 'csv', 'parquet'] as const;
 
 type Format = (typeof FORMATS)[number];
 
-/** Only what is asked for is loaded. */
+/** The command loads only the encoder of its format. */
 const ENCODERS: Readonly<Record<Exclude<Format, 'archive'>, () => Promise<EventEncoder>>> = {
   ndjson: () => Promise.resolve(createNdjsonEncoder()),
   csv: () => Promise.resolve(createCsvEncoder()),
@@ -30,61 +31,68 @@ const ENCODERS: Readonly<Record<Exclude<Format, 'archive'>, () => Promise<EventE
 };
 
 export function addExport(program: Command): void {
-  databaseOption(
+  addDatabaseOption(
     program
       .command('export')
       .description(
-        'write the log to FILE or standard output: whole, for "lastseen import", or a range for other tools',
+        'write the log to FILE or standard output: an archive for "lastseen import", or a range for other tools',
       )
-      .argument('[file]', '"-" or none: standard output'),
+      .argument('[file]', 'file to create; "-" or omitted: standard output'),
   )
     .addOption(
-      new Option('--format <name>', 'archive is the one that "lastseen import" reads')
+      new Option('--format <name>', 'format of the output; "lastseen import" reads archive')
         .choices(FORMATS)
         .default('archive'),
     )
-    .option('--access-id <name>', 'only its events; may be given again', gather, [])
     .addOption(
-      new Option(
-        '--after <cursor>',
-        'what comes after a cursor, "start" or "now" (default "start")',
-      ).conflicts('since'),
+      new Option('--access-id <name>', 'only events of this access_id; repeat the option for more')
+        .argParser(collect)
+        .default([], 'every access_id'),
     )
     .addOption(
-      new Option('--until <cursor>', 'up to a cursor (default: what is there now)').conflicts('before'),
+      new Option('--after <cursor>', 'start after a cursor, at "start" or at "now"; not with --since')
+        .default(undefined, 'start')
+        .conflicts('since'),
     )
-    .option('--since <time>', 'from the first event recorded at this time or later')
-    .option('--before <time>', 'up to the first event recorded at this time or later')
-    .option('--force', 'replace FILE')
+    .addOption(
+      new Option('--until <cursor>', 'end at a cursor, included; not with --before')
+        .default(undefined, 'the end of the log')
+        .conflicts('before'),
+    )
+    .option('--since <time>', 'start with the first event recorded at this time or later')
+    .option('--before <time>', 'end before the first event recorded at this time or later')
+    .option('--force', 'replace FILE if it exists')
     .addHelpText(
       'after',
       `
-A server may be running. Users and tokens are not part of it. At the end, or on Ctrl-C, what was written is whole and the
-cursor to go on from is told on standard error: give it to --after. An archive is always of the whole log; on Ctrl-C there
-is none. FILE appears when it is whole.`,
+A server may be running. The export contains events only: no users and no tokens. FILE appears when it is complete.
+At its end, the export of a range prints a cursor on standard error. Pass it to --after to continue. Ctrl-C ends the export
+early and in the same way. An archive always contains the whole log: Ctrl-C leaves none.
+A time is a day (UTC) such as 2026-01-31, or a time with its zone such as 2026-01-31T12:00:00Z.`,
     )
     .action(async (file: string | undefined, options: ExportOptions) => {
       await exportTo(file === '-' ? undefined : file, options);
     });
 }
 
-function gather(name: string, names: readonly string[]): string[] {
+function collect(name: string, names: readonly string[]): string[] {
   return [...names, name];
 }
 
 async function exportTo(file: string | undefined, options: ExportOptions): Promise<void> {
-  refuseRangeOfArchive(options);
-  const source = await openSource(databaseOf(options), systemRuntime);
+  assertWholeArchive(options);
+  const source = await openSource(readDatabase(options), systemRuntime);
   const stop = new AbortController();
   let output: Output | undefined;
   let stopListening = (): void => undefined;
   try {
-    output = await openOutput(file, options.force === true);
+    output = await openOutput(file, { isForced: options.force === true });
     stopListening = onInterrupt(stop, output);
-    const closing = await (options.format === 'archive'
-      ? exportArchive(source, output, stop.signal)
-      : exportRange(source, output, options, await ENCODERS[options.format](), stop.signal));
-    process.stderr.write(closing);
+    const context = { source, output, stop: stop.signal };
+    const summary = await (options.format === 'archive'
+      ? exportArchive(context)
+      : exportRange(context, options, await ENCODERS[options.format]()));
+    process.stderr.write(summary);
   } catch (error) {
     output?.abandon();
     throw error;
@@ -94,27 +102,31 @@ async function exportTo(file: string | undefined, options: ExportOptions): Promi
   }
 }
 
-async function exportArchive(source: LogSource, output: Output, stop: AbortSignal): Promise<string> {
+interface ExportContext {
+  readonly source: LogSource;
+  readonly output: Output;
+  readonly stop: AbortSignal;
+}
+
+async function exportArchive({ source, output, stop }: ExportContext): Promise<string> {
   const count = await writeArchive(source, output, stop);
   if (count === undefined) {
     output.abandon();
-    return 'interrupted: an archive is whole, or there is none\n';
+    return 'interrupted: no archive was written\n';
   }
   await output.commit();
   return `${count} events exported\n`;
 }
 
-/** Returns what to tell the user: what is said of the end of it is true only when all of it is written. */
+/** Returns the summary for the user, which is true only when the output is written completely. */
 async function exportRange(
-  source: LogSource,
-  output: Output,
+  { source, output, stop }: ExportContext,
   options: RangeOptions,
   encoder: EventEncoder,
-  stop: AbortSignal,
 ): Promise<string> {
   const range = await resolveRange(source, options);
   const reader = await openRange(source, range);
-  const progress = createProgress('exported');
+  const progress = createProgress('exported', systemRuntime.clock);
   const positions = Math.max(1, range.through - range.after);
   let count = 0;
   let through = range.after;
@@ -124,36 +136,34 @@ async function exportRange(
       if (page === undefined) {
         break;
       }
-      await put(encoder.encode(page.events));
+      await write(encoder.encode(page.events));
       count += page.events.length;
       ({ through } = page);
       progress.show(count, (through - range.after) / positions);
-      // Reads of a file take no time of their own: let signals in.
-      await turn();
+      // Reads of SQLite are synchronous: this lets signals in.
+      await nextTurn(systemRuntime.timers);
     }
   } finally {
     progress.end();
   }
-  await put(encoder.end());
+  await write(encoder.end());
   await reader.confirm();
   await output.commit();
   const isWhole = through >= range.through;
   return [
-    ...(reader.mayLack
-      ? ['retention was at work meanwhile: what it took before it was read is not in it\n']
-      : []),
+    ...(reader.mayLack ? ['retention deleted events during the export: some may be missing\n'] : []),
     `${isWhole ? '' : 'interrupted: '}${count} events exported\n`,
-    `go on with --after ${cursorOf(range, through)}\n`,
+    `continue with --after ${cursorAt(range, through)}\n`,
   ].join('');
 
-  async function put(data: string | Uint8Array): Promise<void> {
+  async function write(data: string | Uint8Array): Promise<void> {
     if (data.length > 0) {
       await output.write(data);
     }
   }
 }
 
-/** The first signal ends it orderly, the second at once. Returns how to stop listening. */
+/** The first signal completes the output and ends the export, the second ends it at once. Returns how to stop listening. */
 function onInterrupt(stop: AbortController, output: Output): () => void {
   const interrupt = (signal: NodeJS.Signals): void => {
     process.exitCode = 128 + constants.signals[signal];
@@ -173,13 +183,13 @@ function onInterrupt(stop: AbortController, output: Output): () => void {
   };
 }
 
-function refuseRangeOfArchive({ format, accessId, after, until, since, before }: ExportOptions): void {
+function assertWholeArchive({ format, accessId, after, until, since, before }: ExportOptions): void {
   const given = { '--after': after, '--until': until, '--since': since, '--before': before };
   const option =
     accessId.length > 0 ? '--access-id' : Object.entries(given).find(([, value]) => value !== undefined)?.[0];
   if (format !== 'archive' || option === undefined) {
     return;
   }
-  const message = `${option}: an archive is of the whole log: give --format ndjson, csv or parquet for a part of it`;
+  const message = `${option}: an archive always contains the whole log; use --format ndjson, csv or parquet for a part`;
   throw new LastseenError('ERR_REQUEST_INVALID', message);
 }

@@ -1,26 +1,23 @@
-/** lastseen keys: the keys that sign tokens. */
+/** lastseen keys: the keys that sign access tokens. */
 import type { Command } from 'commander';
-import { readConfig } from '../../config.ts';
 import type { Database } from '../../engines/engine.ts';
 import { openIdentity } from '../../engines/open.ts';
 import { createKeys } from '../../identity/keys.ts';
 import { systemRuntime } from '../../system-runtime.ts';
-import { databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readSettings } from '../io/settings.ts';
 
 export function addKeys(program: Command): void {
-  const keys = program.command('keys').description('the keys that sign access tokens');
-  databaseOption(
+  const keys = program.command('keys').description('keys that sign access tokens: rotate');
+  addDatabaseOption(
     keys
       .command('rotate')
-      .description('sign with a new key from now on; tokens of the old ones hold until they end'),
+      .description('sign new tokens with a new key; older tokens stay valid until they expire'),
   )
-    .addHelpText('after', '\nServers may be running: they take the new key within a minute.')
+    .addHelpText('after', '\nRunning servers use the new key within 60 s.')
     .action(async (options: DatabaseOptions) => {
-      const { database, keySecret } = readConfig({
-        ...process.env,
-        ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
-      });
-      process.stdout.write(`${await rotateKeys(database, keySecret)} signs from now on\n`);
+      const { database, keySecret } = readSettings({ DATABASE_URL: options.databaseUrl });
+      process.stdout.write(`${await rotateKeys(database, keySecret)} signs new tokens\n`);
     });
 }
 

@@ -2,13 +2,14 @@
 import type { Command } from 'commander';
 import { migrateDatabase } from '../../engines/open.ts';
 import { systemRuntime } from '../../system-runtime.ts';
-import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 export function addMigrate(program: Command): void {
-  databaseOption(
-    program.command('migrate').description('bring the database to the schema of this program'),
+  addDatabaseOption(
+    program.command('migrate').description('run the migrations that the database lacks'),
   ).action(async (options: DatabaseOptions) => {
-    const ran = await migrateDatabase(databaseOf(options), systemRuntime);
+    const ran = await migrateDatabase(readDatabase(options), systemRuntime);
     process.stdout.write(ran.length === 0 ? 'nothing to migrate\n' : `migrated: ${ran.join(', ')}\n`);
   });
 }

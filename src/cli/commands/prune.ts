@@ -1,34 +1,40 @@
-/** lastseen prune: what a running server does by LASTSEEN_RETENTION, once and now. */
+/** lastseen prune: applies a retention rule once, as a server with LASTSEEN_RETENTION does every minute. */
 import type { Command } from 'commander';
-import { readConfig } from '../../config.ts';
 import { openEngine } from '../../engines/open.ts';
 import { LastseenError } from '../../errors.ts';
 import { pruneRuleOf } from '../../log/retention.ts';
 import { systemRuntime } from '../../system-runtime.ts';
-import { databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readSettings } from '../io/settings.ts';
+
+interface PruneOptions extends DatabaseOptions {
+  readonly retention?: string;
+}
 
 export function addPrune(program: Command): void {
-  databaseOption(
+  addDatabaseOption(
     program
       .command('prune')
-      .description('forget the events that the rule gives up')
-      .option('--retention <rule>', 'e.g. 30d, 1000/access_id, or both with a comma [LASTSEEN_RETENTION]'),
+      .description('delete the events that fall outside the retention rule')
+      .option(
+        '--retention <rule>',
+        'for example 30d, 1000/access_id, or both with a comma [LASTSEEN_RETENTION]',
+      ),
   )
-    .addHelpText('after', '\nA server with LASTSEEN_RETENTION does this by itself every minute.')
-    .action(async (options: DatabaseOptions & { retention?: string }) => {
-      const { database, retention } = readConfig({
-        ...process.env,
-        ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
-        ...(options.retention === undefined ? {} : { LASTSEEN_RETENTION: options.retention }),
+    .addHelpText('after', '\nA server with LASTSEEN_RETENTION does this every minute.')
+    .action(async (options: PruneOptions) => {
+      const { database, retention } = readSettings({
+        DATABASE_URL: options.databaseUrl,
+        LASTSEEN_RETENTION: options.retention,
       });
       const rule = pruneRuleOf(retention, systemRuntime.clock.now());
       if (rule === undefined) {
-        const message = 'nothing says what to forget: give --retention, e.g. 30d';
+        const message = 'there is no retention rule: pass --retention, for example 30d';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
       const { store } = await openEngine(database, { runtime: systemRuntime });
       try {
-        process.stdout.write(`${await store.prune(rule)} events forgotten\n`);
+        process.stdout.write(`${await store.prune(rule)} events deleted\n`);
       } finally {
         await store.close();
       }

@@ -1,15 +1,17 @@
-/** lastseen push: a file or standard input, as a JSON array or NDJSON, in batches, safe to repeat. */
+/** lastseen push: sends a file or standard input, a JSON array or NDJSON, in batches. It is safe to repeat. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type ClientError, createPublisher, type NewEvent } from '../../client/index.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError, shown } from '../../errors.ts';
 import { elementSpans, memberSpan } from '../../json-text.ts';
+import { systemRuntime } from '../../system-runtime.ts';
+import { addUrlOption } from '../io/options.ts';
 import { createProgress } from '../io/progress.ts';
 
-/** A server that takes nothing for so long is given up. */
+/** An event fails when the server has not accepted it for this long. */
 const GIVE_UP_MS = 120_000;
 
 interface PushOptions {
@@ -19,22 +21,26 @@ interface PushOptions {
 }
 
 export function addPush(program: Command): void {
-  program
-    .command('push')
-    .description('push events from FILE or standard input: a JSON array, or one JSON object a line')
-    .argument('[file]', 'file to read; "-" or none: standard input')
-    .option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]')
-    .option('--batch <events>', 'events a request', '500')
-    .option(
-      '--source <name>',
-      'name of the input, part of the ids made for events without one (default: the file)',
+  addUrlOption(
+    program
+      .command('push')
+      .description('push events from FILE or standard input: a JSON array, or one JSON object per line')
+      .argument('[file]', 'file to read; "-" or omitted: standard input'),
+  )
+    .option('--batch <events>', 'events per request, at most 10000', '500')
+    .addOption(
+      new Option('--source <name>', 'name of the input, part of the ids that the command makes').default(
+        undefined,
+        'the file',
+      ),
     )
     .addHelpText(
       'after',
       `
 The token is read from LASTSEEN_TOKEN.
-Repeating a push appends nothing twice: an event without an "id" gets one, made from its text, the text of all
-events before it in the input, and the name of the input.`,
+The command makes an id for each event without one, from the text of the event, the text of all events before it in the
+input, and the name of the input. If you push the same input again, the server appends nothing twice.
+The command stops at the first event that the server refuses.`,
     )
     .action(async (file: string | undefined, options: PushOptions) => {
       await push(file === '-' ? undefined : file, options);
@@ -50,21 +56,21 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
       `--batch must be an integer from 1 to 10000, got ${options.batch}`,
     );
   }
-  const name = nameEvents(options.source ?? file ?? '');
+  const assignId = createIdAssigner(options.source ?? file ?? '');
   const publisher = createPublisher({
     url: client.url,
     ...(client.token === undefined ? {} : { token: client.token }),
     maxBatchEvents: size,
     giveUpAfterMs: GIVE_UP_MS,
   });
-  const progress = createProgress('pushed');
+  const progress = createProgress('pushed', systemRuntime.clock);
   const failures: { readonly number: number; readonly error: ClientError }[] = [];
   let read = 0;
   let taken = 0;
   let appended = 0;
-  for await (const text of readEvents(file)) {
+  for await (const text of readEventTexts(file)) {
     const number = (read += 1);
-    const answer = publisher.push(eventOf(name(text))).then(([result]) => {
+    const answer = publisher.push(parseEvent(assignId(text))).then(([result]) => {
       if (result === undefined) {
         return;
       }
@@ -81,7 +87,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
     if (failures.length > 0) {
       break;
     }
-    // No more is read than two batches ahead of what the server has taken.
+    // The command reads at most two batches ahead of the server.
     if (publisher.bufferedEvents >= 2 * size) {
       await answer;
     }
@@ -95,14 +101,14 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
     const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
     throw new LastseenError(
       'ERR_STORE_UNAVAILABLE',
-      `${taken} events are in; event ${number} was not taken: ${status}${error.message}${cause}`,
+      `event ${number} failed: ${status}${error.message}${cause} (${taken} events were pushed)`,
     );
   }
   process.stdout.write(`${taken} events pushed, ${appended} new\n`);
 }
 
-/** The event of the input as the SDK takes it, its payload letter for letter. */
-function eventOf(text: string): NewEvent {
+/** An event of the input as the SDK takes it. The payload text stays unchanged. */
+function parseEvent(text: string): NewEvent {
   const value = JSON.parse(text) as unknown;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new LastseenError('ERR_EVENT_INVALID', `an event must be an object, got ${shown(value)}`);
@@ -112,7 +118,7 @@ function eventOf(text: string): NewEvent {
   if (payload === undefined) {
     throw new LastseenError('ERR_EVENT_INVALID', 'an event must have a payload');
   }
-  // What is wrong with the others is said by the server, which knows the rules.
+  // The server checks the other members: it knows the rules.
   return {
     accessId: (accessid ?? accessId) as string,
     createdAt: createdAt as number,
@@ -121,8 +127,8 @@ function eventOf(text: string): NewEvent {
   };
 }
 
-/** The text of each event, as it stands in the input. */
-async function* readEvents(file: string | undefined): AsyncGenerator<string> {
+/** The text of each event, unchanged. */
+async function* readEventTexts(file: string | undefined): AsyncGenerator<string> {
   const input = file === undefined ? process.stdin : createReadStream(file);
   const lines = createInterface({ input, crlfDelay: Infinity });
   let array: string[] | undefined;
@@ -140,7 +146,7 @@ async function* readEvents(file: string | undefined): AsyncGenerator<string> {
     if (array !== undefined) {
       array.push(line);
     } else if (line.trim() !== '') {
-      checkJson(line, `line ${number}`);
+      assertJson(line, `line ${number}`);
       yield line.trim();
     }
   }
@@ -148,25 +154,25 @@ async function* readEvents(file: string | undefined): AsyncGenerator<string> {
     return;
   }
   const text = array.join('\n');
-  checkJson(text, 'the input');
+  assertJson(text, 'the input');
   for (const { start, end } of elementSpans(text)) {
     yield text.slice(start, end);
   }
 }
 
-function checkJson(text: string, what: string): void {
+function assertJson(text: string, subject: string): void {
   try {
     JSON.parse(text);
   } catch (error) {
     throw new LastseenError(
       'ERR_BODY_MALFORMED',
-      `${what} is not JSON: ${error instanceof Error ? error.message : String(error)}`,
+      `${subject} is not JSON: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
 }
 
-/** Gives an event without an id one that is the same whenever the same input is pushed again. */
-function nameEvents(source: string): (text: string) => string {
+/** Adds an id to an event without one. The same input leads to the same ids. */
+function createIdAssigner(source: string): (text: string) => string {
   let chain = createHash('sha256').update(source).digest();
   return (text) => {
     chain = createHash('sha256').update(chain).update(text).digest();

@@ -1,8 +1,9 @@
-/** lastseen query: SQL over HTTP, as a table, JSON, NDJSON or CSV. */
+/** lastseen query: runs SQL over HTTP and prints the result as a table, JSON, NDJSON or CSV. */
 import { text as textOf } from 'node:stream/consumers';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError, shown } from '../../errors.ts';
+import { addUrlOption } from '../io/options.ts';
 
 interface QueryOptions {
   readonly url?: string;
@@ -17,21 +18,28 @@ const ACCEPT: Readonly<Record<string, string>> = {
   csv: 'text/csv',
 };
 
-/** Of a cell in a table; what is longer is cut. */
+/** The table truncates longer cells. */
 const MAX_CELL_CHARACTERS = 60;
 
 export function addQuery(program: Command): void {
-  program
-    .command('query')
-    .description('ask the history with SQL: the tables and views of docs/analysis.md')
-    .argument('<sql>', 'a statement that reads; "-": standard input')
-    .option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]')
+  addUrlOption(
+    program
+      .command('query')
+      .description('run SQL on the history of events')
+      .argument('<sql>', 'statement that only reads; "-": read it from standard input'),
+  )
     .option('--format <name>', 'table, json, ndjson or csv', 'table')
-    .option('--param <values...>', 'values for $1, $2, …: JSON scalars, or else text', [])
+    .addOption(
+      new Option(
+        '--param <values...>',
+        'values for $1, $2, …: numbers, true, false and null, or else text',
+      ).default([], 'none'),
+    )
     .addHelpText(
       'after',
       `
-The token is read from LASTSEEN_TOKEN, and needs the scope query. An answer that was cut off is told on standard error.`,
+The token is read from LASTSEEN_TOKEN and needs the scope query. If the server truncates the result, the command says so
+on standard error.`,
     )
     .action(async (sql: string, options: QueryOptions) => {
       await query(sql === '-' ? await textOf(process.stdin) : sql, options);
@@ -44,7 +52,7 @@ async function query(sql: string, options: QueryOptions): Promise<void> {
   if (accept === undefined) {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
-      `--format: must be ${Object.keys(ACCEPT).join(', ')}, got ${shown(options.format)}`,
+      `--format must be one of ${Object.keys(ACCEPT).join(', ')}, got ${shown(options.format)}`,
     );
   }
   const response = await fetch(`${client.url}/query`, {
@@ -54,67 +62,67 @@ async function query(sql: string, options: QueryOptions): Promise<void> {
       Accept: accept,
       ...(client.token === undefined ? {} : { Authorization: `Bearer ${client.token}` }),
     },
-    body: JSON.stringify({ sql, params: options.param.map(parameterOf) }),
+    body: JSON.stringify({ sql, params: options.param.map(parseParameter) }),
   });
   const text = await response.text();
   if (!response.ok) {
-    throw toldOf(response.status, text);
+    throw toUserError(response.status, text);
   }
-  // Who reads us may stop reading: that is an end, not a failure.
+  // A reader of standard output may stop reading, such as `head`: that is not a failure.
   process.stdout.on('error', () => process.exit(0));
-  process.stdout.write(options.format === 'table' ? tableOf(text) : text);
+  process.stdout.write(options.format === 'table' ? formatTable(text) : text);
   if (options.format === 'json') {
     process.stdout.write('\n');
   }
   if (response.headers.get('lastseen-truncated') === 'true') {
-    process.stderr.write('lastseen: the answer was cut off: ask for less, or for a part at a time\n');
+    process.stderr.write('lastseen: the server truncated the result: select less, or one part at a time\n');
   }
 }
 
-/** `7`, `true` and `null` as what they are in JSON; everything else is text. */
-function parameterOf(text: string): unknown {
+/** `7`, `true` and `null` keep their JSON type. Everything else is text. */
+function parseParameter(text: string): unknown {
   if (!/^(-?\d+(\.\d+)?|true|false|null)$/.test(text)) {
     return text;
   }
   const value = JSON.parse(text.replace(/^(-?)0+(?=\d)/, '$1')) as unknown;
-  // What a number could not hold is sent as it was given.
+  // A number that JavaScript cannot represent stays text.
   return typeof value === 'number' && String(value) !== text ? text : value;
 }
 
-function toldOf(status: number, text: string): LastseenError {
-  let told = text.slice(0, 500);
+function toUserError(status: number, text: string): LastseenError {
+  let message = text.slice(0, 500);
   try {
     const { code, detail } = JSON.parse(text) as { code?: unknown; detail?: unknown };
-    told = `${String(code)}: ${String(detail)}`;
+    message = `${String(code)}: ${String(detail)}`;
   } catch {
-    // Somebody else has answered, such as a proxy.
+    // Not the server's own answer: a proxy may have sent it.
   }
   const hint = status === 401 ? ' (set LASTSEEN_TOKEN)' : '';
-  return new LastseenError('ERR_STORE_UNAVAILABLE', `${told}${hint}`);
+  return new LastseenError('ERR_STORE_UNAVAILABLE', `${message}${hint}`);
 }
 
-function tableOf(text: string): string {
+function formatTable(text: string): string {
   const { columns, rows } = JSON.parse(text) as { columns: string[]; rows: unknown[][] };
-  const cells = rows.map((row) => row.map(cellOf));
-  const widths = columns.map((name, at) =>
-    Math.max(name.length, ...cells.map((row) => row[at]?.length ?? 0)),
+  const cells = rows.map((row) => row.map(formatCell));
+  const widths = columns.map((name, column) =>
+    Math.max(name.length, ...cells.map((row) => row[column]?.length ?? 0)),
   );
-  const isNumeric = columns.map((_, at) =>
-    rows.every((row) => row[at] === null || typeof row[at] === 'number'),
+  const isNumeric = columns.map((_, column) =>
+    rows.every((row) => row[column] === null || typeof row[column] === 'number'),
   );
-  const lineOf = (row: readonly string[]): string =>
+  const formatLine = (row: readonly string[]): string =>
     row
-      .map((cell, at) =>
-        isNumeric[at] === true ? cell.padStart(widths[at] ?? 0) : cell.padEnd(widths[at] ?? 0),
+      .map((cell, column) =>
+        isNumeric[column] === true ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
       )
       .join('  ')
       .trimEnd();
   const rule = widths.map((width) => '-'.repeat(width)).join('  ');
-  return `${[lineOf(columns), rule, ...cells.map(lineOf)].join('\n')}\n${rows.length} rows\n`;
+  return `${[formatLine(columns), rule, ...cells.map(formatLine)].join('\n')}\n${rows.length} rows\n`;
 }
 
-/** Control characters are shown as JSON shows them: what a terminal obeys is not for events to say. */
-function cellOf(value: unknown): string {
+/** Escapes control characters as JSON does, so that an event cannot control the terminal. */
+function formatCell(value: unknown): string {
   if (value === null) {
     return '';
   }

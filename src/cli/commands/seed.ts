@@ -1,13 +1,14 @@
 /** lastseen seed */
 import type { Command } from 'commander';
-import { story, tell } from '../../../seeds/story.ts';
-import { databaseOf, databaseOption, type DatabaseOptions } from '../io/database.ts';
+import { appendStory, story } from '../../../seeds/story.ts';
+import { addDatabaseOption } from '../io/options.ts';
+import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
 export function addSeed(program: Command): void {
-  databaseOption(
-    program.command('seed').description('load a small story to look at; loading it again changes nothing'),
+  addDatabaseOption(
+    program.command('seed').description('append a small example log; repeating it appends nothing'),
   ).action(async (options: DatabaseOptions) => {
-    const appended = await tell(databaseOf(options));
+    const appended = await appendStory(readDatabase(options));
     process.stdout.write(`${appended} of ${story.length} events were new\n`);
   });
 }

@@ -1,57 +1,86 @@
 /** lastseen serve */
 import type { Command } from 'commander';
-import { type Environment, readConfig, redacted } from '../../config.ts';
+import { type Config, type Environment, redacted } from '../../config.ts';
 import { createLogger } from '../../logger.ts';
 import { startServer } from '../../server.ts';
+import { type SettingOption, settingOption } from '../io/options.ts';
+import { readSettings } from '../io/settings.ts';
 
-const FLAGS: readonly [flag: string, setting: string, meaning: string][] = [
-  ['--host <address>', 'HOST', 'address to listen on (default 127.0.0.1)'],
-  ['--port <number>', 'PORT', 'port to listen on, 0 picks a free one (default 8080)'],
-  ['--database-url <url>', 'DATABASE_URL', 'sqlite:PATH or postgres://… (default sqlite:./data/lastseen.db)'],
-  ['--retention <rule>', 'LASTSEEN_RETENTION', 'what is kept, e.g. 30d or 1000/access_id (default all)'],
-  ['--migrate <on|off>', 'LASTSEEN_MIGRATE', 'run missing migrations at start (default on)'],
-  [
-    '--auth <required|open>',
-    'LASTSEEN_AUTH',
-    'open skips authentication, on loopback only (default required)',
-  ],
-  [
-    '--origins <list>',
-    'LASTSEEN_ORIGINS',
-    'origins that may open sockets from a browser (default same origin)',
-  ],
-  ['--log <level>', 'LASTSEEN_LOG', 'trace, debug, info, warn, error, fatal or silent (default info)'],
+const OPTIONS: readonly (SettingOption & { readonly flags: string })[] = [
+  {
+    flags: '--host <address>',
+    setting: 'HOST',
+    meaning: 'address to listen on',
+    fallback: '127.0.0.1',
+  },
+  {
+    flags: '--port <number>',
+    setting: 'PORT',
+    meaning: 'port to listen on; 0 picks a free port',
+    fallback: '8080',
+  },
+  {
+    flags: '--database-url <url>',
+    setting: 'DATABASE_URL',
+    meaning: 'sqlite:PATH or postgres://…',
+    fallback: 'sqlite:./data/lastseen.db',
+  },
+  {
+    flags: '--retention <rule>',
+    setting: 'LASTSEEN_RETENTION',
+    meaning: 'events to keep, for example 30d or 1000/access_id',
+    fallback: 'all events',
+  },
+  {
+    flags: '--migrate <on|off>',
+    setting: 'LASTSEEN_MIGRATE',
+    meaning: 'run missing migrations at start',
+    fallback: 'on',
+  },
+  {
+    flags: '--auth <required|open>',
+    setting: 'LASTSEEN_AUTH',
+    meaning: 'open skips authentication and needs a loopback address',
+    fallback: 'required',
+  },
+  {
+    flags: '--origins <list>',
+    setting: 'LASTSEEN_ORIGINS',
+    meaning: 'origins whose pages may open sockets, separated by commas',
+    fallback: 'the origin of the server',
+  },
+  {
+    flags: '--log <level>',
+    setting: 'LASTSEEN_LOG',
+    meaning: 'log level: trace, debug, info, warn, error, fatal or silent',
+    fallback: 'info',
+  },
 ];
 
 export function addServe(program: Command): void {
-  const command = program.command('serve').description('serve the log over HTTP and WebSockets');
-  for (const [flag, setting, meaning] of FLAGS) {
-    command.option(flag, `${meaning} [${setting}]`);
+  const command = program
+    .command('serve')
+    .description('serve the log over HTTP and WebSockets until SIGTERM or SIGINT');
+  const settings = new Map<string, string>();
+  for (const { flags, ...details } of OPTIONS) {
+    const option = settingOption(flags, details);
+    settings.set(option.attributeName(), details.setting);
+    command.addOption(option);
   }
   command.addHelpText(
     'after',
-    '\nEvery setting of the README can also be given in the environment; flags win.',
+    '\nEnvironment variables set these and further settings. Options override them.',
   );
-  command.action(async (options: Record<string, string>) => {
-    await serve({ ...process.env, ...settingsOf(command, options) });
+  command.action(async (options: Readonly<Record<string, string>>) => {
+    const overrides = Object.entries(options).map(([name, value]) => [settings.get(name) ?? name, value]);
+    await serve(readSettings(Object.fromEntries(overrides) as Environment));
   });
 }
 
-function settingsOf(command: Command, options: Record<string, string>): Environment {
-  return Object.fromEntries(
-    command.options.flatMap((option, at) => {
-      const value = options[option.attributeName()];
-      const setting = FLAGS[at]?.[1];
-      return value === undefined || setting === undefined ? [] : [[setting, value]];
-    }),
-  );
-}
-
-async function serve(environment: Environment): Promise<void> {
-  const config = readConfig(environment);
+async function serve(config: Config): Promise<void> {
   const logger = createLogger(config.logLevel, process.stdout.isTTY);
   logger.info(redacted(config), 'settings');
-  const server = await startServer({ config, logger, onAdminToken: showToken });
+  const server = await startServer({ config, logger, onAdminToken: printAdminToken });
   process.stdout.write(`lastseen listening on ${server.url}\n`);
   await untilSignal();
   logger.info('draining');
@@ -59,7 +88,7 @@ async function serve(environment: Environment): Promise<void> {
   logger.info('stopped');
 }
 
-/** Resolves at the first SIGTERM or SIGINT; the second ends the process at once. */
+/** Resolves at the first SIGTERM or SIGINT. The second ends the process at once. */
 function untilSignal(): Promise<void> {
   return new Promise((resolve) => {
     let count = 0;
@@ -75,9 +104,9 @@ function untilSignal(): Promise<void> {
   });
 }
 
-function showToken(token: string, url: string): void {
+function printAdminToken(token: string, url: string): void {
   process.stdout.write(`
-The admin token of this database, shown this once. Keep it; only its hash is stored.
+The admin token of this database, shown only once. Keep it: the database stores only its hash.
 
   export LASTSEEN_TOKEN=${token}
 

@@ -1,10 +1,11 @@
-/** lastseen tail: a feed as NDJSON on standard output; comes back by itself and goes on where it was. */
-import type { Command } from 'commander';
+/** lastseen tail: prints a feed as NDJSON. It reconnects and resumes after the last printed event. */
+import { type Command, Option } from 'commander';
 import { WebSocket } from 'ws';
 import { ClientError, type ClientEvent, subscribe } from '../../client/index.ts';
 import { type FileStore, fileStore } from '../../client/node.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
+import { addUrlOption } from '../io/options.ts';
 
 interface TailOptions {
   readonly url?: string;
@@ -14,17 +15,23 @@ interface TailOptions {
 }
 
 export function addTail(program: Command): void {
-  program
-    .command('tail')
-    .description('print the events of ACCESS_ID, one JSON object a line, and follow it')
-    .argument('<access_id>')
-    .option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]')
-    .option('--after <cursor>', 'a cursor, "start" or "now" (default "now", or what the state file holds)')
-    .option('--state <file>', 'keep the cursor of the last printed event in this file, and go on from it')
-    .option('--no-follow', 'end when everything there is has been printed')
+  addUrlOption(
+    program
+      .command('tail')
+      .description('print the events of ACCESS_ID, one JSON object per line, and follow new events')
+      .argument('<access_id>', 'feed to print'),
+  )
+    .addOption(
+      new Option('--after <cursor>', 'start after a cursor, at "start" or at "now"').default(
+        undefined,
+        'the cursor of the state file, or "now"',
+      ),
+    )
+    .option('--state <file>', 'store the cursor of the last printed event in this file, and resume from it')
+    .option('--no-follow', 'exit after the events that exist now; without --after, print from the start')
     .addHelpText(
       'after',
-      '\nThe token is read from LASTSEEN_TOKEN. A refused cursor ends the command with code 1.',
+      '\nThe token is read from LASTSEEN_TOKEN. If the server refuses the cursor, the command exits with code 1.',
     )
     .action(async (accessId: string, options: TailOptions) => {
       await tail(accessId, options);
@@ -33,7 +40,7 @@ export function addTail(program: Command): void {
 
 async function tail(accessId: string, options: TailOptions): Promise<void> {
   const client = readClientConfig(process.env, options.url);
-  const place = openPlace(options.state);
+  const state = openState(options.state);
   const stop = new AbortController();
   const events = subscribe({
     url: client.url,
@@ -41,37 +48,37 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     after: options.after ?? (options.follow ? 'now' : 'start'),
     ...(client.token === undefined ? {} : { token: client.token }),
     WebSocket,
-    // An event stream does not say when it has caught up.
+    // An event stream has no mark for the moment when it has caught up.
     transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
     signal: stop.signal,
     store: {
-      load: (name) => (options.after === undefined ? place?.load(name) : undefined),
-      save: (name, cursor) => place?.save(name, cursor),
+      load: (name) => (options.after === undefined ? state?.load(name) : undefined),
+      save: (name, cursor) => state?.save(name, cursor),
     },
     onState: (state) => {
       if (state.name === 'live' && !options.follow) {
         stop.abort();
       }
       if (state.name === 'waiting') {
-        process.stderr.write(`lastseen: ${state.reason}, coming back\n`);
+        process.stderr.write(`lastseen: ${state.reason}; reconnecting\n`);
       }
     },
   });
   try {
     for await (const event of events) {
-      if (!process.stdout.write(`${lineOf(event)}\n`)) {
+      if (!process.stdout.write(`${formatEvent(event)}\n`)) {
         await new Promise((resolve) => process.stdout.once('drain', resolve));
       }
     }
   } catch (error) {
-    throw error instanceof ClientError ? told(error) : error;
+    throw error instanceof ClientError ? toUserError(error) : error;
   } finally {
-    place?.flush();
+    state?.flush();
   }
 }
 
-/** An event as the wire has it, the payload letter for letter. */
-function lineOf(event: ClientEvent): string {
+/** An event as the wire has it, with the payload text unchanged. */
+function formatEvent(event: ClientEvent): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
     `{"cursor":"${event.cursor}","access_id":${JSON.stringify(event.accessId)},` +
@@ -80,14 +87,14 @@ function lineOf(event: ClientEvent): string {
   );
 }
 
-function told(error: ClientError): LastseenError {
+function toUserError(error: ClientError): LastseenError {
   const hint = error.status === 401 ? ' (set LASTSEEN_TOKEN)' : '';
   const code = error.serverCode ?? error.code;
   return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}`);
 }
 
-/** The place in the file, or nothing to keep. Ctrl-C ends us: what was printed is kept first. */
-function openPlace(file: string | undefined): FileStore | undefined {
+/** The store of the state file, if there is one. Ctrl-C writes the cursor of the last printed event before the end. */
+function openState(file: string | undefined): FileStore | undefined {
   if (file === undefined) {
     return undefined;
   }

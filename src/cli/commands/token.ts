@@ -1,9 +1,10 @@
-/** lastseen token, lastseen client: what an admin may do, over HTTP. */
-import type { Command } from 'commander';
+/** lastseen token, lastseen client: tokens and client credentials, over HTTP. */
+import { type Command, Option } from 'commander';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
+import { addUrlOption } from '../io/options.ts';
 
-interface Wanted {
+interface GrantOptions {
   readonly url?: string;
   readonly scope: string;
   readonly accessId: string[];
@@ -11,74 +12,90 @@ interface Wanted {
   readonly expiresIn?: string;
 }
 
-const ADMIN_HELP = '\nAsks the server as the holder of LASTSEEN_TOKEN, which must have the scope admin.';
+type UrlOptions = Pick<GrantOptions, 'url'>;
+
+const ADMIN_HELP = '\nThe token is read from LASTSEEN_TOKEN and needs the scope admin.';
 
 export function addToken(program: Command): void {
   const token = program
     .command('token')
     .description('access tokens: create, list, revoke')
     .addHelpText('after', ADMIN_HELP);
-  what(token.command('create').description('print a new access token and its refresh token, as JSON'))
-    .option('--sub <name>', 'whose token (default: the holder of LASTSEEN_TOKEN)')
-    .option('--expires-in <seconds>', 'at most a day (default 3600)')
-    .action(async (wanted: Wanted) => {
+  addGrantOptions(
+    token.command('create').description('print a new access token and its refresh token, as JSON'),
+  )
+    .addOption(
+      new Option('--sub <name>', 'subject of the token').default(undefined, 'the subject of LASTSEEN_TOKEN'),
+    )
+    .addOption(
+      new Option('--expires-in <seconds>', 'lifetime of the token, at most 86400').default(undefined, '3600'),
+    )
+    .action(async (wanted: GrantOptions) => {
       const body = {
         scope: wanted.scope,
         access_ids: wanted.accessId,
         ...(wanted.sub === undefined ? {} : { sub: wanted.sub }),
         ...(wanted.expiresIn === undefined ? {} : { expires_in: Number(wanted.expiresIn) }),
       };
-      print(await ask(wanted.url, 'POST', '/tokens', body));
+      printJson(await request('POST', '/tokens', { url: wanted.url, body }));
     });
-  at(token.command('list').description('print the tokens that hold, as JSON')).action(
-    async (options: Pick<Wanted, 'url'>) => {
-      print(await ask(options.url, 'GET', '/tokens'));
+  addUrlOption(token.command('list').description('print the valid tokens, as JSON')).action(
+    async (options: UrlOptions) => {
+      printJson(await request('GET', '/tokens', options));
     },
   );
-  at(
-    token.command('revoke').description('revoke a token; its connections are closed').argument('<jti>'),
-  ).action(async (jti: string, options: Pick<Wanted, 'url'>) => {
-    await ask(options.url, 'DELETE', `/tokens/${encodeURIComponent(jti)}`);
+  addUrlOption(
+    token
+      .command('revoke')
+      .description('revoke a token and close its connections')
+      .argument('<jti>', 'id of the token'),
+  ).action(async (jti: string, options: UrlOptions) => {
+    await request('DELETE', `/tokens/${encodeURIComponent(jti)}`, options);
   });
 }
 
 export function addClient(program: Command): void {
   const client = program
     .command('client')
-    .description('credentials of connectors: create, list, remove')
+    .description('client credentials of connectors: create, list, remove')
     .addHelpText('after', ADMIN_HELP);
-  what(client.command('create').description('print a new client id and its secret, shown this once, as JSON'))
-    .argument('<name>')
-    .action(async (name: string, wanted: Wanted) => {
+  addGrantOptions(
+    client
+      .command('create')
+      .description('print a new client id and its secret, as JSON; the secret is shown only once'),
+  )
+    .argument('<name>', 'name of the client')
+    .action(async (name: string, wanted: GrantOptions) => {
       const body = { name, scope: wanted.scope, access_ids: wanted.accessId };
-      print(await ask(wanted.url, 'POST', '/oauth/clients', body));
+      printJson(await request('POST', '/oauth/clients', { url: wanted.url, body }));
     });
-  at(client.command('list').description('print the clients, as JSON')).action(
-    async (options: Pick<Wanted, 'url'>) => {
-      print(await ask(options.url, 'GET', '/oauth/clients'));
+  addUrlOption(client.command('list').description('print the clients, as JSON')).action(
+    async (options: UrlOptions) => {
+      printJson(await request('GET', '/oauth/clients', options));
     },
   );
-  at(
+  addUrlOption(
     client
       .command('remove')
-      .description('remove a client; its tokens are revoked and their connections closed')
-      .argument('<client_id>'),
-  ).action(async (id: string, options: Pick<Wanted, 'url'>) => {
-    await ask(options.url, 'DELETE', `/oauth/clients/${encodeURIComponent(id)}`);
+      .description('remove a client, revoke its tokens and close their connections')
+      .argument('<client_id>', 'id of the client'),
+  ).action(async (id: string, options: UrlOptions) => {
+    await request('DELETE', `/oauth/clients/${encodeURIComponent(id)}`, options);
   });
 }
 
-function at(command: Command): Command {
-  return command.option('--url <url>', 'server (default http://127.0.0.1:8080) [LASTSEEN_URL]');
+function addGrantOptions(command: Command): Command {
+  return addUrlOption(command)
+    .requiredOption('--scope <scopes>', 'scopes, for example "push subscribe"')
+    .requiredOption('--access-id <names...>', 'access_ids, or prefixes that end with *');
 }
 
-function what(command: Command): Command {
-  return at(command)
-    .requiredOption('--scope <scopes>', 'e.g. "push subscribe"')
-    .requiredOption('--access-id <names...>', 'access_ids, or prefixes that end in *');
+interface RequestOptions {
+  readonly url?: string | undefined;
+  readonly body?: object;
 }
 
-async function ask(url: string | undefined, method: string, path: string, body?: object): Promise<unknown> {
+async function request(method: string, path: string, { url, body }: RequestOptions): Promise<unknown> {
   const client = readClientConfig(process.env, url);
   const response = await fetch(client.url + path, {
     method,
@@ -95,6 +112,6 @@ async function ask(url: string | undefined, method: string, path: string, body?:
   return text === '' ? undefined : (JSON.parse(text) as unknown);
 }
 
-function print(value: unknown): void {
+function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }

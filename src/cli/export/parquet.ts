@@ -1,6 +1,6 @@
 /**
- * Events as Parquet. Rows are held until a group of them is full, then written as columns: groups are bounded in rows
- * and in bytes, so memory does not grow with the export. What does is the footer: about half a KB a group.
+ * Events as Parquet. Rows wait until a row group is full and are then written as columns. A group has a limit of rows and of
+ * bytes, so memory does not grow with the export, except for the footer: about 0.5 KB per group.
  */
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { type Event, eventBytes } from '../../log/event.ts';
@@ -13,8 +13,9 @@ const GROUP_ROWS = 32_768;
 const GROUP_BYTES = 16 * 1024 * 1024;
 
 /**
- * Times are the table's milliseconds. The payload is text, not of the type JSON: for that the writer prints it anew and
- * readers in JavaScript parse it, which changes numbers (G9), and under its newer name alone DuckDB 1.x takes it for bytes.
+ * Times are milliseconds, as in the table. The payload has the type text and not JSON: for JSON the writer prints the value
+ * again and JavaScript readers parse it, which changes numbers (G9). With the newer logical type alone, DuckDB 1.x reads
+ * bytes.
  */
 const SCHEMA: ConstructorParameters<typeof ParquetWriter>[0]['schema'] = [
   { name: 'root', num_children: 7 },
@@ -34,7 +35,7 @@ export function createParquetEncoder(): EventEncoder {
   let bytes = 0;
 
   function writeGroup(): void {
-    // The writer's promise is for sinks that wait: ours takes bytes at once.
+    // The promise is for sinks that wait. This one takes bytes at once.
     void parquet.write({
       rowGroupSize: group.length,
       columnData: [
@@ -44,7 +45,7 @@ export function createParquetEncoder(): EventEncoder {
         integers('created_at', (event) => event.createdAt),
         integers('recorded_at', (event) => event.recordedAt),
         texts('event_id', (event) => event.id),
-        // Nobody asks for the least payload. Encoded here, into memory that is shared.
+        // Statistics of payloads are of no use. Encoded here: a small Buffer shares memory with others.
         {
           name: 'payload',
           data: group.map((event) => Buffer.from(event.payload)),
@@ -57,24 +58,24 @@ export function createParquetEncoder(): EventEncoder {
     bytes = 0;
   }
 
-  function integers(name: string, of: (event: Event) => number): Column {
+  function integers(name: string, valueOf: (event: Event) => number): Column {
     return {
       name,
-      data: group.map((event) => BigInt(of(event))),
+      data: group.map((event) => BigInt(valueOf(event))),
       encoding: 'DELTA_BINARY_PACKED',
       offsetIndex: false,
     };
   }
 
-  function texts(name: string, of: (event: Event) => string | null): Column {
-    return { name, data: group.map(of), offsetIndex: false };
+  function texts(name: string, valueOf: (event: Event) => string | null): Column {
+    return { name, data: group.map(valueOf), offsetIndex: false };
   }
 
-  /** What the writer has made since; its buffer is used again. */
-  function taken(): Uint8Array {
-    const made = writer.getBytes().slice();
+  /** The bytes written since the last call. The writer then reuses its buffer. */
+  function takeBytes(): Uint8Array {
+    const bytesWritten = writer.getBytes().slice();
     writer.index = 0;
-    return made;
+    return bytesWritten;
   }
 
   return {
@@ -86,14 +87,14 @@ export function createParquetEncoder(): EventEncoder {
           writeGroup();
         }
       }
-      return taken();
+      return takeBytes();
     },
     end() {
       if (group.length > 0) {
         writeGroup();
       }
       void parquet.finish();
-      return taken();
+      return takeBytes();
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
- * The part of a log that an export reads: what lies between two places, of all access_ids or of some. A time chooses a
- * place once (G11), so that a range is always one of positions and the next one can begin exactly where it ended (G3).
+ * The part of a log that an export reads: the events between two positions, of all access_ids or of some. A time is
+ * resolved to a position once (G11), so the next export can begin exactly where this one ended (G3).
  */
 import type { LogSource } from '../../engines/archive.ts';
 import { LastseenError, shown } from '../../errors.ts';
@@ -9,11 +9,11 @@ import { type Event, nameFault } from '../../log/event.ts';
 
 const PAGE_EVENTS = 2_000;
 
-/** Positions of one look for the events of some access_ids, however few there are. */
+/** Positions that one read covers when it looks for the events of some access_ids. */
 const STEP_POSITIONS = 65_536;
 
 export interface RangeOptions {
-  /** None: all. */
+  /** Empty: all. */
   readonly accessId: readonly string[];
   /** A cursor, "start" or "now". */
   readonly after?: string;
@@ -29,29 +29,29 @@ export interface Range {
   readonly after: number;
   /** Inclusive. */
   readonly through: number;
-  /** It continues what somebody has: nothing after `after` may be gone. */
+  /** The range continues an earlier export: no event after `after` may be missing. */
   readonly isResumed: boolean;
 }
 
-/** Events of the range; every event of it up to and including `through` is in them or was before. */
+/** Events of the range. With the pages before, it has every event of the range up to and including `through`. */
 export interface RangePage {
   readonly events: readonly Event[];
   readonly through: number;
 }
 
 export interface RangeReader {
-  /** The next events, or `undefined` at the end. A page may be empty: there is more. */
+  /** The next page, or `undefined` at the end. A page may be empty although more events follow. */
   next(): Promise<RangePage | undefined>;
   /**
-   * Makes sure that retention took nothing from under what was read.
-   * @throws ERR_CURSOR_TOO_OLD if the range continues another, ERR_CURSOR_EPOCH when the log was replaced
+   * Checks that retention deleted no event before it was read.
+   * @throws ERR_CURSOR_TOO_OLD if it did and the range continues another, ERR_CURSOR_EPOCH if the log was replaced
    */
   confirm(): Promise<void>;
-  /** Retention took events of a range from the start, maybe before they were read. */
+  /** In a range that continues no other, retention deleted events, perhaps before they were read. */
   readonly mayLack: boolean;
 }
 
-/** @throws ERR_CURSOR_… with the floor, ERR_REQUEST_INVALID naming the option */
+/** @throws ERR_CURSOR_… with the floor, ERR_REQUEST_INVALID; both name the option */
 export async function resolveRange(source: LogSource, options: RangeOptions): Promise<Range> {
   const accessIds = options.accessId;
   for (const name of accessIds) {
@@ -60,8 +60,8 @@ export async function resolveRange(source: LogSource, options: RangeOptions): Pr
       throw invalid('--access-id', fault);
     }
   }
-  const since = timeOf('--since', options.since);
-  const before = timeOf('--before', options.before);
+  const since = parseTime('--since', options.since);
+  const before = parseTime('--before', options.before);
   const bounds = await source.state();
   const { epoch, head } = bounds;
   const { after: from = 'start' } = options;
@@ -69,22 +69,22 @@ export async function resolveRange(source: LogSource, options: RangeOptions): Pr
   let isResumed = false;
   if (from !== 'start' && from !== 'now') {
     const prunedThrough = await source.prunedThrough(accessIds);
-    after = told('--after', () => resolveCursor(from, bounds, prunedThrough));
+    after = withOptionName('--after', () => resolveCursor(from, bounds, prunedThrough));
     isResumed = true;
   } else if (since !== undefined) {
-    after = await placeBefore(source, since, head);
+    after = await positionBefore(source, since, head);
   }
   let through = head;
   const { until } = options;
   if (until !== undefined) {
-    through = told('--until', () => resolveCursor(until, bounds, 0));
+    through = withOptionName('--until', () => resolveCursor(until, bounds, 0));
   } else if (before !== undefined) {
-    through = await placeBefore(source, before, head);
+    through = await positionBefore(source, before, head);
   }
   if (through < after) {
     const end = options.until === undefined ? '--before' : '--until';
     const begin = options.since === undefined ? '--after' : '--since';
-    throw invalid(end, `must not lie before ${begin}`);
+    throw invalid(end, `must not be before ${begin}`);
   }
   return { epoch, accessIds, after, through, isResumed };
 }
@@ -116,12 +116,12 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
   async function confirm(): Promise<void> {
     const state = await source.state();
     if (state.epoch !== epoch) {
-      const message = 'the log was replaced by another one while it was read: begin again';
+      const message = 'another log replaced this one during the export: start again';
       throw new LastseenError('ERR_CURSOR_EPOCH', message);
     }
     const pruned = await source.prunedThrough(accessIds);
     if (range.isResumed && pruned > confirmed) {
-      told('--after', () => refuse(pruned));
+      withOptionName('--after', () => refusePruned(pruned));
     }
     if (pruned > Math.max(confirmed, prunedAtStart)) {
       mayLack = true;
@@ -129,7 +129,7 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
     confirmed = position;
   }
 
-  function refuse(pruned: number): never {
+  function refusePruned(pruned: number): never {
     throw tooOld(epoch, pruned);
   }
 
@@ -152,16 +152,16 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
   };
 }
 
-/** What a place is called outside. */
-export function cursorOf(range: Range, position: number): string {
+/** The cursor of a position in the log of the range. */
+export function cursorAt(range: Range, position: number): string {
   return encodeCursor(range.epoch, position);
 }
 
 /**
- * The place before the first event recorded at or after `time`, found by halves. Where clocks went back there are
- * several such places: it is one of them.
+ * The position before the first event recorded at or after `time`, by binary search. If a clock went back, several
+ * positions qualify, and it returns one of them.
  */
-async function placeBefore(source: LogSource, time: number, head: number): Promise<number> {
+async function positionBefore(source: LogSource, time: number, head: number): Promise<number> {
   let low = 0;
   let high = head;
   while (low < high) {
@@ -176,7 +176,7 @@ async function placeBefore(source: LogSource, time: number, head: number): Promi
   return low;
 }
 
-function timeOf(option: string, text: string | undefined): number | undefined {
+function parseTime(option: string, text: string | undefined): number | undefined {
   if (text === undefined) {
     return undefined;
   }
@@ -192,8 +192,8 @@ function timeOf(option: string, text: string | undefined): number | undefined {
   return time;
 }
 
-/** A verdict with the option it is about, its code, and the floor. */
-function told<T>(option: string, resolve: () => T): T {
+/** Adds the option, the code and the floor to the message of a verdict. */
+function withOptionName<T>(option: string, resolve: () => T): T {
   try {
     return resolve();
   } catch (error) {

@@ -1,46 +1,40 @@
-/** Where a command writes what it makes: a file that has its name only when it is whole, or standard output. */
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-  write as writeTo,
-} from 'node:fs';
+/** Where a command writes its output: a file that appears only when it is complete, or standard output. */
+import { existsSync, fstatSync, realpathSync, rmSync, statSync, write as writeTo } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { promisify } from 'node:util';
+import { moveIntoPlace } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
 
 export interface Output {
-  /** Resolves when the system has taken it: nothing piles up here. @throws ERR_STORE_UNAVAILABLE, e.g. a full disk */
+  /** Resolves when the system has accepted the data: no queue grows here. @throws ERR_STORE_UNAVAILABLE, such as a full disk */
   write(data: string | Uint8Array): Promise<void>;
-  /** It is whole: a file is flushed to disk and takes its name. */
+  /** The output is complete: a file is synced to disk and gets its name. */
   commit(): Promise<void>;
-  /** Removes what was written to a file. */
+  /** Removes an incomplete file. */
   abandon(): void;
 }
 
-/**
- * `undefined` is standard output. A file is written beside its place, as `FILE-partial-PID`.
- * @throws ERR_REQUEST_INVALID if there is one already, unless `isForced`
- */
-export async function openOutput(file: string | undefined, isForced: boolean): Promise<Output> {
-  return file === undefined ? standardOutput() : openFile(file, isForced);
+export interface OutputOptions {
+  /** An existing file may be replaced. */
+  readonly isForced: boolean;
 }
 
-async function openFile(name: string, isForced: boolean): Promise<Output> {
-  mayWrite(name, isForced);
-  // What a link points to is replaced, not the link.
+/**
+ * `undefined` is standard output. A file has the name `FILE-partial-PID` until it is complete.
+ * @throws ERR_REQUEST_INVALID if the file exists, unless `isForced`
+ */
+export async function openOutput(file: string | undefined, options: OutputOptions): Promise<Output> {
+  return file === undefined ? standardOutput() : openFile(file, options);
+}
+
+async function openFile(name: string, options: OutputOptions): Promise<Output> {
+  assertWritable(name, options);
+  // A link stays: the file that it points to is replaced.
   const file = existsSync(name) ? realpathSync(name) : name;
   const partial = `${file}-partial-${process.pid}`;
   const handle = await open(partial, 'wx');
   const failed = (error: unknown): LastseenError => {
-    const message = `${name}: ${error instanceof Error ? error.message : String(error)}: nothing is there`;
+    const message = `${name}: ${error instanceof Error ? error.message : String(error)}: no file was written`;
     return new LastseenError('ERR_STORE_UNAVAILABLE', message, { cause: error });
   };
   return {
@@ -58,11 +52,8 @@ async function openFile(name: string, isForced: boolean): Promise<Output> {
       } catch (error) {
         throw failed(error);
       }
-      mayWrite(name, isForced);
-      renameSync(partial, file);
-      const directory = openSync(dirname(file), 'r');
-      fsyncSync(directory);
-      closeSync(directory);
+      assertWritable(name, options);
+      moveIntoPlace(partial, file);
     },
     abandon() {
       handle.close().catch(() => undefined);
@@ -71,7 +62,7 @@ async function openFile(name: string, isForced: boolean): Promise<Output> {
   };
 }
 
-/** Who reads us may stop reading: `main.ts` ends the process then. */
+/** If the reader of standard output stops reading, `main.ts` ends the process. */
 function standardOutput(): Output {
   return {
     write: (data) => (isStream() ? writeStream(data) : writeAll(data)),
@@ -80,7 +71,7 @@ function standardOutput(): Output {
   };
 }
 
-/** Whether standard output is one for which Node waits without stopping; else it is a file that we were given. */
+/** Node writes to terminals, pipes and sockets without blocking. Otherwise standard output is a file. */
 function isStream(): boolean {
   const stat = fstatSync(process.stdout.fd);
   return process.stdout.isTTY || stat.isFIFO() || stat.isSocket();
@@ -98,23 +89,30 @@ function writeStream(data: string | Uint8Array): Promise<void> {
   });
 }
 
-/** A file takes a part when its disk becomes full, and says so only when asked for the rest. */
+/** When a disk becomes full, a write takes a part of the bytes, and only the next write fails. */
 async function writeAll(data: string | Uint8Array): Promise<void> {
   const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-  for (let from = 0; from < bytes.length;) {
-    from += (await promisify(writeTo)(process.stdout.fd, bytes, from, bytes.length - from, null))
-      .bytesWritten;
+  for (let offset = 0; offset < bytes.length;) {
+    const length = bytes.length - offset;
+    const { bytesWritten } = await promisify(writeTo)(process.stdout.fd, bytes, offset, length, null);
+    offset += bytesWritten;
   }
 }
 
-function mayWrite(name: string, isForced: boolean): void {
+function assertWritable(name: string, { isForced }: OutputOptions): void {
   if (!existsSync(name)) {
     return;
   }
   if (!statSync(name).isFile()) {
-    throw new LastseenError('ERR_REQUEST_INVALID', `${name} is no ordinary file: give "-" and redirect it`);
+    throw new LastseenError(
+      'ERR_REQUEST_INVALID',
+      `${name} is not a regular file: pass "-" and redirect standard output`,
+    );
   }
   if (!isForced) {
-    throw new LastseenError('ERR_REQUEST_INVALID', `${name} exists already: give another name, or --force`);
+    throw new LastseenError(
+      'ERR_REQUEST_INVALID',
+      `${name} already exists: choose another name, or pass --force`,
+    );
   }
 }

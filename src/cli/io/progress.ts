@@ -1,28 +1,30 @@
-/** A line on a terminal that says how far a long command is. Nothing where there is no terminal. */
+/** A line on the terminal that shows the progress of a long command. Without a terminal it shows nothing. */
+import type { Clock } from '../../runtime.ts';
 
 const EVERY_MS = 200;
 
 export interface Progress {
-  /** `share` of the way, from 0 to 1, where the end is known. */
+  /** `share` is the part that is done, from 0 to 1, if the total is known. */
   show(count: number, share?: number): void;
   /** Clears the line. */
   end(): void;
 }
 
-export function createProgress(what: string): Progress {
-  const startedAt = Date.now();
-  let shownAt = 0;
+/** `verb` says what happens to the events, such as "exported". */
+export function createProgress(verb: string, clock: Pick<Clock, 'steady'>): Progress {
+  const startedAt = clock.steady();
+  let shownAt = Number.NEGATIVE_INFINITY;
   const isTerminal = process.stderr.isTTY;
   return {
     show(count, share) {
-      const now = Date.now();
+      const now = clock.steady();
       if (!isTerminal || now - shownAt < EVERY_MS) {
         return;
       }
       shownAt = now;
       const perSecond = Math.round(count / Math.max(0.001, (now - startedAt) / 1_000));
-      const far = share === undefined ? '' : ` (${Math.floor(100 * share)} %)`;
-      process.stderr.write(`\r\x1b[K${count} events ${what}${far}, ${perSecond} a second`);
+      const percent = share === undefined ? '' : ` (${Math.floor(100 * share)} %)`;
+      process.stderr.write(`\r\x1b[K${count} events ${verb}${percent}, ${perSecond} events/s`);
     },
     end() {
       if (isTerminal) {

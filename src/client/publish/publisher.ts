@@ -1,33 +1,22 @@
 /**
- * Pushing events in batches, one request at a time, so that the order of the calls is the order of the log. Every event
- * has an id before it is first sent: whatever is repeated after a lost answer is appended once.
+ * Pushes events in batches. One request runs at a time, so the order of the calls is the order in the log. Every event
+ * has an id before the first request, so the server appends an event once, however often the publisher sends it.
  */
 import { backoffMs, NETWORK_BACKOFF } from '../../backoff.ts';
-import { sleep } from '../../runtime.ts';
-import { systemRuntime } from '../../system-runtime.ts';
+import { type Cancel, type Runtime, sleep } from '../../runtime.ts';
 import { ClientError } from '../errors.ts';
-import { createWatch } from '../subscribe/timeout-signal.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
+import { encodeEvent, type NewEvent } from './new-event.ts';
+import { createPushRequest, parseProblem, type PushAnswer, type Receipt } from './push-request.ts';
 
-export interface NewEvent {
-  readonly accessId: string;
-  /** Integer; milliseconds since 1970 by convention. */
-  readonly createdAt: number;
-  /** Any JSON value. */
-  readonly payload?: unknown;
-  /** Instead of `payload`: JSON text that is sent letter for letter. */
-  readonly rawPayload?: string;
-  /** Unique within its access_id; one is made if none is given. */
-  readonly id?: string;
-}
-
-/** What became of one event. */
+/** The outcome of one event: appended (or found as a duplicate), or failed. */
 export type PushResult =
   | {
       readonly ok: true;
       readonly id: string;
       readonly version: number;
       readonly cursor: string;
+      /** The log already had an event with this id. */
       readonly duplicate: boolean;
     }
   | { readonly ok: false; readonly id: string; readonly error: ClientError };
@@ -35,117 +24,118 @@ export type PushResult =
 export interface PublisherOptions {
   /** Base URL of the server. */
   readonly url: string;
-  /** The token, how to get it, or a token cache; asked again after a 401. */
+  /** A token, a function that returns one, or a token cache. The publisher asks it again after a 401. */
   readonly token?: TokenSource;
-  /** A batch goes when it has so many events. Default 500, at most 10,000. */
+  /** The publisher sends a batch when it has this many events. Default 500, at most 10,000. */
   readonly maxBatchEvents?: number;
-  /** … or so many characters. Default 1 Mi. */
+  /** The publisher sends a batch before it has more characters of JSON than this. Default 1,048,576. */
   readonly maxBatchCharacters?: number;
-  /** … or when its first event has waited so long. Default 20. */
+  /** The publisher sends a batch this many milliseconds after its first event. Default 20. */
   readonly maxDelayMs?: number;
-  /** Events waiting at most; `push` beyond that is refused. Default 50,000. */
+  /** `push` rejects when more events than this would wait. Default 50,000. */
   readonly maxBufferedEvents?: number;
-  /** A request that is not answered for so long is sent again. Default 30,000. */
+  /** Milliseconds after which the publisher repeats a request without an answer. Default 30,000. */
   readonly requestTimeoutMs?: number;
-  /** Give an event up when the server has not taken it for so long. Default: never. */
+  /** Milliseconds after which an event fails that the server has not accepted. Default: never. */
   readonly giveUpAfterMs?: number;
+  /** Default: the global `fetch`. */
   readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
 }
 
 export interface Publisher {
   /**
-   * Resolves when each event is on disk, or refused for good; results stand in the order given.
-   * @throws ERR_BUFFER_FULL, ERR_CLOSED: none of them was taken
+   * Resolves when each event is on disk or has failed for good. The results are in the order of the events.
+   * @throws ERR_BUFFER_FULL, ERR_CLOSED: the publisher sends none of the events
    */
   push(events: NewEvent | readonly NewEvent[]): Promise<PushResult[]>;
-  /** Events that wait, or are on their way. Slow down when it grows. */
+  /** Events that wait or are in a request. Push more slowly when it grows. */
   readonly bufferedEvents: number;
-  /** Sends what waits at once; resolves when all that was pushed is answered. */
+  /** Sends waiting events without delay. Resolves when every pushed event has its result. */
   flush(): Promise<void>;
-  /** Flushes, and takes no more. */
+  /** Flushes. Later pushes reject. */
   close(): Promise<void>;
 }
 
-interface Waiting {
+interface PendingEvent {
   readonly id: string;
-  /** As it stands in the body. */
   readonly text: string;
-  readonly since: number;
+  /** Steady milliseconds at which it was pushed. */
+  readonly pushedAt: number;
   readonly settle: (result: PushResult) => void;
 }
 
-interface Receipt {
-  readonly version: number;
-  readonly cursor: string;
-  readonly duplicate: boolean;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-  /** Of a 200: one for each event. */
-  readonly receipts: readonly Receipt[];
-  readonly retryAfterSeconds: number;
-}
-
-const REPRESENTATION = 'return=representation';
-
 /** Statuses after which the same request may succeed. */
-const TEMPORARY = new Set([408, 429, 500, 502, 503, 504]);
+const TEMPORARY_STATUSES = new Set([408, 429, 500, 502, 503, 504]);
 
-export function createPublisher(options: PublisherOptions): Publisher {
-  const maxEvents = Math.min(options.maxBatchEvents ?? 500, 10_000);
-  const maxCharacters = options.maxBatchCharacters ?? 1024 * 1024;
+/** Statuses that may be the fault of a single event of the batch. */
+const EVENT_STATUSES = new Set([400, 403, 409, 413]);
+
+/** A publisher on a given runtime: `createPublisher` of `entry.ts` says what callers get. */
+export function createPublisherWith(
+  options: PublisherOptions,
+  { clock, timers, random }: Runtime,
+): Publisher {
+  const maxBatchEvents = Math.min(options.maxBatchEvents ?? 500, 10_000);
+  const maxBatchCharacters = options.maxBatchCharacters ?? 1024 * 1024;
   const maxDelayMs = options.maxDelayMs ?? 20;
-  const maxBuffered = options.maxBufferedEvents ?? 50_000;
+  const maxBufferedEvents = options.maxBufferedEvents ?? 50_000;
   const giveUpAfterMs = options.giveUpAfterMs ?? Number.POSITIVE_INFINITY;
-  const requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
-  const tokens = createTokens(options.token);
-  const url = `${options.url.replace(/\/+$/, '')}/push_events`;
-  const stopped = new AbortController();
-  const idle = new Set<() => void>();
-  let queue: Waiting[] = [];
-  let buffered = 0;
+  const tokens = createTokens(options.token, timers);
+  const request = createPushRequest({
+    url: options.url,
+    tokens,
+    fetch: options.fetch,
+    timers,
+    timeoutMs: options.requestTimeoutMs ?? 30_000,
+  });
+  const closing = new AbortController();
+  const flushes = new Set<() => void>();
+  let queue: PendingEvent[] = [];
+  let bufferedEvents = 0;
   let isClosed = false;
-  let isRunning = false;
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isSending = false;
+  let cancelDelay: Cancel | undefined;
 
-  function plan(): void {
-    if (isRunning) {
+  function scheduleSend(): void {
+    if (isSending) {
       return;
     }
-    if (queue.length >= maxEvents) {
-      run();
+    if (queue.length >= maxBatchEvents) {
+      startSending();
     } else {
-      timer ??= setTimeout(run, maxDelayMs);
+      cancelDelay ??= timers.after(maxDelayMs, startSending);
     }
   }
 
-  function run(): void {
-    clearTimeout(timer);
-    timer = undefined;
-    if (!isRunning) {
+  function startSending(): void {
+    stopDelay();
+    if (!isSending) {
       void sendAll();
     }
   }
 
+  function stopDelay(): void {
+    cancelDelay?.();
+    cancelDelay = undefined;
+  }
+
   async function sendAll(): Promise<void> {
-    isRunning = true;
+    isSending = true;
     while (queue.length > 0) {
       await send(takeBatch());
     }
-    isRunning = false;
-    for (const tell of idle) {
-      tell();
+    isSending = false;
+    for (const resolve of flushes) {
+      resolve();
     }
-    idle.clear();
+    flushes.clear();
   }
 
-  function takeBatch(): Waiting[] {
+  function takeBatch(): PendingEvent[] {
     let characters = 0;
     let count = 0;
     for (const { text } of queue) {
-      if (count > 0 && (count >= maxEvents || characters + text.length > maxCharacters)) {
+      if (count > 0 && (count >= maxBatchEvents || characters + text.length > maxBatchCharacters)) {
         break;
       }
       characters += text.length;
@@ -156,136 +146,103 @@ export function createPublisher(options: PublisherOptions): Publisher {
     return batch;
   }
 
-  /** Sends until the server has said what becomes of each event. */
-  async function send(batch: readonly Waiting[]): Promise<void> {
-    let refusals = 0;
+  /** Repeats the batch until the server has decided about each of its events, or until it is too late. */
+  async function send(batch: readonly PendingEvent[]): Promise<void> {
+    let hasRetriedToken = false;
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await ask(batch);
-      if (!(answer instanceof ClientError) && answer.status === 200) {
+      const answer = await request(batch.map(({ text }) => text));
+      const isAnswered = !(answer instanceof ClientError);
+      if (isAnswered && answer.status === 200) {
         accept(batch, answer.receipts);
         return;
       }
-      // A token that has just ended: another one is asked for, once.
-      const isTokenAgain =
-        !(answer instanceof ClientError) &&
-        answer.status === 401 &&
-        (refusals += 1) === 1 &&
-        tokens.refused();
-      if (!(answer instanceof ClientError) && !TEMPORARY.has(answer.status) && !isTokenAgain) {
+      // The token may have expired a moment ago: one new token is worth a try.
+      const isTokenRetry = isAnswered && answer.status === 401 && !hasRetriedToken && tokens.refused();
+      hasRetriedToken ||= isAnswered && answer.status === 401;
+      if (isAnswered && !isTokenRetry && !TEMPORARY_STATUSES.has(answer.status)) {
         await refuse(batch, answer);
         return;
       }
-      const oldest = batch[0]?.since ?? 0;
-      if (stopped.signal.aborted || Date.now() - oldest > giveUpAfterMs) {
-        const cause = answer instanceof ClientError ? answer : problemOf(answer);
+      const pushedAt = batch[0]?.pushedAt ?? 0;
+      if (closing.signal.aborted || clock.steady() - pushedAt > giveUpAfterMs) {
+        const cause = isAnswered ? parseProblem(answer) : answer;
         fail(
           batch,
-          new ClientError('ERR_UNREACHABLE', 'the server did not take the events in time', { cause }),
+          new ClientError('ERR_UNREACHABLE', 'the server did not accept the events in time', { cause }),
         );
         return;
       }
       const pauseMs = backoffMs(attempt, {
         ...NETWORK_BACKOFF,
-        random: systemRuntime.random,
-        atLeastMs: answer instanceof ClientError ? 0 : answer.retryAfterSeconds * 1_000,
+        random,
+        atLeastMs: isAnswered ? answer.retryAfterSeconds * 1_000 : 0,
       });
-      await sleep(systemRuntime.timers, pauseMs, stopped.signal);
+      await sleep(timers, pauseMs, closing.signal);
     }
   }
 
-  async function ask(batch: readonly Waiting[]): Promise<Answer | ClientError> {
-    const watch = createWatch(new AbortController().signal, requestTimeoutMs);
-    try {
-      const token = await tokens.get();
-      const request = options.fetch ?? fetch;
-      const response = await request(url, {
-        method: 'POST',
-        headers: {
-          'Content-Type': 'application/json',
-          Prefer: REPRESENTATION,
-          ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
-        },
-        body: `[${batch.map(({ text }) => text).join(',')}]`,
-        signal: watch.signal,
-      });
-      const text = await response.text();
-      const receipts = response.status === 200 ? receiptsOf(text, batch.length) : [];
-      if (receipts === undefined) {
-        return new ClientError('ERR_UNREACHABLE', 'what came is no answer of the server');
-      }
-      const retryAfterSeconds = Number(response.headers.get('Retry-After') ?? 0) || 0;
-      return { status: response.status, text, receipts, retryAfterSeconds };
-    } catch (error) {
-      return new ClientError('ERR_UNREACHABLE', 'the server could not be reached', { cause: error });
-    } finally {
-      watch.stop();
-    }
-  }
-
-  function accept(batch: readonly Waiting[], receipts: readonly Receipt[]): void {
-    batch.forEach((waiting, at) => {
-      const receipt = receipts[at];
+  function accept(batch: readonly PendingEvent[], receipts: readonly Receipt[]): void {
+    batch.forEach((event, index) => {
+      const receipt = receipts[index];
       if (receipt !== undefined) {
-        settle(waiting, { ok: true, id: waiting.id, ...receipt });
+        settle(event, { ok: true, id: event.id, ...receipt });
       }
     });
   }
 
-  /** One bad event refuses its batch: the halves are sent by themselves, until only what is bad is refused. */
-  async function refuse(batch: readonly Waiting[], answer: Answer): Promise<void> {
-    const isOfEvents =
-      answer.status === 400 || answer.status === 403 || answer.status === 409 || answer.status === 413;
-    if (batch.length > 1 && isOfEvents) {
+  /** The server refuses a batch for one bad event: the halves are sent separately until only bad events fail. */
+  async function refuse(batch: readonly PendingEvent[], answer: PushAnswer): Promise<void> {
+    if (batch.length > 1 && EVENT_STATUSES.has(answer.status)) {
       const middle = batch.length >>> 1;
       await send(batch.slice(0, middle));
       await send(batch.slice(middle));
       return;
     }
-    fail(batch, problemOf(answer));
+    fail(batch, parseProblem(answer));
   }
 
-  function fail(batch: readonly Waiting[], error: ClientError): void {
-    for (const waiting of batch) {
-      settle(waiting, { ok: false, id: waiting.id, error });
+  function fail(batch: readonly PendingEvent[], error: ClientError): void {
+    for (const event of batch) {
+      settle(event, { ok: false, id: event.id, error });
     }
   }
 
-  function settle(waiting: Waiting, result: PushResult): void {
-    buffered -= 1;
-    waiting.settle(result);
+  function settle(event: PendingEvent, result: PushResult): void {
+    bufferedEvents -= 1;
+    event.settle(result);
   }
 
   function flush(): Promise<void> {
-    if (buffered === 0) {
+    if (bufferedEvents === 0) {
       return Promise.resolve();
     }
     return new Promise((resolve) => {
-      idle.add(resolve);
-      run();
+      flushes.add(resolve);
+      startSending();
     });
   }
 
   return {
     get bufferedEvents() {
-      return buffered;
+      return bufferedEvents;
     },
     push(given) {
       const events: readonly NewEvent[] = Array.isArray(given) ? (given as NewEvent[]) : [given as NewEvent];
       if (isClosed) {
         return Promise.reject(new ClientError('ERR_CLOSED', 'the publisher is closed'));
       }
-      if (buffered + events.length > maxBuffered) {
-        const message = `${buffered} events are waiting: push again when some have been taken`;
+      if (bufferedEvents + events.length > maxBufferedEvents) {
+        const message = `${bufferedEvents} events are waiting, at most ${maxBufferedEvents} may: push again when fewer wait`;
         return Promise.reject(new ClientError('ERR_BUFFER_FULL', message));
       }
-      const texts = events.map(textOf);
-      buffered += events.length;
+      const encoded = events.map((event) => encodeEvent(event, random));
+      bufferedEvents += events.length;
       return Promise.all(
-        texts.map(
+        encoded.map(
           ({ id, text }) =>
             new Promise<PushResult>((resolve) => {
-              queue.push({ id, text, since: Date.now(), settle: resolve });
-              plan();
+              queue.push({ id, text, pushedAt: clock.steady(), settle: resolve });
+              scheduleSend();
             }),
         ),
       );
@@ -294,53 +251,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
     async close() {
       isClosed = true;
       await flush();
-      clearTimeout(timer);
-      stopped.abort();
+      stopDelay();
+      closing.abort();
     },
   };
-}
-
-/** @throws TypeError when the payload is no JSON value */
-function textOf(event: NewEvent): { readonly id: string; readonly text: string } {
-  const id = event.id ?? crypto.randomUUID();
-  const isJson = !['undefined', 'function', 'symbol'].includes(typeof event.payload);
-  if (event.rawPayload === undefined && !isJson) {
-    throw new TypeError('an event needs a payload that is a JSON value, or a rawPayload');
-  }
-  const payload = event.rawPayload ?? JSON.stringify(event.payload);
-  const head = JSON.stringify({ access_id: event.accessId, created_at: event.createdAt, id });
-  return { id, text: `${head.slice(0, -1)},"payload":${payload}}` };
-}
-
-/** `undefined` when something in between has answered: whether the events are on disk is not known. */
-function receiptsOf(text: string, count: number): Receipt[] | undefined {
-  try {
-    const { events } = JSON.parse(text) as { events: Receipt[] };
-    if (events.length !== count) {
-      return undefined;
-    }
-    return events.map(({ version, cursor, duplicate }) => ({ version, cursor, duplicate }));
-  } catch {
-    return undefined;
-  }
-}
-
-function problemOf(answer: Answer): ClientError {
-  let detail = `the server answered ${answer.status}`;
-  let serverCode: string | undefined;
-  try {
-    const problem = JSON.parse(answer.text) as { detail?: unknown; code?: unknown };
-    if (typeof problem.detail === 'string') {
-      detail = problem.detail;
-    }
-    if (typeof problem.code === 'string') {
-      serverCode = problem.code;
-    }
-  } catch {
-    // Something in between has answered: its status says what there is to say.
-  }
-  return new ClientError('ERR_REFUSED', detail, {
-    status: answer.status,
-    ...(serverCode === undefined ? {} : { serverCode }),
-  });
 }

@@ -1,18 +1,19 @@
-/** Where a loop keeps its place across restarts. */
+/** Stores that keep the cursor of each feed across restarts. */
 
 export interface CursorStore {
+  /** The stored cursor of the access_id; `null` or `undefined` if there is none. */
   load(accessId: string): string | null | undefined | Promise<string | null | undefined>;
-  /** Called when the loop has taken an event, before the next is given. */
+  /** Called after the loop has taken an event and before it gets the next one. An error ends the loop. */
   save(accessId: string, cursor: string): void | Promise<void>;
 }
 
-/** The part of `localStorage` and `sessionStorage` that is used. */
+/** The part of `localStorage` and `sessionStorage` that the store uses. */
 interface WebStorage {
   getItem(key: string): string | null;
   setItem(key: string, value: string): void;
 }
 
-/** Cursors in the browser's `localStorage`, each under `prefix` and its access_id. */
+/** Keeps each cursor in the browser's `localStorage`, under `prefix` and the access_id. */
 export function localStorageStore(
   prefix = 'lastseen:',
   storage: WebStorage = (globalThis as unknown as { localStorage: WebStorage }).localStorage,
@@ -26,8 +27,8 @@ export function localStorageStore(
 }
 
 /**
- * For an application that writes `event.cursor` itself, in the transaction in which it writes what it made of the event:
- * then each event takes effect exactly once. `load` reads it from there.
+ * A store for an application that writes `event.cursor` itself, in the transaction that writes the effect of the event:
+ * each event then takes effect exactly once. `load` reads the cursor back.
  */
 export function cursorFrom(load: CursorStore['load']): CursorStore {
   return { load, save: () => undefined };

@@ -1,32 +1,27 @@
-/** A subscription over one WebSocket: several feeds, in-band token refresh, and back-pressure from the loop. */
-import { ClientError } from '../errors.ts';
-import { type ClientEvent, eventsOf } from './event.ts';
-import { page } from './http-transport.ts';
-import {
-  ConnectionLost,
-  type Frame,
-  garbled,
-  refusalOf,
-  type Socket,
-  type TransportOptions,
-} from './transport.ts';
+/** A subscription over one WebSocket: all feeds on one connection, new tokens on the open socket, and back-pressure. */
+import { fetchPage } from './event-request.ts';
+import { closeError, parseFrame } from './socket-frame.ts';
+import { ConnectionLost, type Frame, parseRefusal, type Socket, type TransportOptions } from './transport.ts';
 
-/** Characters that wait for the loop: from the first on nothing is read if the socket can wait, from the second it is given up. */
+/** Characters that may wait for the loop before the socket pauses, if it can (`ws` can, browsers cannot). */
 const PAUSE_CHARACTERS = 1024 * 1024;
+
+/** Characters that may wait for the loop before the socket closes. */
 const MAX_CHARACTERS = 16 * 1024 * 1024;
 
-/** A close that goes with an error comes by then. */
+/** The server may send an error and then close: the close comes within this time. */
 const REFUSAL_MS = 1_000;
 
-/** What a subprotocol's name may be made of (RFC 9110 §5.6.2). */
-const PROTOCOL_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** A token that is a valid name of a subprotocol (RFC 9110 §5.6.2): browsers send no other way. */
+const SUBPROTOCOL = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
+/** `readyState` of an open WebSocket. */
 const OPEN = 1;
 
 export async function* socketTransport(options: TransportOptions): AsyncGenerator<Frame, void, void> {
-  const { signal, WebSocket } = options;
+  const { signal, silenceMs, timers, WebSocket } = options;
   if (WebSocket === undefined) {
-    throw new ConnectionLost('there is no WebSocket here', false);
+    throw new ConnectionLost('this environment has no WebSocket', { wasOpen: false });
   }
   const token = await options.token();
   const queue: string[] = [];
@@ -34,27 +29,31 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   const flow = { isPaused: false };
   let wasOpen = false;
   const ending: { error: Error | undefined } = { error: undefined };
-  const ended = (): Error | undefined => ending.error;
+  const endError = (): Error | undefined => ending.error;
   let refusal: string | undefined;
   let wake: () => void = () => undefined;
+  let cancelRefusal = (): void => undefined;
 
-  const socket = open(WebSocket, `${options.url.replace(/^http/, 'ws')}/subscribe_to_events`, token);
+  const socket = openSocket(WebSocket, `${options.url.replace(/^http/, 'ws')}/subscribe_to_events`, token);
   const finish = (error: Error): void => {
     ending.error ??= error;
-    clearTimeout(silence);
+    cancelSilence();
     wake();
   };
-  let refusing: ReturnType<typeof setTimeout> | undefined;
-  let silence = setTimeout(silent, options.silenceMs);
-  function silent(): void {
+  const onSilence = (): void => {
     socket.close();
-    finish(new ConnectionLost('the server fell silent', wasOpen));
-  }
-  const abort = (): void => {
-    socket.close(1000);
-    finish(new ConnectionLost('closed', wasOpen));
+    finish(new ConnectionLost(`the server sent nothing for ${silenceMs} ms`, { wasOpen }));
   };
-  signal.addEventListener('abort', abort);
+  let cancelSilence = timers.after(silenceMs, onSilence);
+  const restartSilence = (): void => {
+    cancelSilence();
+    cancelSilence = timers.after(silenceMs, onSilence);
+  };
+  const onAbort = (): void => {
+    socket.close(1000);
+    finish(new ConnectionLost('the subscription was aborted', { wasOpen }));
+  };
+  signal.addEventListener('abort', onAbort);
 
   socket.onopen = () => {
     const [first, ...others] = [...options.starts].map(([accessId, after]) => ({
@@ -67,38 +66,37 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
     }
   };
   socket.onmessage = ({ data }: { readonly data: unknown }) => {
-    clearTimeout(silence);
-    silence = setTimeout(silent, options.silenceMs);
+    restartSilence();
     const text = String(data);
     queue.push(text);
     characters += text.length;
     if (characters > MAX_CHARACTERS) {
-      // What waits is still given; the rest comes from the log when the loop has got so far.
+      // The loop still gets what waits here, and reads the rest from the log when it reconnects.
       socket.close(1000);
-      finish(new ConnectionLost('the loop is slower than the server', true));
+      finish(new ConnectionLost('the loop reads more slowly than the server sends', { wasOpen: true }));
     } else if (characters > PAUSE_CHARACTERS && socket.pause !== undefined && !flow.isPaused) {
       flow.isPaused = true;
-      clearTimeout(silence);
+      cancelSilence();
       socket.pause();
     }
     wake();
   };
-  // What went wrong is told by the close that follows.
+  // A close follows each error and says more.
   socket.onerror = () => undefined;
   socket.onclose = ({ code, reason }: { readonly code: number; readonly reason: string }) => {
-    finish(reasonOf(code, reason, wasOpen, refusal));
+    finish(closeError({ code, reason, refusal, wasOpen }));
   };
 
   try {
     for (;;) {
       const text = queue.shift();
       if (text === undefined) {
-        const reason = ended();
-        if (reason !== undefined) {
-          if (!wasOpen && reason instanceof ConnectionLost && !signal.aborted) {
-            await learnWhy(options);
+        const error = endError();
+        if (error !== undefined) {
+          if (!wasOpen && error instanceof ConnectionLost && !signal.aborted) {
+            await probeRefusal(options);
           }
-          throw reason;
+          throw error;
         }
         await new Promise<void>((resolve) => (wake = resolve));
         continue;
@@ -106,10 +104,10 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
       characters -= text.length;
       if (flow.isPaused && characters < PAUSE_CHARACTERS) {
         flow.isPaused = false;
-        silence = setTimeout(silent, options.silenceMs);
+        restartSilence();
         socket.resume?.();
       }
-      const frame = frameOf(text);
+      const frame = parseFrame(text);
       switch (frame.type) {
         case 'subscribed':
           wasOpen = true;
@@ -122,33 +120,30 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
           yield { type: 'live', accessId: frame.access_id };
           break;
         case 'token_expiring':
-          void refresh();
+          void refreshToken();
           break;
         case 'error':
           refusal = text;
-          // A close says whether to come back. Without one the feed is refused, and the socket would stay silent about it.
-          clearTimeout(refusing);
-          refusing = setTimeout(
-            () => {
-              finish(refusalOf(text, 'the server refused'));
-            },
-            Math.min(REFUSAL_MS, options.silenceMs / 2),
-          );
+          // The code of a close says whether to reconnect. Without a close the server refuses one feed and stays silent.
+          cancelRefusal();
+          cancelRefusal = timers.after(Math.min(REFUSAL_MS, silenceMs / 2), () => {
+            finish(parseRefusal(text, 'the server refused the feed'));
+          });
           break;
         default:
           break;
       }
     }
   } finally {
-    clearTimeout(silence);
-    clearTimeout(refusing);
-    signal.removeEventListener('abort', abort);
+    cancelSilence();
+    cancelRefusal();
+    signal.removeEventListener('abort', onAbort);
     socket.onclose = null;
     socket.close(1000);
   }
 
-  /** A new token on the open socket; without one the server closes it, and another is opened. */
-  async function refresh(): Promise<void> {
+  /** Sends a new token on the open socket. Without one the server closes the socket, and the loop reconnects. */
+  async function refreshToken(): Promise<void> {
     try {
       const fresh = await options.token();
       if (fresh !== undefined && socket.readyState === OPEN) {
@@ -160,30 +155,14 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   }
 }
 
-/** A browser does not say why a socket was refused; the same question over HTTP does. @throws what it says */
-async function learnWhy(options: TransportOptions): Promise<void> {
+/** Browsers hide why a server refused a WebSocket: a page over HTTP gets the reason. @throws the refusal, if any */
+async function probeRefusal(options: TransportOptions): Promise<void> {
   for (const [accessId, after] of options.starts) {
-    await page(options, accessId, after, 0, 1);
+    await fetchPage(options, { accessId, after, waitSeconds: 0, maxEvents: 1 });
   }
 }
 
-interface SocketFrame {
-  readonly type: string;
-  readonly access_id: string;
-  readonly cursor: string;
-  readonly events: readonly ClientEvent[];
-}
-
-function frameOf(text: string): SocketFrame {
-  try {
-    const frame = JSON.parse(text) as SocketFrame;
-    return frame.type === 'events' ? { ...frame, events: eventsOf(text) } : frame;
-  } catch {
-    throw garbled();
-  }
-}
-
-function open(
+function openSocket(
   WebSocket: NonNullable<TransportOptions['WebSocket']>,
   url: string,
   token: string | undefined,
@@ -191,20 +170,9 @@ function open(
   if (token === undefined) {
     return new WebSocket(url, []);
   }
-  if (PROTOCOL_NAME.test(token)) {
+  if (SUBPROTOCOL.test(token)) {
     return new WebSocket(url, ['lastseen', `lastseen.bearer.${token}`]);
   }
-  // Only where headers can be set; a browser ignores them.
+  // `ws` sends the header; the WebSocket of a browser ignores it.
   return new WebSocket(url, ['lastseen'], { headers: { Authorization: `Bearer ${token}` } });
-}
-
-function reasonOf(code: number, reason: string, wasOpen: boolean, refusal: string | undefined): Error {
-  const text = `the server closed with ${code}${reason === '' ? '' : ` ${reason}`}`;
-  if (code === 1000 && reason === 'close') {
-    return new ClientError('ERR_DROPPED', 'the access_id was dropped');
-  }
-  if (code === 1008 || code >= 4500) {
-    return refusalOf(refusal ?? '', text);
-  }
-  return new ConnectionLost(text, wasOpen);
 }

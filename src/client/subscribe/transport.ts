@@ -1,37 +1,51 @@
-/** What carries a subscription: a socket, an event stream or a long poll, alike to the one who reads. */
+/** What carries a subscription: a WebSocket, event streams or long polls, all with one interface. */
+import type { Timers } from '../../runtime.ts';
 import { ClientError, type ClientErrorCode } from '../errors.ts';
 import type { ClientEvent } from './event.ts';
 
+export type TransportName = 'websocket' | 'stream' | 'poll';
+
 export type Frame =
-  /** Where a feed begins: what comes after this place will be given. */
+  /** The feed starts at this cursor: the events after it follow. */
   | { readonly type: 'start'; readonly accessId: string; readonly cursor: string }
   | { readonly type: 'events'; readonly events: readonly ClientEvent[] }
-  /** The feed has caught up. */
+  /** The feed has caught up with the log. */
   | { readonly type: 'live'; readonly accessId: string };
 
+/** The part of the `fetch` function that the SDK uses. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface TransportOptions {
+  /** Base URL of the server, without a slash at its end. */
   readonly url: string;
   /** A cursor, "start" or "now" for each access_id. */
   readonly starts: ReadonlyMap<string, string>;
+  /** @throws ERR_TOKEN_UNAVAILABLE */
   readonly token: () => Promise<string | undefined>;
+  /** Ends the connection. */
   readonly signal: AbortSignal;
-  /** Silence after which a connection counts as dead, in milliseconds. */
+  /** Milliseconds of silence after which a connection counts as lost. */
   readonly silenceMs: number;
   readonly fetch: Fetch;
   readonly WebSocket: SocketConstructor | undefined;
+  readonly timers: Timers;
 }
 
-/** Gives frames until the connection is lost. @throws ConnectionLost, or ClientError for what a retry cannot mend */
+/**
+ * Opens a connection and gives its frames until the connection is lost.
+ * @throws ConnectionLost for what a retry may mend, ClientError for everything else
+ */
 export type Transport = (options: TransportOptions) => AsyncGenerator<Frame, void, void>;
 
-/** The part of a WebSocket that is used: a browser's, Node's, or that of the package `ws`. */
+/**
+ * The part of a WebSocket that the SDK uses. The WebSockets of browsers, of Node and of the package `ws` have it;
+ * `pause` and `resume` only those of `ws`.
+ */
 export interface Socket {
   readonly readyState: number;
   send(text: string): void;
   close(code?: number): void;
-  // Events of three worlds: each has a class of its own for them.
+  // The three kinds of WebSocket have different classes for these events.
   /* eslint-disable @typescript-eslint/no-explicit-any */
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
@@ -42,25 +56,32 @@ export interface Socket {
   resume?(): void;
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- constructors of three worlds
+/** The class `WebSocket` of browsers, of Node or of the package `ws`, whose constructors take different options. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- their third parameter has different types
 export type SocketConstructor = new (url: string, protocols: string[], ...more: any[]) => Socket;
 
-/** The connection is gone, and another may be had. */
+export interface ConnectionLostDetails {
+  /** True if the connection had opened, or if its transport is not to blame. */
+  readonly wasOpen: boolean;
+  /** The server asks to wait at least this long. Default 0. */
+  readonly retryAfterSeconds?: number;
+}
+
+/** The connection is lost, and a retry may open another. */
 export class ConnectionLost extends Error {
-  /** True when it had been of use. */
   readonly wasOpen: boolean;
   readonly retryAfterSeconds: number;
 
-  constructor(reason: string, wasOpen: boolean, retryAfterSeconds = 0) {
+  constructor(reason: string, { wasOpen, retryAfterSeconds = 0 }: ConnectionLostDetails) {
     super(reason);
     this.wasOpen = wasOpen;
     this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 
-/** What came is no answer of a server: something in between has spoken. */
-export function garbled(): ConnectionLost {
-  return new ConnectionLost('what came is not understood', false);
+/** The answer is not one of a lastseen server: a proxy or a sign-in page may have sent it. */
+export function unreadableAnswer(): ConnectionLost {
+  return new ConnectionLost('the answer is not from a lastseen server', { wasOpen: false });
 }
 
 const VERDICTS: readonly string[] = [
@@ -70,21 +91,24 @@ const VERDICTS: readonly string[] = [
   'ERR_CURSOR_EPOCH',
 ];
 
-/** The server's own words as an error; a verdict on a cursor keeps its code and floor. */
-export function refusalOf(text: string, fallback: string, status?: number): ClientError {
-  let found: { code?: unknown; detail?: unknown; floor?: unknown; access_id?: unknown } = {};
+/**
+ * The error of the server as a ClientError. A verdict on a cursor keeps its code and floor; every other error becomes
+ * ERR_REFUSED with the server's code in `serverCode`. `fallback` is the message if `text` is not an error of the server.
+ */
+export function parseRefusal(text: string, fallback: string, status?: number): ClientError {
+  let problem: { code?: unknown; detail?: unknown; floor?: unknown; access_id?: unknown } = {};
   try {
-    found = JSON.parse(text) as typeof found;
+    problem = JSON.parse(text) as typeof problem;
   } catch {
-    // Something in between has answered.
+    // Not the server's own answer: the fallback says what is known.
   }
-  const detail = typeof found.detail === 'string' ? found.detail : fallback;
-  const serverCode = typeof found.code === 'string' ? found.code : undefined;
+  const detail = typeof problem.detail === 'string' ? problem.detail : fallback;
+  const serverCode = typeof problem.code === 'string' ? problem.code : undefined;
   const isVerdict = serverCode !== undefined && VERDICTS.includes(serverCode);
   return new ClientError(isVerdict ? (serverCode as ClientErrorCode) : 'ERR_REFUSED', detail, {
     ...(status === undefined ? {} : { status }),
     ...(serverCode === undefined ? {} : { serverCode }),
-    ...(typeof found.floor === 'string' ? { floor: found.floor } : {}),
-    ...(typeof found.access_id === 'string' ? { accessId: found.access_id } : {}),
+    ...(typeof problem.floor === 'string' ? { floor: problem.floor } : {}),
+    ...(typeof problem.access_id === 'string' ? { accessId: problem.access_id } : {}),
   });
 }

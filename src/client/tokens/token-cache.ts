@@ -1,39 +1,46 @@
 /**
- * An access token kept warm: fetched at once, refreshed before it ends, served from memory to any number of callers.
- * While refreshing fails the old token is served until it really ends, and never after. Nothing here logs or puts a
- * token into an error.
+ * An access token that is always ready: requested at once, refreshed before it expires, and served from memory to any
+ * number of callers. While refreshing fails, the cache serves the old token until it expires, and never after. No error
+ * and no log line of this module contains a token.
  */
+import { type Cancel, MAX_TIMER_MS, type Runtime, withTimeout } from '../../runtime.ts';
 import { ClientError } from '../errors.ts';
 
 /** What an issuer resolves to (RFC 6749 §5.1). */
 export interface IssuedToken {
   readonly access_token: string;
-  /** Seconds that the token holds. */
+  /** Seconds until the token expires. */
   readonly expires_in: number;
 }
 
 export interface TokenCacheOptions {
-  /** Asks for a new token. One call at a time. */
+  /** Requests a new token. The cache makes one call at a time. */
   readonly issue: () => Promise<IssuedToken>;
-  /** Refresh so long before the token ends. Default 600; at most two thirds of what the token holds. */
+  /** Seconds before expiry at which the cache refreshes. Default 600; at most two thirds of the token's lifetime. */
   readonly refreshBeforeSeconds?: number;
-  /** Pause after a first failure, doubled with jitter after each further one, up to ten minutes. Default 30. */
+  /**
+   * Seconds to wait after a first failure. Each further failure doubles the longest wait, with jitter, up to 600.
+   * Default 30.
+   */
   readonly retryAfterSeconds?: number;
-  /** An issuer that has not answered by then has failed. Default 30. */
+  /** Seconds after which a call of `issue` counts as failed. Default 30. */
   readonly issueTimeoutSeconds?: number;
-  /** Makes the cache known to `tokenCache(name)` until it is closed. */
+  /** Registers the cache for `tokenCache(name)` until it is closed. */
   readonly name?: string;
-  /** Told of each failure to get a token. */
+  /** Called at each failure to get a token. */
   readonly onError?: (error: Error) => void;
 }
 
 export interface TokenCache {
   /**
-   * The token: at once while there is a valid one, else when the running request is answered.
-   * @throws ERR_TOKEN_UNAVAILABLE before the first success, after the end of the last token, and when closed
+   * Resolves to a valid token: at once if the cache has one, otherwise when the running request is answered.
+   * @throws ERR_TOKEN_UNAVAILABLE before the first success, when the last token has expired, and after `close`
    */
   token(): Promise<string>;
-  /** The token was refused (401): gets another. With `token`, only if that is still the current one. */
+  /**
+   * The server has refused the token (401): the cache requests a new one. If `token` is given and is not the current
+   * token, the cache does nothing.
+   */
   invalidate(token?: string): void;
   /** Stops refreshing. */
   close(): void;
@@ -42,101 +49,103 @@ export interface TokenCache {
 const MIN_DELAY_SECONDS = 1;
 const MAX_RETRY_SECONDS = 600;
 
-/** Longest delay a timer takes, in milliseconds. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+const cachesByName = new Map<string, TokenCache>();
 
-const named = new Map<string, TokenCache>();
-
-/** The cache of that name. @throws ERR_TOKEN_UNAVAILABLE if there is none */
+/** The token cache with this name. @throws ERR_TOKEN_UNAVAILABLE if there is none */
 export function tokenCache(name: string): TokenCache {
-  const cache = named.get(name);
+  const cache = cachesByName.get(name);
   if (cache !== undefined) {
     return cache;
   }
   throw new ClientError('ERR_TOKEN_UNAVAILABLE', `there is no token cache named ${JSON.stringify(name)}`);
 }
 
-/** @throws RangeError when a number of seconds is none; Error when the name is taken */
-export function createTokenCache(options: TokenCacheOptions): TokenCache {
+/** A token cache on a given runtime: `createTokenCache` of `entry.ts` says what callers get. */
+export function createTokenCacheWith(
+  options: TokenCacheOptions,
+  { clock, timers, random }: Runtime,
+): TokenCache {
   const { issue, name, onError } = options;
-  const refreshBefore = seconds('refreshBeforeSeconds', options.refreshBeforeSeconds ?? 600, 0);
-  const retryAfter = seconds('retryAfterSeconds', options.retryAfterSeconds ?? 30, 0.001);
-  const timeout = seconds('issueTimeoutSeconds', options.issueTimeoutSeconds ?? 30, 0.001);
-  if (name !== undefined && named.has(name)) {
-    throw new Error(`a token cache named ${JSON.stringify(name)} exists already`);
+  const refreshBefore = requireSeconds('refreshBeforeSeconds', options.refreshBeforeSeconds ?? 600, 0);
+  const retryAfter = requireSeconds('retryAfterSeconds', options.retryAfterSeconds ?? 30, 0.001);
+  const timeout = requireSeconds('issueTimeoutSeconds', options.issueTimeoutSeconds ?? 30, 0.001);
+  if (name !== undefined && cachesByName.has(name)) {
+    throw new Error(`a token cache named ${JSON.stringify(name)} already exists`);
   }
 
-  let current: { readonly token: string; readonly endsAt: number } | undefined;
+  let current: { readonly token: string; readonly expiresAt: number } | undefined;
   let running: Promise<void> | undefined;
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let cancelTimer: Cancel = () => undefined;
   let failures = 0;
   let lastError: Error | undefined;
   let isClosed = false;
 
-  /** One request for any number of callers. */
+  /** All callers share one request. */
   function refresh(): Promise<void> {
-    clearTimeout(timer);
-    running ??= ask().finally(() => {
+    cancelTimer();
+    running ??= requestToken().finally(() => {
       running = undefined;
     });
     return running;
   }
 
-  async function ask(): Promise<void> {
-    const askedAt = Date.now();
+  async function requestToken(): Promise<void> {
+    const requestedAt = clock.now();
     try {
-      const issued = usable(await withTimeout(issue, timeout));
+      // Called inside a promise: an issuer that throws has failed like one that rejects.
+      const answer = await withTimeout(Promise.resolve().then(issue), {
+        timers,
+        ms: timeout * 1_000,
+        onTimeout: () =>
+          new ClientError('ERR_TOKEN_REQUEST', `the issuer did not answer within ${timeout} s`),
+      });
+      const issued = parseIssuedToken(answer);
       failures = 0;
       lastError = undefined;
-      current = { token: issued.access_token, endsAt: askedAt + issued.expires_in * 1_000 };
-      // A token that holds no longer than that would otherwise be asked for without a pause.
-      plan(Math.max(issued.expires_in - refreshBefore, issued.expires_in / 3, MIN_DELAY_SECONDS));
+      current = { token: issued.access_token, expiresAt: requestedAt + issued.expires_in * 1_000 };
+      // A token with a short lifetime must not lead to requests without a pause.
+      scheduleRefresh(Math.max(issued.expires_in - refreshBefore, issued.expires_in / 3, MIN_DELAY_SECONDS));
     } catch (error) {
       failures += 1;
-      lastError = error instanceof Error ? error : new Error('the issuer threw what is no error');
-      plan(retryDelay());
-      report(lastError);
+      lastError = error instanceof Error ? error : new Error('the issuer threw a value that is not an Error');
+      scheduleRefresh(retryDelaySeconds());
+      reportError(lastError);
     }
   }
 
-  function retryDelay(): number {
+  function retryDelaySeconds(): number {
     if (failures === 1) {
       return retryAfter;
     }
     const longest = Math.max(retryAfter, Math.min(MAX_RETRY_SECONDS, retryAfter * 2 ** (failures - 1)));
-    return retryAfter + Math.random() * (longest - retryAfter);
+    return retryAfter + random.fraction() * (longest - retryAfter);
   }
 
-  function plan(delaySeconds: number): void {
+  function scheduleRefresh(delaySeconds: number): void {
     if (isClosed) {
       return;
     }
-    clearTimeout(timer);
-    const at = Date.now() + delaySeconds * 1_000;
+    const refreshAt = clock.now() + delaySeconds * 1_000;
     const wait = (): void => {
-      const left = at - Date.now();
-      timer = setTimeout(
-        left > MAX_TIMER_MS ? wait : () => void refresh(),
-        Math.min(Math.max(left, 0), MAX_TIMER_MS),
-      );
-      // A process that has nothing else to do may end.
-      if (canUnref(timer)) {
-        timer.unref();
-      }
+      cancelTimer();
+      const leftMs = refreshAt - clock.now();
+      const next = leftMs > MAX_TIMER_MS ? wait : (): void => void refresh();
+      // The timer does not keep a process running that has nothing else to do.
+      cancelTimer = timers.after(Math.min(Math.max(leftMs, 0), MAX_TIMER_MS), next, { isBackground: true });
     };
     wait();
   }
 
-  function report(error: Error): void {
+  function reportError(error: Error): void {
     try {
       onError?.(error);
     } catch {
-      // What watches us cannot stop us.
+      // An error of the callback must not stop the cache.
     }
   }
 
-  function valid(): string | undefined {
-    return current !== undefined && Date.now() < current.endsAt ? current.token : undefined;
+  function validToken(): string | undefined {
+    return current !== undefined && clock.now() < current.expiresAt ? current.token : undefined;
   }
 
   const cache: TokenCache = {
@@ -144,14 +153,14 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
       if (isClosed) {
         throw new ClientError('ERR_TOKEN_UNAVAILABLE', 'the token cache is closed');
       }
-      if (valid() === undefined && running !== undefined) {
+      if (validToken() === undefined && running !== undefined) {
         await running;
       }
-      const token = valid();
+      const token = validToken();
       if (token !== undefined) {
         return token;
       }
-      const reason = lastError === undefined ? 'the last one has ended' : 'the issuer fails';
+      const reason = lastError === undefined ? 'the last one has expired' : 'the issuer failed';
       throw new ClientError('ERR_TOKEN_UNAVAILABLE', `no valid token: ${reason}`, { cause: lastError });
     },
     invalidate(token) {
@@ -163,57 +172,37 @@ export function createTokenCache(options: TokenCacheOptions): TokenCache {
     },
     close() {
       isClosed = true;
-      clearTimeout(timer);
-      if (name !== undefined && named.get(name) === cache) {
-        named.delete(name);
+      cancelTimer();
+      if (name !== undefined && cachesByName.get(name) === cache) {
+        cachesByName.delete(name);
       }
     },
   };
   if (name !== undefined) {
-    named.set(name, cache);
+    cachesByName.set(name, cache);
   }
   void refresh();
   return cache;
 }
 
-/** Node's timers are objects, a browser's are numbers. */
-function canUnref(timer: unknown): timer is { unref(): void } {
-  return typeof timer === 'object' && timer !== null && 'unref' in timer;
-}
-
-function seconds(name: string, value: number, min: number): number {
+function requireSeconds(name: string, value: number, min: number): number {
   if (Number.isFinite(value) && value >= min) {
     return value;
   }
-  throw new RangeError(`${name} must be a number of seconds from ${min}, got ${value}`);
+  throw new RangeError(`${name} must be a number of seconds, at least ${min}, got ${value}`);
 }
 
-/** Says what is wrong with an answer, never what it was. */
-function usable(issued: unknown): IssuedToken {
+/** The messages name what is wrong with the answer, and never repeat its values: they may be secrets. */
+function parseIssuedToken(issued: unknown): IssuedToken {
   const { access_token: token, expires_in: expiresIn } = (issued ?? {}) as Partial<IssuedToken>;
   if (typeof token !== 'string' || token === '') {
-    throw new ClientError('ERR_TOKEN_REQUEST', 'the issuer gave no access_token');
+    throw new ClientError('ERR_TOKEN_REQUEST', 'the answer of the issuer has no access_token');
   }
   if (typeof expiresIn !== 'number' || !Number.isFinite(expiresIn) || expiresIn <= 0) {
     throw new ClientError(
       'ERR_TOKEN_REQUEST',
-      'the issuer gave no expires_in that is a number of seconds above 0',
+      'the answer of the issuer has no expires_in, a number of seconds above 0',
     );
   }
   return { access_token: token, expires_in: expiresIn };
-}
-
-function withTimeout<T>(work: () => Promise<T>, limitSeconds: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new ClientError('ERR_TOKEN_REQUEST', `the issuer has not answered in ${limitSeconds} s`));
-    }, limitSeconds * 1_000);
-    // Called in a promise, so that an issuer that throws at once has failed like any other.
-    Promise.resolve()
-      .then(work)
-      .then(resolve, reject)
-      .finally(() => {
-        clearTimeout(timer);
-      });
-  });
 }

@@ -1,36 +1,51 @@
-/** Where the SDK has its tokens from. */
+/** Where the SDK gets its tokens. */
+import { type Timers, withTimeout } from '../../runtime.ts';
 import { ClientError } from '../errors.ts';
 import type { TokenCache } from './token-cache.ts';
 
-/** The token, how to get it, or a token cache, which is told when its token is refused. */
+/**
+ * A token, a function that returns one, or a token cache. When the server refuses its token, the SDK calls
+ * `invalidate` on a cache and calls a function again.
+ */
 export type TokenSource =
   string | (() => string | Promise<string>) | Pick<TokenCache, 'token' | 'invalidate'>;
 
-/** A source that has not answered by then has no token now. */
+/** The SDK waits this long for a source. */
 const TOKEN_MS = 60_000;
 
 export interface Tokens {
-  /** @throws ERR_TOKEN_UNAVAILABLE when none can be had now; another ClientError of the source as it is */
+  /** @throws ERR_TOKEN_UNAVAILABLE when the source has no token now; any other ClientError of the source unchanged */
   get(): Promise<string | undefined>;
-  /** The last token was refused (401). True if another may be had. */
+  /** The server has refused the last token (401). Returns true if the source may give another. */
   refused(): boolean;
 }
 
-export function createTokens(source: TokenSource | undefined): Tokens {
-  let last: string | undefined;
+export function createTokens(source: TokenSource | undefined, timers: Timers): Tokens {
+  let lastToken: string | undefined;
   return {
     async get() {
       if (source === undefined || typeof source === 'string') {
         return source;
       }
       try {
-        last = await inTime(Promise.resolve(typeof source === 'function' ? source() : source.token()));
-        return last;
+        lastToken = await withTimeout(
+          Promise.resolve(typeof source === 'function' ? source() : source.token()),
+          {
+            timers,
+            ms: TOKEN_MS,
+            onTimeout: () =>
+              new ClientError(
+                'ERR_TOKEN_UNAVAILABLE',
+                `the token source did not answer within ${TOKEN_MS / 1_000} s`,
+              ),
+          },
+        );
+        return lastToken;
       } catch (error) {
         if (error instanceof ClientError && error.code !== 'ERR_TOKEN_REQUEST') {
           throw error;
         }
-        throw new ClientError('ERR_TOKEN_UNAVAILABLE', 'no token can be had now', { cause: error });
+        throw new ClientError('ERR_TOKEN_UNAVAILABLE', 'no token is available now', { cause: error });
       }
     },
     refused() {
@@ -38,20 +53,9 @@ export function createTokens(source: TokenSource | undefined): Tokens {
         return false;
       }
       if (typeof source === 'object') {
-        source.invalidate(last);
+        source.invalidate(lastToken);
       }
       return true;
     },
   };
-}
-
-function inTime(token: Promise<string>): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const late = setTimeout(() => {
-      reject(new ClientError('ERR_TOKEN_UNAVAILABLE', 'no token has come in time'));
-    }, TOKEN_MS);
-    void token.then(resolve, reject).finally(() => {
-      clearTimeout(late);
-    });
-  });
 }

@@ -3,22 +3,22 @@ import { Count, LongSecret, secret, setting, TimerSeconds, toMs } from '../../se
 export const fedecksSettings = {
   LASTSEEN_DEVICE_SECRET: secret(
     'deviceSecret',
-    'Encrypts the tokens of devices. Without it the server makes a secret at its first use and keeps it in the database.',
+    'encrypts device tokens; the same on every node. Not set: the server makes a secret and stores it in the database',
     LongSecret.optional(),
   ),
   LASTSEEN_DEVICE_TOKEN_SECONDS: setting(
     'deviceTokenSeconds',
-    'Seconds that a token of a device is valid.',
+    'life of a device token',
     Count.max(10 * 365 * 86_400).default(28 * 86_400),
   ),
   LASTSEEN_DEVICE_REFRESH_SECONDS: setting(
     'deviceRefreshMs',
-    'Seconds after which a connected device receives a new token, again and again.',
+    'how often a device receives a new token',
     TimerSeconds.default(3 * 3_600).transform(toMs),
   ),
   LASTSEEN_DEVICE_IDLE_SECONDS: setting(
     'deviceIdleMs',
-    'Seconds of silence after which the server closes the connection of a device.',
+    'a device that sends nothing for this time is closed',
     TimerSeconds.default(60).transform(toMs),
   ),
 };

@@ -3,12 +3,12 @@ import { isOn, setting, Switch } from '../../settings.ts';
 export const phoenixSettings = {
   LASTSEEN_PHOENIX_USER_TOKEN: setting(
     'isUserTokenAllowed',
-    'Whether the UUID of a registered user opens a Phoenix socket (`userToken`).',
+    'whether the UUID of a registered user opens a Phoenix socket (`userToken`)',
     Switch.default('on').transform(isOn),
   ),
   LASTSEEN_PHOENIX_PRESENCE: setting(
     'hasPresence',
-    'Whether the members of a Phoenix topic see one another.',
+    'whether the members of a Phoenix topic see one another',
     Switch.default('on').transform(isOn),
   ),
 };

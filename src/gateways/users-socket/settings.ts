@@ -3,17 +3,17 @@ import { List, Port, secret, setting, VisibleAscii } from '../../settings.ts';
 export const usersSocketSettings = {
   LASTSEEN_USERS_SOCKET_ORIGINS: setting(
     'usersSocketOrigins',
-    'Patterns for the whole origin of pages that may open the users socket without a key. Empty: no page may.',
+    'pages that may open the users socket. Empty: none',
     List(anchoredPattern).prefault(''),
   ),
   LASTSEEN_USERS_SOCKET_API_KEY: secret(
     'usersSocketApiKey',
-    'Third parties that send this key (`users-api-key`) see and change every user over the users socket.',
+    'key of third parties on the users socket',
     VisibleAscii.optional(),
   ),
   LASTSEEN_USERS_SOCKET_PORT: setting(
     'usersSocketPort',
-    'A port for the users socket alone, beside its path.',
+    'another port for the users socket, at any path',
     Port.min(1).optional(),
   ),
 };

@@ -1,4 +1,4 @@
-/** The example of docs/embedding.md is run as it stands there, with two devices. */
+/** The example of docs/guides/embedding.md is run as it stands there, with two devices. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,8 +12,8 @@ import { temporaryDirectory } from '../../support/temporary.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 
-it('an application serves devices with a handler of its own, as docs/embedding.md shows', async () => {
-  const text = readFileSync(join(ROOT, 'docs/embedding.md'), 'utf8');
+it('an application serves devices with a handler of its own, as docs/guides/embedding.md shows', async () => {
+  const text = readFileSync(join(ROOT, 'docs/guides/embedding.md'), 'utf8');
   const example = /^```js\n([\s\S]*?)^```$/m.exec(text)?.[1] ?? '';
   assert.match(example, /from 'lastseen'/);
   const directory = temporaryDirectory();
