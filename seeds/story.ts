@@ -28,7 +28,7 @@ export const story: readonly NewEvent[] = [
 
 /** Appends the story to the database; returns how many of its events were new. @throws ERR_STORE_LOCKED */
 export async function appendStory(database: Database): Promise<number> {
-  const { store } = await openEngine(database);
+  const { store } = await openEngine(database, { runtime: systemRuntime });
   const log = await createLog({ store, runtime: systemRuntime });
   try {
     const receipts = await log.append({ events: story, key: null });

@@ -64,6 +64,7 @@ async function start(
     logger.warn(message);
   };
   const engine = await openEngine(config.database, {
+    runtime,
     migrate: config.shouldMigrate,
     onError: onFault,
     onNotice,
@@ -72,7 +73,12 @@ async function start(
   const log = await createLog({ store: engine.store, runtime, onError: onFault, onCommitDuration });
   onClose(log.close);
   onClose(startRetention({ log, retention: config.retention, logger, runtime }));
-  const identity = await createIdentity({ stores: engine.identity, append: log.append, settings: config });
+  const identity = await createIdentity({
+    stores: engine.identity,
+    append: log.append,
+    settings: config,
+    runtime,
+  });
   const hub = createHub({ timers, clock, isRevoked: identity.revocations.hits });
   onClose(hub.stop);
   onClose(followControl({ log, hub, onRevoked: identity.authenticator.revoked, onFault }));
@@ -82,7 +88,7 @@ async function start(
     );
     hub.closeAll('restarting');
   });
-  const queries = createQueries(config.database, config);
+  const queries = createQueries({ source: config.database, limits: config, timers });
   onClose(queries.close);
 
   const draining = new AbortController();

@@ -9,6 +9,7 @@ import { statSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { type ErrorCode, LastseenError } from '../errors.ts';
+import { type Cancel, type Timers, withTimeout } from '../runtime.ts';
 import type { Format } from './format.ts';
 import type { Job, JobReply, Question, Source } from './sandbox.ts';
 
@@ -70,12 +71,21 @@ const CODES: readonly string[] = [
   'ERR_STORE_UNAVAILABLE',
 ] satisfies ErrorCode[];
 
-export function createQueries(
-  source: Source,
-  limits: QueryLimits,
-  { maxWalBytes = MAX_WAL_BYTES }: { readonly maxWalBytes?: number } = {},
-): Queries {
-  const idle: { readonly child: ChildProcess; readonly timer: NodeJS.Timeout }[] = [];
+export interface QueriesOptions {
+  readonly source: Source;
+  readonly limits: QueryLimits;
+  readonly timers: Timers;
+  /** From this size of the write-ahead log on a query that reads is ended. Default `MAX_WAL_BYTES`. */
+  readonly maxWalBytes?: number;
+}
+
+export function createQueries({
+  source,
+  limits,
+  timers,
+  maxWalBytes = MAX_WAL_BYTES,
+}: QueriesOptions): Queries {
+  const idle: { readonly child: ChildProcess; readonly stopTimer: Cancel }[] = [];
   const ends = new Set<(error: LastseenError) => void>();
   const alive = new Set<ChildProcess>();
   const starting = new WeakSet<ChildProcess>();
@@ -98,15 +108,15 @@ export function createQueries(
   async function measure(): Promise<number> {
     const child = start();
     try {
-      return await startedProcess(child);
+      return await startedProcess(child, timers);
     } finally {
-      await endProcess(child);
+      await endProcess(child, timers);
     }
   }
 
   async function takeProcess(): Promise<ChildProcess> {
     for (let waiting = idle.pop(); waiting !== undefined; waiting = idle.pop()) {
-      clearTimeout(waiting.timer);
+      waiting.stopTimer();
       // It may have been ended from outside meanwhile.
       if (waiting.child.connected) {
         return waiting.child;
@@ -133,20 +143,33 @@ export function createQueries(
       child.kill('SIGTERM');
       return;
     }
-    const timer = setTimeout(() => {
+    const end = (): void => {
       idle.splice(idle.indexOf(entry), 1);
       child.disconnect();
-    }, IDLE_MS);
-    timer.unref();
-    const entry = { child, timer };
+    };
+    const entry = { child, stopTimer: timers.after(IDLE_MS, end, { isBackground: true }) };
     idle.push(entry);
+  }
+
+  /** While a query reads, what the checkpointer has copied cannot be written over. */
+  function watchWal(reject: (error: LastseenError) => void): Cancel {
+    if (source.kind !== 'sqlite') {
+      return () => undefined;
+    }
+    const file = `${source.path}-wal`;
+    return timers.every(WATCH_WAL_MS, () => {
+      const bytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+      if (bytes > maxWalBytes) {
+        reject(limit('the write-ahead log grew too far while the query was reading: ask for less at once'));
+      }
+    });
   }
 
   /** Runs the job; the promise is settled when the process is free again, or gone. */
   async function run(child: ChildProcess, job: Job, signal: AbortSignal): Promise<Answer> {
     const body: Uint8Array[] = [];
-    let timer: NodeJS.Timeout | undefined;
-    let watch: NodeJS.Timeout | undefined;
+    let stopTimer: Cancel = () => undefined;
+    let stopWatch: Cancel = () => undefined;
     let onAbort: () => void = () => undefined;
     let onClose: () => void = () => undefined;
     let end: (error: LastseenError) => void = () => undefined;
@@ -165,9 +188,9 @@ export function createQueries(
           onAbort();
         }
         const begin = (): void => {
-          timer = setTimeout(() => {
+          stopTimer = timers.after(limits.queryTimeoutMs, () => {
             reject(limit(`the query ran longer than ${limits.queryTimeoutMs} ms`));
-          }, limits.queryTimeoutMs);
+          });
           child.on('message', (reply: JobReply) => {
             if (reply.type === 'piece') {
               body.push(reply.bytes);
@@ -189,9 +212,9 @@ export function createQueries(
             }
           });
         };
-        watch = watchWal(job.source, maxWalBytes, reject);
+        stopWatch = watchWal(reject);
         if (starting.has(child)) {
-          startedProcess(child).then(() => {
+          startedProcess(child, timers).then(() => {
             starting.delete(child);
             lowerPriority(child.pid);
             begin();
@@ -203,13 +226,13 @@ export function createQueries(
       return answer;
     } catch (error) {
       if (!(error instanceof ToldByProcess)) {
-        await endProcess(child);
+        await endProcess(child, timers);
       }
       throw error instanceof ToldByProcess ? error.told : error;
     } finally {
       ends.delete(end);
-      clearTimeout(timer);
-      clearInterval(watch);
+      stopTimer();
+      stopWatch();
       signal.removeEventListener('abort', onAbort);
       child
         .off('close', onClose)
@@ -256,10 +279,10 @@ export function createQueries(
       for (const end of ends) {
         end(draining());
       }
-      for (const { timer } of idle.splice(0)) {
-        clearTimeout(timer);
+      for (const { stopTimer } of idle.splice(0)) {
+        stopTimer();
       }
-      await Promise.all([...alive].map(endProcess));
+      await Promise.all([...alive].map((child) => endProcess(child, timers)));
     },
   };
 }
@@ -306,33 +329,33 @@ function startProcess(kind: Source['kind'], maxDataBytes?: number): ChildProcess
  * Waits until a process that was just started can take a job; resolves with the memory that it has then.
  * @throws an unexpected error with what the process wrote when it ended before
  */
-async function startedProcess(child: ChildProcess): Promise<number> {
+async function startedProcess(child: ChildProcess, timers: Timers): Promise<number> {
   let complaint = '';
   const onComplaint = (data: Buffer): void => {
     complaint = (complaint + data.toString()).slice(0, MAX_COMPLAINT_BYTES);
   };
   child.stderr?.on('data', onComplaint);
-  let late: NodeJS.Timeout | undefined;
   let onClose: () => void = () => undefined;
+  const started = new Promise<number>((resolve, reject) => {
+    onClose = () => {
+      const end = String(child.signalCode ?? child.exitCode);
+      reject(new Error(`the process for queries died at its start (${end}): ${complaint}`));
+    };
+    child.once('close', onClose);
+    child.once('error', reject);
+    child.once('message', (reply: JobReply) => {
+      if (reply.type === 'ready') {
+        resolve(reply.reservedBytes);
+      }
+    });
+  });
   try {
-    return await new Promise<number>((resolve, reject) => {
-      late = setTimeout(() => {
-        reject(new Error(`the process for queries did not start within ${START_MS} ms: ${complaint}`));
-      }, START_MS);
-      onClose = () => {
-        const end = String(child.signalCode ?? child.exitCode);
-        reject(new Error(`the process for queries died at its start (${end}): ${complaint}`));
-      };
-      child.once('close', onClose);
-      child.once('error', reject);
-      child.once('message', (reply: JobReply) => {
-        if (reply.type === 'ready') {
-          resolve(reply.reservedBytes);
-        }
-      });
+    return await withTimeout(started, {
+      timers,
+      ms: START_MS,
+      onTimeout: () => new Error(`the process for queries did not start within ${START_MS} ms: ${complaint}`),
     });
   } finally {
-    clearTimeout(late);
     child.off('close', onClose).removeAllListeners('message').removeAllListeners('error');
     child.on('error', () => undefined);
     // Read on, so that the process never waits for it.
@@ -351,33 +374,15 @@ function lowerPriority(pid: number | undefined): void {
   }
 }
 
-async function endProcess(child: ChildProcess): Promise<void> {
+async function endProcess(child: ChildProcess, timers: Timers): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) {
     return;
   }
   const closed = once(child, 'close');
   child.kill('SIGTERM');
-  const late = setTimeout(() => child.kill('SIGKILL'), KILL_MS);
+  const stopTimer = timers.after(KILL_MS, () => child.kill('SIGKILL'));
   await closed;
-  clearTimeout(late);
-}
-
-/** While a query reads, what the checkpointer has copied cannot be written over. */
-function watchWal(
-  source: Source,
-  maxBytes: number,
-  reject: (error: LastseenError) => void,
-): NodeJS.Timeout | undefined {
-  if (source.kind !== 'sqlite') {
-    return undefined;
-  }
-  return setInterval(() => {
-    const bytes = statSync(`${source.path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
-    if (bytes <= maxBytes) {
-      return;
-    }
-    reject(limit('the write-ahead log grew too far while the query was reading: ask for less at once'));
-  }, WATCH_WAL_MS);
+  stopTimer();
 }
 
 function limit(message: string): LastseenError {

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { LastseenError } from '../errors.ts';
+import { systemRuntime } from '../system-runtime.ts';
 import { createEncoder } from './format.ts';
 import { postgresSandbox } from './postgres/sandbox.ts';
 import type { Job, JobReply, Sandbox, Source } from './sandbox.ts';
@@ -33,7 +34,9 @@ async function prepare(kind: string | undefined): Promise<void> {
 }
 
 function open(source: Source): Sandbox {
-  return source.kind === 'sqlite' ? sqliteSandbox(source.path) : postgresSandbox(source.url);
+  return source.kind === 'sqlite'
+    ? sqliteSandbox(source.path, systemRuntime.random)
+    : postgresSandbox(source.url);
 }
 
 async function answer({ source, question, format, maxRows, maxBytes }: Job): Promise<void> {

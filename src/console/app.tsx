@@ -15,17 +15,12 @@ import { Mark, SignIn } from './sign-in.tsx';
 import { TailView } from './tail.tsx';
 import { useTheme } from './theme.ts';
 import { UsersView } from './users.tsx';
+import type { ViewProps } from './view.ts';
 import { WiresView } from './wires.tsx';
 
 interface View {
   readonly title: string;
   readonly component: ComponentType<ViewProps>;
-}
-
-export interface ViewProps {
-  /** False while another view is looked at. */
-  readonly isShown: boolean;
-  readonly samples: SamplesState;
 }
 
 const VIEWS: Readonly<Record<string, View>> = {

@@ -2,12 +2,12 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { listOf } from './answer.ts';
-import type { ViewProps } from './app.tsx';
 import { useApi } from './context.ts';
 import { Confirm } from './dialog.tsx';
 import { bytes, count, duration } from './format.ts';
 import { Empty, ErrorNotice, Loading } from './notice.tsx';
 import { usePolling, useTask } from './task.ts';
+import type { ViewProps } from './view.ts';
 
 interface ConnectedClient {
   readonly accessId: string;

@@ -1,10 +1,10 @@
 /** What flows through the node: in, out, and what it costs. */
 import type { VNode } from 'preact';
-import type { ViewProps } from './app.tsx';
 import { bytes, compact, count, duration } from './format.ts';
 import { ErrorNotice, Loading } from './notice.tsx';
 import { Plot } from './plot.tsx';
 import { quantile, rate, type Sample, total } from './prometheus.ts';
+import type { ViewProps } from './view.ts';
 
 const APPENDED = 'lastseen_events_appended_total';
 const DELIVERED = 'lastseen_delivered_events_total';

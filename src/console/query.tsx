@@ -1,7 +1,6 @@
 /** Asking the log with SQL. */
 import type { VNode } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { ViewProps } from './app.tsx';
 import { useApi } from './context.ts';
 import { createEditor, type Editor } from './editor.ts';
 import { EXAMPLES } from './example-queries.ts';
@@ -10,6 +9,7 @@ import { Empty, ErrorNotice } from './notice.tsx';
 import { type QueryResult, resultOf } from './query-result.ts';
 import { Result } from './result.tsx';
 import { useTask } from './task.ts';
+import type { ViewProps } from './view.ts';
 
 interface Asked {
   readonly sql: string;

@@ -1,10 +1,10 @@
 /** What the server serves, to be read: every route and every wire that stays open, as it describes them itself. */
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import type { ViewProps } from './app.tsx';
 import { useApi } from './context.ts';
 import { Empty, ErrorNotice, Loading } from './notice.tsx';
 import { useTask } from './task.ts';
+import type { ViewProps } from './view.ts';
 import { channelsOf, type ChannelText, routesOf, type RouteText } from './wire-description.ts';
 
 interface Described {

@@ -2,6 +2,7 @@
 import type { IdentityStores } from '../identity/stores.ts';
 import type { EventStore } from '../log/store.ts';
 import type { Peers } from '../peers.ts';
+import type { Runtime } from '../runtime.ts';
 
 export interface Engine {
   readonly store: EventStore;
@@ -23,6 +24,7 @@ export type Database =
     };
 
 export interface EngineOptions {
+  readonly runtime: Runtime;
   /** Run missing migrations (default) or refuse to open without them. */
   readonly migrate?: boolean;
   /** Called with each failure that no caller awaits. */

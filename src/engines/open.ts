@@ -1,6 +1,7 @@
 /** Opens databases by their address. The only file that knows both engines. */
 import knexFactory, { type Knex } from 'knex';
 import type { IdentityStores } from '../identity/stores.ts';
+import type { Runtime } from '../runtime.ts';
 import type { LogSource, LogTarget } from './archive.ts';
 import type { Database, Engine, EngineOptions } from './engine.ts';
 import { createIdentityStores } from './knex/identity.ts';
@@ -16,36 +17,40 @@ import { sqliteKnexConfig } from './sqlite/knex.ts';
 import { migrateSqlite } from './sqlite/migrate.ts';
 
 /** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE */
-export function openEngine(database: Database, options: EngineOptions = {}): Promise<Engine> {
+export function openEngine(database: Database, options: EngineOptions): Promise<Engine> {
   return database.kind === 'sqlite'
     ? openSqliteEngine({ ...options, path: database.path })
     : openPostgresEngine({ ...options, url: database.url, listenUrl: database.listenUrl });
 }
 
 /** Runs missing migrations and returns their names. @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE */
-export function migrateDatabase(database: Database): Promise<string[]> {
-  return database.kind === 'sqlite' ? migrateSqlite(database.path) : migratePostgres(database.url);
+export function migrateDatabase(database: Database, { timers }: Pick<Runtime, 'timers'>): Promise<string[]> {
+  return database.kind === 'sqlite' ? migrateSqlite(database.path) : migratePostgres(database.url, timers);
 }
 
 /** Opens a log to read it. A server may be running over it. @throws ERR_STORE_UNAVAILABLE */
-export function openSource(database: Database): Promise<LogSource> {
-  return database.kind === 'sqlite' ? openSqliteSource(database.path) : openPostgresSource(database.url);
+export function openSource(database: Database, { timers }: Pick<Runtime, 'timers'>): Promise<LogSource> {
+  return database.kind === 'sqlite'
+    ? openSqliteSource(database.path, timers)
+    : openPostgresSource(database.url);
 }
 
 /** Opens an empty log to fill it. @throws ERR_STORE_LOCKED while a server runs over it, ERR_REQUEST_INVALID when it is not empty */
-export function openTarget(database: Database): Promise<LogTarget> {
-  return database.kind === 'sqlite' ? openSqliteTarget(database.path) : openPostgresTarget(database.url);
+export function openTarget(database: Database, { timers }: Pick<Runtime, 'timers'>): Promise<LogTarget> {
+  return database.kind === 'sqlite'
+    ? openSqliteTarget(database.path)
+    : openPostgresTarget(database.url, timers);
 }
 
 /**
  * Gives the log a new epoch, so that every cursor given before is refused.
  * @throws ERR_STORE_LOCKED while a server runs over an SQLite file
  */
-export async function renewEpoch(database: Database): Promise<void> {
+export async function renewEpoch(database: Database, { random }: Pick<Runtime, 'random'>): Promise<void> {
   if (database.kind === 'sqlite') {
-    renewSqliteEpoch(database.path);
+    renewSqliteEpoch(database.path, random);
   } else {
-    await renewPostgresEpoch(database.url);
+    await renewPostgresEpoch(database.url, random);
   }
 }
 

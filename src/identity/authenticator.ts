@@ -2,6 +2,7 @@
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose';
 import { z } from 'zod';
 import { LastseenError } from '../errors.ts';
+import type { Runtime } from '../runtime.ts';
 import { ALGORITHM, type Keys } from './keys.ts';
 import { ADMIN, ANYONE, type Principal, type Scope, SCOPES } from './principal.ts';
 import { concerns, type Revocations, type Revoked } from './revocations.ts';
@@ -31,6 +32,7 @@ export interface OutsideProvider {
 export interface AuthenticatorOptions {
   readonly tokens: Pick<TokenStore, 'find' | 'adminHash' | 'saveAdminHash'>;
   readonly keys: Keys;
+  readonly runtime: Pick<Runtime, 'clock' | 'random'>;
   readonly revocations: Revocations;
   readonly isOpen: boolean;
   /** The admin token if the operator has set one. */
@@ -70,7 +72,8 @@ const Claims = z.object({
 
 export async function createAuthenticator(options: AuthenticatorOptions): Promise<Authenticator> {
   const { tokens, keys, revocations, isOpen, outside } = options;
-  const adminHash = isOpen ? undefined : await adminHashOf(tokens, options.adminToken, options.onAdminToken);
+  const { clock } = options.runtime;
+  const adminHash = isOpen ? undefined : await adminHashOf(options);
   const outsideKeys = outside === undefined ? undefined : createRemoteJWKSet(new URL(outside.jwksUrl));
   const cache = new Map<string, Principal>();
 
@@ -107,6 +110,7 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
           issuer: outside.issuer,
           audience: outside.audience,
           algorithms: OUTSIDE_ALGORITHMS,
+          currentDate: new Date(clock.now()),
           requiredClaims: ['exp', 'sub'],
         }),
       );
@@ -125,6 +129,7 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
         issuer: ISSUER,
         audience: ISSUER,
         algorithms: [ALGORITHM],
+        currentDate: new Date(clock.now()),
         typ: 'at+jwt',
         requiredClaims: ['exp', 'sub', 'jti'],
       }),
@@ -169,7 +174,7 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
       if (cached === undefined) {
         return verify(token, hash);
       }
-      if (cached.expiresAt === null || cached.expiresAt > Date.now()) {
+      if (cached.expiresAt === null || cached.expiresAt > clock.now()) {
         return cached;
       }
       cache.delete(hash);
@@ -221,24 +226,21 @@ function refused(): LastseenError {
   return new LastseenError('ERR_UNAUTHENTICATED', 'the token is not valid, or not any more');
 }
 
-async function adminHashOf(
-  tokens: AuthenticatorOptions['tokens'],
-  given: string | undefined,
-  onAdminToken: (token: string) => void,
-): Promise<string> {
-  if (given !== undefined) {
-    return secretHash(given);
+async function adminHashOf(options: AuthenticatorOptions): Promise<string> {
+  const { tokens, adminToken, runtime } = options;
+  if (adminToken !== undefined) {
+    return secretHash(adminToken);
   }
   const stored = await tokens.adminHash();
   if (stored !== undefined) {
     return stored;
   }
-  const token = newSecret();
+  const token = newSecret(runtime.random);
   const hashed = secretHash(token);
-  const kept = await tokens.saveAdminHash(hashed, Date.now());
+  const kept = await tokens.saveAdminHash(hashed, runtime.clock.now());
   // Of several processes that start at once, one makes the token.
   if (kept === hashed) {
-    onAdminToken(token);
+    options.onAdminToken(token);
   }
   return kept;
 }

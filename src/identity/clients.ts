@@ -1,7 +1,7 @@
 /** Connectors' credentials: an id and a secret that is shown once and kept as its hash. */
-import { randomUUID } from 'node:crypto';
 import { LastseenError } from '../errors.ts';
 import { serviceEvent } from '../log/event.ts';
+import type { Runtime } from '../runtime.ts';
 import type { ClientRecord, ClientStore } from './client-store.ts';
 import { type Append, CONTROL } from './feeds.ts';
 import { hasHash, newSecret, secretHash } from './secrets.ts';
@@ -20,27 +20,29 @@ export interface Clients {
   authenticate(clientId: string, clientSecret: string): Promise<ClientRecord>;
 }
 
-/** Compared when there is no such client, so that both cases take the same time. */
-const NOBODY = secretHash(newSecret());
-
 export interface ClientsOptions {
   readonly clients: ClientStore;
   readonly tokens: Pick<TokenStore, 'revokeOfClient'>;
   readonly append: Append;
+  readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
 
-export function createClients({ clients, tokens, append }: ClientsOptions): Clients {
+export function createClients({ clients, tokens, append, runtime }: ClientsOptions): Clients {
+  const { clock, random } = runtime;
+  /** Compared when there is no such client, so that both cases take the same time. */
+  const unknownHash = secretHash(newSecret(random));
+
   return {
     async create({ name, scope, accessIds }) {
-      const clientId = randomUUID();
-      const clientSecret = newSecret('lss_');
+      const clientId = random.uuid();
+      const clientSecret = newSecret(random, 'lss_');
       const row = {
         clientId,
         name,
         secretHash: secretHash(clientSecret),
         scope,
         accessIds,
-        createdAt: Date.now(),
+        createdAt: clock.now(),
       };
       await append({
         events: [serviceEvent(CONTROL, { type: 'client_created', client_id: clientId })],
@@ -56,7 +58,7 @@ export function createClients({ clients, tokens, append }: ClientsOptions): Clie
         await append({
           events: [serviceEvent(CONTROL, { type: 'client_removed', client_id: clientId })],
           key: null,
-          rows: [clients.remove(clientId), tokens.revokeOfClient(clientId, Date.now())],
+          rows: [clients.remove(clientId), tokens.revokeOfClient(clientId, clock.now())],
         });
       } catch (error) {
         if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
@@ -67,7 +69,7 @@ export function createClients({ clients, tokens, append }: ClientsOptions): Clie
     },
     async authenticate(clientId, clientSecret) {
       const client = await clients.find(clientId);
-      const isRight = hasHash(clientSecret, client?.secretHash ?? NOBODY);
+      const isRight = hasHash(clientSecret, client?.secretHash ?? unknownHash);
       if (client !== undefined && isRight) {
         return client;
       }

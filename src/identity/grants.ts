@@ -2,8 +2,8 @@
  * What a room grants in a token of its own form, for longer than an access token lives. Each grant is a row beside the
  * access tokens, without the token itself, so that it is listed, revoked and told of like them (G10).
  */
-import { randomUUID } from 'node:crypto';
 import { serviceEvent } from '../log/event.ts';
+import type { Runtime } from '../runtime.ts';
 import { type Append, CONTROL } from './feeds.ts';
 import type { TokenRecord, TokenStore } from './token-store.ts';
 import type { TokenRequest } from './tokens.ts';
@@ -18,14 +18,17 @@ export interface Grants {
 export interface GrantsOptions {
   readonly tokens: Pick<TokenStore, 'find' | 'insert'>;
   readonly append: Append;
+  readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
 
-export function createGrants({ tokens, append }: GrantsOptions): Grants {
+export function createGrants({ tokens, append, runtime }: GrantsOptions): Grants {
+  const { clock, random } = runtime;
+
   return {
-    async issue({ subject, scope, accessIds, expiresInSeconds, clientId }, family = randomUUID()) {
-      const createdAt = Date.now();
+    async issue({ subject, scope, accessIds, expiresInSeconds, clientId }, family = random.uuid()) {
+      const createdAt = clock.now();
       const record: TokenRecord = {
-        jti: randomUUID(),
+        jti: random.uuid(),
         subject,
         scope,
         accessIds,
@@ -46,7 +49,7 @@ export function createGrants({ tokens, append }: GrantsOptions): Grants {
     },
     async find(jti) {
       const record = await tokens.find(jti);
-      return record?.revokedAt === null && record.expiresAt > Date.now() ? record : undefined;
+      return record?.revokedAt === null && record.expiresAt > clock.now() ? record : undefined;
     },
   };
 }

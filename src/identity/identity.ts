@@ -1,5 +1,6 @@
 /** Everything that knows users and tokens, put together over an engine's stores. */
 import type { Log } from '../log/log.ts';
+import type { Runtime } from '../runtime.ts';
 import type { ValuesOf } from '../settings.ts';
 import { type Authenticator, createAuthenticator, type OutsideProvider } from './authenticator.ts';
 import { type Clients, createClients } from './clients.ts';
@@ -31,12 +32,14 @@ export interface IdentityOptions {
   readonly settings: Pick<ValuesOf<typeof identitySettings>, 'isAuthOpen' | 'adminToken' | 'keySecret'> & {
     readonly outside: OutsideProvider | undefined;
   };
+  readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
 
-export async function createIdentity({ stores, append, settings }: IdentityOptions): Promise<Identity> {
-  const { isAuthOpen: isOpen, adminToken, keySecret, outside } = settings;
-  const keys = createKeys({ keys: stores.keys, keySecret });
-  const revocations = createRevocations();
+export async function createIdentity(options: IdentityOptions): Promise<Identity> {
+  const { stores, append, runtime } = options;
+  const { isAuthOpen: isOpen, adminToken, keySecret, outside } = options.settings;
+  const keys = createKeys({ keys: stores.keys, keySecret, runtime });
+  const revocations = createRevocations(runtime.clock);
   let newAdminToken: string | undefined;
   const authenticator = await createAuthenticator({
     tokens: stores.tokens,
@@ -45,16 +48,17 @@ export async function createIdentity({ stores, append, settings }: IdentityOptio
     isOpen,
     adminToken,
     outside,
+    runtime,
     onAdminToken: (token) => (newAdminToken = token),
   });
   return {
     keys,
     revocations,
-    tokens: createTokens({ tokens: stores.tokens, users: stores.users, keys, append }),
-    clients: createClients({ clients: stores.clients, tokens: stores.tokens, append }),
-    users: createUsers({ users: stores.users, tokens: stores.tokens, append }),
-    tickets: createTickets({ tickets: stores.tickets, tokens: stores.tokens }),
-    grants: createGrants({ tokens: stores.tokens, append }),
+    tokens: createTokens({ tokens: stores.tokens, users: stores.users, keys, append, runtime }),
+    clients: createClients({ clients: stores.clients, tokens: stores.tokens, append, runtime }),
+    users: createUsers({ users: stores.users, tokens: stores.tokens, append, runtime }),
+    tickets: createTickets({ tickets: stores.tickets, tokens: stores.tokens, runtime }),
+    grants: createGrants({ tokens: stores.tokens, append, runtime }),
     authenticator,
     newAdminToken,
   };

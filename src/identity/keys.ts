@@ -1,7 +1,8 @@
 /** The keys that sign access tokens: Ed25519, kept in the database, rotated; old ones verify until their tokens end. */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
 import { type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { LastseenError } from '../errors.ts';
+import type { Random, Runtime } from '../runtime.ts';
 import type { KeyStore, SigningKey } from './key-store.ts';
 import { newSecret } from './secrets.ts';
 
@@ -31,24 +32,26 @@ export interface KeysOptions {
   readonly keys: KeyStore;
   /** Seals private keys in the database, if the operator has set it. */
   readonly keySecret: string | undefined;
+  readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
 
-export function createKeys({ keys: store, keySecret }: KeysOptions): Keys {
+export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Keys {
+  const { clock, random } = runtime;
   let known: SigningKey[] = [];
   let loadedAt = 0;
   const imported = new Map<string, CryptoKey>();
 
   async function load(maxAgeMs: number): Promise<void> {
-    if (Date.now() - loadedAt < maxAgeMs) {
+    if (clock.now() - loadedAt < maxAgeMs) {
       return;
     }
-    await store.deleteRetired(Date.now() - 2 * MAX_TOKEN_SECONDS * 1_000);
+    await store.deleteRetired(clock.now() - 2 * MAX_TOKEN_SECONDS * 1_000);
     known = await store.list();
     if (known.length === 0) {
       await store.addFirst(await makeKey('key-1'));
       known = await store.list();
     }
-    loadedAt = Date.now();
+    loadedAt = clock.now();
   }
 
   async function makeKey(kid: string): Promise<SigningKey> {
@@ -57,8 +60,8 @@ export function createKeys({ keys: store, keySecret }: KeysOptions): Keys {
     return {
       kid,
       publicJwk: JSON.stringify({ ...(await exportJWK(publicKey)), ...shared }),
-      privateJwk: seal(JSON.stringify({ ...(await exportJWK(privateKey)), ...shared }), keySecret),
-      createdAt: Date.now(),
+      privateJwk: seal(JSON.stringify({ ...(await exportJWK(privateKey)), ...shared }), keySecret, random),
+      createdAt: clock.now(),
       retiredAt: null,
     };
   }
@@ -98,7 +101,7 @@ export function createKeys({ keys: store, keySecret }: KeysOptions): Keys {
       return { keys: known.map((key) => JSON.parse(key.publicJwk) as JWK) };
     },
     async rotate() {
-      const key = await makeKey(`key-${randomBytes(6).toString('hex')}`);
+      const key = await makeKey(`key-${Buffer.from(random.bytes(6)).toString('hex')}`);
       await store.add(key);
       loadedAt = 0;
       return key.kid;
@@ -106,7 +109,7 @@ export function createKeys({ keys: store, keySecret }: KeysOptions): Keys {
     async secret(name) {
       let kept = await store.secret(name);
       if (kept === undefined) {
-        await store.addSecret(name, seal(newSecret(), keySecret));
+        await store.addSecret(name, seal(newSecret(random), keySecret, random));
         // Of several nodes that ask at once one makes it.
         kept = await store.secret(name);
       }
@@ -124,11 +127,11 @@ function sealingKey(secret: string): Buffer {
   return Buffer.from(hkdfSync('sha256', secret, 'lastseen', 'signing keys', 32));
 }
 
-function seal(text: string, secret: string | undefined): string {
+function seal(text: string, secret: string | undefined, random: Random): string {
   if (secret === undefined) {
     return text;
   }
-  const nonce = randomBytes(12);
+  const nonce = random.bytes(12);
   const cipher = createCipheriv('aes-256-gcm', sealingKey(secret), nonce);
   const sealed = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
   return SEALED + Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString('base64url');

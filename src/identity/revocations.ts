@@ -1,4 +1,5 @@
 /** What was revoked lately: closes the gap between looking a token up and being connected with it. */
+import type { Clock } from '../runtime.ts';
 import type { Principal } from './principal.ts';
 
 /** What a revocation names: tokens, all that were refreshed from one another, of a client, or of a subject. */
@@ -18,7 +19,7 @@ export interface Revocations {
 
 const KEPT_MS = 300_000;
 
-export function createRevocations(): Revocations {
+export function createRevocations(clock: Clock): Revocations {
   let recent: { readonly revoked: Revoked; readonly at: number }[] = [];
   let count = 0;
   return {
@@ -27,7 +28,7 @@ export function createRevocations(): Revocations {
     },
     add(revoked) {
       count += 1;
-      const now = Date.now();
+      const now = clock.now();
       recent = recent.filter(({ at }) => now - at < KEPT_MS);
       recent.push({ revoked, at: now });
     },

@@ -1,9 +1,10 @@
 /** Random secrets, their hashes, and the comparison that tells nothing by its time. */
-import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
+import type { Random } from '../runtime.ts';
 
 /** 256 random bits: what nobody can guess needs no slow hash. */
-export function newSecret(prefix = ''): string {
-  return prefix + randomBytes(32).toString('base64url');
+export function newSecret(random: Pick<Random, 'bytes'>, prefix = ''): string {
+  return prefix + Buffer.from(random.bytes(32)).toString('base64url');
 }
 
 /** SHA-256 in hexadecimal. */

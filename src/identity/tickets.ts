@@ -1,5 +1,6 @@
 /** Single-use tickets of 30 s, for browsers that can set neither header nor subprotocol. */
 import { LastseenError } from '../errors.ts';
+import type { Runtime } from '../runtime.ts';
 import type { Principal, Scope } from './principal.ts';
 import { newSecret, secretHash } from './secrets.ts';
 import type { TicketStore } from './ticket-store.ts';
@@ -16,21 +17,24 @@ export interface Tickets {
 export interface TicketsOptions {
   readonly tickets: TicketStore;
   readonly tokens: Pick<TokenStore, 'find'>;
+  readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
 
-export function createTickets({ tickets, tokens }: TicketsOptions): Tickets {
+export function createTickets({ tickets, tokens, runtime }: TicketsOptions): Tickets {
+  const { clock, random } = runtime;
+
   return {
     async issue(principal) {
-      const ticket = newSecret('lst_');
+      const ticket = newSecret(random, 'lst_');
       await tickets.save({
         hash: secretHash(ticket),
         principal: JSON.stringify({ ...principal, scopes: [...principal.scopes] }),
-        expiresAt: Date.now() + TICKET_SECONDS * 1_000,
+        expiresAt: clock.now() + TICKET_SECONDS * 1_000,
       });
       return ticket;
     },
     async redeem(ticket) {
-      const kept = await tickets.take(secretHash(ticket), Date.now());
+      const kept = await tickets.take(secretHash(ticket), clock.now());
       if (kept === undefined) {
         throw new LastseenError('ERR_UNAUTHENTICATED', 'the ticket is not valid: it was used, or is over');
       }

@@ -2,11 +2,11 @@
  * Access tokens (JWT, EdDSA) and the refresh tokens behind them. Each is a row without the token itself; what happens
  * to it is an event of `$control` in the same transaction, so that every node obeys (G10).
  */
-import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { LastseenError } from '../errors.ts';
 import { type NewEvent, serviceEvent } from '../log/event.ts';
 import type { RowChange } from '../log/store.ts';
+import type { Runtime } from '../runtime.ts';
 import { type Append, CONTROL, USERS } from './feeds.ts';
 import { ALGORITHM, type Keys, MAX_TOKEN_SECONDS } from './keys.ts';
 import type { Revoked } from './revocations.ts';
@@ -57,19 +57,22 @@ export interface TokensOptions {
   readonly users: Pick<UserStore, 'find' | 'list'>;
   readonly keys: Keys;
   readonly append: Append;
+  readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
 
-export function createTokens({ tokens, users, keys, append }: TokensOptions): Tokens {
+export function createTokens({ tokens, users, keys, append, runtime }: TokensOptions): Tokens {
+  const { clock, random } = runtime;
+
   async function issueIn(
     request: TokenRequest,
     family: string,
     before: readonly RowChange[],
     told: readonly NewEvent[] = [],
   ): Promise<IssuedToken> {
-    const now = Date.now();
+    const now = clock.now();
     const seconds = Math.min(request.expiresInSeconds, MAX_TOKEN_SECONDS);
-    const jti = randomUUID();
-    const refreshToken = newSecret('lsr_');
+    const jti = random.uuid();
+    const refreshToken = newSecret(random, 'lsr_');
     const { kid, key } = await keys.signing();
     const expiresAt = (Math.floor(now / 1_000) + seconds) * 1_000;
     const accessToken = await new SignJWT({ scope: request.scope, access_ids: request.accessIds })
@@ -123,13 +126,13 @@ export function createTokens({ tokens, users, keys, append }: TokensOptions): To
 
   async function revokeFamily(record: TokenRecord): Promise<void> {
     const told = record.revokedAt === null ? await tell('logged_out', record) : [];
-    await revoke({ family: record.family }, tokens.revokeFamily(record.family, Date.now()), told);
+    await revoke({ family: record.family }, tokens.revokeFamily(record.family, clock.now()), told);
   }
 
   return {
-    issue: async (request) => issueIn(request, randomUUID(), [], await tell('logged_in', request)),
+    issue: async (request) => issueIn(request, random.uuid(), [], await tell('logged_in', request)),
     async refresh(refreshToken, clientId) {
-      const now = Date.now();
+      const now = clock.now();
       const record = await tokens.findByRefreshHash(secretHash(refreshToken));
       if (record?.clientId !== clientId) {
         throw invalidGrant();
@@ -156,8 +159,8 @@ export function createTokens({ tokens, users, keys, append }: TokensOptions): To
       }
     },
     async list() {
-      await tokens.deleteExpired(Date.now());
-      return tokens.list(MAX_LISTED, Date.now());
+      await tokens.deleteExpired(clock.now());
+      return tokens.list(MAX_LISTED, clock.now());
     },
     async revoke(jti) {
       const record = await tokens.find(jti);
@@ -167,7 +170,7 @@ export function createTokens({ tokens, users, keys, append }: TokensOptions): To
       // One that was refreshed lives on in the token that came of it.
       const isLast = record.revokedAt === null && record.refreshedAt === null;
       const told = isLast ? await tell('logged_out', record) : [];
-      await revoke({ jti }, tokens.revoke(jti, Date.now()), told);
+      await revoke({ jti }, tokens.revoke(jti, clock.now()), told);
     },
     async revokeRefresh(refreshToken, clientId) {
       const record = await tokens.findByRefreshHash(secretHash(refreshToken));
@@ -178,7 +181,7 @@ export function createTokens({ tokens, users, keys, append }: TokensOptions): To
     },
     async revokeSubject(subject) {
       const told = await tell('logged_out', { subject, clientId: null });
-      await revoke({ subject }, tokens.revokeOfSubject(subject, Date.now()), told);
+      await revoke({ subject }, tokens.revokeOfSubject(subject, clock.now()), told);
     },
   };
 }

@@ -1,8 +1,8 @@
 /** Registered users. Each change is a row and an event of `$users`, together; the events hold ids, nothing personal. */
-import { randomUUID } from 'node:crypto';
 import { LastseenError, shown } from '../errors.ts';
 import { serviceEvent } from '../log/event.ts';
 import type { RowChange } from '../log/store.ts';
+import type { Runtime } from '../runtime.ts';
 import { type Append, USERS } from './feeds.ts';
 import { ADMIN, ANYONE } from './principal.ts';
 import type { TokenStore } from './token-store.ts';
@@ -59,9 +59,12 @@ export interface UsersOptions {
   readonly users: UserStore;
   readonly tokens: Pick<TokenStore, 'revokeOfSubject'>;
   readonly append: Append;
+  readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
 
-export function createUsers({ users, tokens, append }: UsersOptions): Users {
+export function createUsers({ users, tokens, append, runtime }: UsersOptions): Users {
+  const { clock, random } = runtime;
+
   async function write(type: string, id: string, rows: readonly RowChange[]): Promise<void> {
     try {
       await append({ events: [serviceEvent(USERS, { type, id })], key: null, rows });
@@ -75,8 +78,8 @@ export function createUsers({ users, tokens, append }: UsersOptions): Users {
 
   return {
     async register(attributes) {
-      const now = Date.now();
-      const user: User = { id: randomUUID(), ...attributes, insertedAt: now, updatedAt: now };
+      const now = clock.now();
+      const user: User = { id: random.uuid(), ...attributes, insertedAt: now, updatedAt: now };
       await write('registered', user.id, [users.insert(user)]);
       return user;
     },
@@ -95,12 +98,12 @@ export function createUsers({ users, tokens, append }: UsersOptions): Users {
       if (before === undefined) {
         throw missing(id);
       }
-      const user: User = { ...before, ...attributes, updatedAt: Date.now() };
+      const user: User = { ...before, ...attributes, updatedAt: clock.now() };
       await write('changed', id, [users.update(user)]);
       return user;
     },
     async remove(id) {
-      const rows = [users.remove(id), users.removeMeta(id), tokens.revokeOfSubject(id, Date.now())];
+      const rows = [users.remove(id), users.removeMeta(id), tokens.revokeOfSubject(id, clock.now())];
       await write('removed', id, rows);
     },
     meta: (id, property) => users.meta(id, property),

@@ -8,6 +8,7 @@ import { accessCondition, EVENT_COLUMNS, VIEWS } from '../../src/analysis/contra
 import { readConfig } from '../../src/config.ts';
 import { openTarget } from '../../src/engines/open.ts';
 import type { Event } from '../../src/log/event.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { readBlocks } from '../support/document.ts';
 import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
 import { type Service, startService } from '../support/service.ts';
@@ -54,7 +55,7 @@ function story(): Event[] {
 }
 
 async function fill(databaseUrl: string): Promise<void> {
-  const target = await openTarget(readConfig({ DATABASE_URL: databaseUrl }).database);
+  const target = await openTarget(readConfig({ DATABASE_URL: databaseUrl }).database, systemRuntime);
   await target.events(story());
   await target.commit({ epoch: 'contract', floor: 1, head: 40 });
   await target.close();

@@ -1,8 +1,9 @@
 /** Queries end when they must: at drain, and before they let an SQLite file's write-ahead log grow without bound. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { createQueries, type Queries } from '../../src/analysis/queries.ts';
+import { createQueries, type Queries, type QueriesOptions } from '../../src/analysis/queries.ts';
 import { LastseenError } from '../../src/errors.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { type Service, startService } from '../support/service.ts';
 
 const ENDLESS = 'with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n';
@@ -23,6 +24,14 @@ describe('queries over a file', () => {
   });
   after(async () => service.stop());
 
+  const open = (options: Partial<QueriesOptions> = {}): Queries =>
+    createQueries({
+      source: { kind: 'sqlite', path: service.databasePath },
+      limits: LIMITS,
+      timers: systemRuntime.timers,
+      ...options,
+    });
+
   const ask = (queries: Queries, sql: string): Promise<unknown> =>
     queries.ask({ sql, params: [], access: 'everything' }, 'json', new AbortController().signal);
 
@@ -30,15 +39,13 @@ describe('queries over a file', () => {
     error instanceof LastseenError && error.code === code && message.test(error.message);
 
   it('one is ended when the write-ahead log grows too far while it reads', async () => {
-    const queries = createQueries({ kind: 'sqlite', path: service.databasePath }, LIMITS, {
-      maxWalBytes: 4_096,
-    });
+    const queries = open({ maxWalBytes: 4_096 });
     await assert.rejects(ask(queries, ENDLESS), fails('ERR_QUERY_LIMIT', /write-ahead log/));
     await queries.close();
   });
 
   it('closing ends what runs and takes no more', async () => {
-    const queries = createQueries({ kind: 'sqlite', path: service.databasePath }, LIMITS);
+    const queries = open();
     const ended = assert.rejects(ask(queries, ENDLESS), fails('ERR_DRAINING', /shutting down/));
     assert.equal(queries.running, 1);
     await queries.close();

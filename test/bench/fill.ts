@@ -2,6 +2,7 @@
 import Database from 'better-sqlite3';
 import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import type { NewEvent } from '../../src/log/event.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { percentile } from './stats.ts';
 import { accessIdAt, payloadFor } from './workload.ts';
 
@@ -35,7 +36,7 @@ const LOOK_UPS = 200;
 const PAGE = { maxEvents: 500, maxBytes: 4 * 1024 * 1024 };
 
 async function fill(job: FillJob & { kind: 'fill' }): Promise<FillResult> {
-  const { store } = await openSqliteEngine({ path: job.path });
+  const { store } = await openSqliteEngine({ path: job.path, runtime: systemRuntime });
   const payload = payloadFor(accessIdAt(0, 1));
   const start = performance.now();
   for (let from = 0; from < job.events; from += GROUP_EVENTS) {
@@ -57,7 +58,7 @@ async function fill(job: FillJob & { kind: 'fill' }): Promise<FillResult> {
 }
 
 async function lookUp(job: FillJob & { kind: 'look-up' }): Promise<FillResult> {
-  const { store } = await openSqliteEngine({ path: job.path });
+  const { store } = await openSqliteEngine({ path: job.path, runtime: systemRuntime });
   const db = new Database(job.path, { readonly: true });
   const byId = db.prepare('select position, payload from events where access_id = ? and event_id = ?').raw();
   const tookMs: Record<'firstPage' | 'byTime' | 'byId', number[]> = { firstPage: [], byTime: [], byId: [] };

@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { createPostgresAppender } from '../../src/engines/postgres/append.ts';
 import type { NewEvent } from '../../src/log/event.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { accessIdAt, payloadFor } from './workload.ts';
 
 export type PostgresJob =
@@ -71,6 +72,7 @@ async function bare(job: PostgresJob & { kind: 'bare' }): Promise<PostgresRate> 
 async function hint(job: PostgresJob & { kind: 'hint' }): Promise<PostgresRate> {
   const writer = createPostgresAppender({
     url: job.url,
+    runtime: systemRuntime,
     notify: job.notify,
     onHead: () => undefined,
   });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import type { EventStore } from '../../src/log/store.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { removeTemporary, temporaryDirectory } from './server.ts';
 import { percentile } from './stats.ts';
 import { accessIdAt, payloadFor } from './workload.ts';
@@ -101,7 +102,7 @@ function bare(path: string, structure: Structure, accessIds: number): Candidate 
 }
 
 async function built(path: string, accessIds: number): Promise<Candidate> {
-  const store: EventStore = (await openSqliteEngine({ path })).store;
+  const store: EventStore = (await openSqliteEngine({ path, runtime: systemRuntime })).store;
   const db = new Database(path, { readonly: true });
   const selectId = db
     .prepare('select position, payload from events where access_id = ? and event_id = ?')

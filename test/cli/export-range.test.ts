@@ -38,11 +38,14 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         server === undefined
           ? { kind: 'sqlite', path: join(directory.path, 'log.db') }
           : { kind: 'postgres', url: server.url, listenUrl: undefined };
-      log = await createLog({ store: (await openEngine(database)).store, runtime: systemRuntime });
+      log = await createLog({
+        store: (await openEngine(database, { runtime: systemRuntime })).store,
+        runtime: systemRuntime,
+      });
       for (let n = 1; n <= 40; n += 1) {
         await append(['a', 'b', 'b', 'c'][n % 4] ?? '', n);
       }
-      source = await openSource(database);
+      source = await openSource(database, systemRuntime);
     });
     after(async () => {
       await source.close();

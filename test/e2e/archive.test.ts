@@ -39,7 +39,7 @@ describe('moving and restoring', () => {
   const KEYED = { events: [event('keyed', 'k')], key: { value: 'K', fingerprint: 'f' } };
 
   async function fill(url: string): Promise<void> {
-    const { store } = await openEngine(databaseOf(url));
+    const { store } = await openEngine(databaseOf(url), { runtime: systemRuntime });
     const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: PAYLOADS.map((payload) => event('texts', 0, { payload })), key: null });
     for (let n = 1; n <= 20; n += 1) {
@@ -53,7 +53,7 @@ describe('moving and restoring', () => {
 
   /** All that a reader can see, and where it ends. */
   async function contents(url: string): Promise<unknown> {
-    const { store } = await openEngine(databaseOf(url));
+    const { store } = await openEngine(databaseOf(url), { runtime: systemRuntime });
     const log = await createLog({ store, runtime: systemRuntime });
     try {
       const feeds = await Promise.all(

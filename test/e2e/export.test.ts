@@ -64,7 +64,10 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         server === undefined
           ? { kind: 'sqlite', path: file('log.db') }
           : { kind: 'postgres', url, listenUrl: undefined };
-      const log = await createLog({ store: (await openEngine(database)).store, runtime: systemRuntime });
+      const log = await createLog({
+        store: (await openEngine(database, { runtime: systemRuntime })).store,
+        runtime: systemRuntime,
+      });
       for (let from = 0; from < EVENTS; from += BATCH) {
         await log.append({
           events: Array.from({ length: BATCH }, (_, at) =>
@@ -208,7 +211,7 @@ describe('the file of an export', () => {
   const run = (...args: string[]): Promise<Outcome> => runCommand(['export', ...args], environment);
 
   before(async () => {
-    const { store } = await openEngine({ kind: 'sqlite', path: file('log.db') });
+    const { store } = await openEngine({ kind: 'sqlite', path: file('log.db') }, { runtime: systemRuntime });
     const log = await createLog({ store, runtime: systemRuntime });
     const events = Array.from({ length: 1_000 }, () => event('a', 'x'.repeat(200)));
     await log.append({ events, key: null });

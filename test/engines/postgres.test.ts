@@ -2,6 +2,7 @@
 import { after } from 'node:test';
 import { openPostgresEngine } from '../../src/engines/postgres/engine.ts';
 import type { EventStore } from '../../src/log/store.ts';
+import { systemRuntime } from '../../src/system-runtime.ts';
 import { createDatabase, endSharedPostgres } from '../support/postgres.ts';
 import { storeContract } from './contract.ts';
 
@@ -10,7 +11,7 @@ after(endSharedPostgres);
 storeContract('PostgreSQL', async () => {
   const database = await createDatabase();
   const open = async (): Promise<EventStore> =>
-    (await openPostgresEngine({ url: database.url, listenUrl: database.url })).store;
+    (await openPostgresEngine({ url: database.url, listenUrl: database.url, runtime: systemRuntime })).store;
   let store = await open();
   return {
     store: () => store,

@@ -14,12 +14,12 @@ import { event, storeContract } from './contract.ts';
 storeContract('SQLite', async () => {
   const directory = temporaryDirectory();
   const path = join(directory.path, 'log.db');
-  let store: EventStore = (await openSqliteEngine({ path })).store;
+  let store: EventStore = (await openSqliteEngine({ path, runtime: systemRuntime })).store;
   return {
     store: () => store,
     async reopen() {
       await store.close();
-      store = (await openSqliteEngine({ path })).store;
+      store = (await openSqliteEngine({ path, runtime: systemRuntime })).store;
       return store;
     },
     async close() {
@@ -33,7 +33,7 @@ describe('SQLite', () => {
   it('the database itself refuses to change, delete or replace an event', async () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
-    const { store } = await openSqliteEngine({ path });
+    const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
     const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: [event('a', 1), event('a', 2)], key: null });
     const other = new Database(path);
@@ -60,15 +60,15 @@ describe('SQLite', () => {
   it('a second start on the same file is refused and the first goes on', async () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
-    const { store } = await openSqliteEngine({ path });
+    const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
     const log = await createLog({ store, runtime: systemRuntime });
     await assert.rejects(
-      openSqliteEngine({ path }),
+      openSqliteEngine({ path, runtime: systemRuntime }),
       (error) => error instanceof LastseenError && error.code === 'ERR_STORE_LOCKED',
     );
     assert.equal((await log.append({ events: [event('a', 1)], key: null })).length, 1);
     await log.close();
-    const again = await openSqliteEngine({ path });
+    const again = await openSqliteEngine({ path, runtime: systemRuntime });
     await again.store.close();
     directory.remove();
   });
@@ -76,11 +76,14 @@ describe('SQLite', () => {
   it('code older than the database refuses to open it', async () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
-    await (await openSqliteEngine({ path })).store.close();
+    await (await openSqliteEngine({ path, runtime: systemRuntime })).store.close();
     const other = new Database(path);
     other.exec(`insert into knex_migrations (name, batch, migration_time) values ('9999_future', 2, 0)`);
     other.close();
-    await assert.rejects(openSqliteEngine({ path }), /newer than this program.*9999_future/);
+    await assert.rejects(
+      openSqliteEngine({ path, runtime: systemRuntime }),
+      /newer than this program.*9999_future/,
+    );
     directory.remove();
   });
 });

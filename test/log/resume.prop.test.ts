@@ -57,7 +57,7 @@ interface Reader {
 
 /** A log that falls back to the store all the time: its ring holds some ten events. */
 async function openLog(path: string): Promise<Log> {
-  const { store } = await openSqliteEngine({ path });
+  const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
   return createLog({
     store,
     runtime: systemRuntime,

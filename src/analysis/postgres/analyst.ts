@@ -1,7 +1,8 @@
 /** The login of analysts on PostgreSQL: it may read the contract and nothing else. */
-import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
+import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import pg from 'pg';
 import { LastseenError, shown } from '../../errors.ts';
+import type { Random } from '../../runtime.ts';
 import { GRANT_CONTRACT } from './grants.ts';
 
 export interface Analyst {
@@ -35,7 +36,11 @@ export function passwordFault(password: string): string | undefined {
  * Makes the role, or gives it another password, and grants it the contract; repairs the roles of POST /query too.
  * @throws ERR_FORBIDDEN when the user of the URL may not, ERR_STORE_UNAVAILABLE when the server cannot be reached
  */
-export async function createAnalyst(url: string, { name, password }: Analyst): Promise<void> {
+export async function createAnalyst(
+  url: string,
+  { name, password }: Analyst,
+  random: Pick<Random, 'bytes'>,
+): Promise<void> {
   if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name)) {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
@@ -59,7 +64,7 @@ export async function createAnalyst(url: string, { name, password }: Analyst): P
     }
     const verb = existing === undefined ? 'create' : 'alter';
     await client.query(
-      `${verb} role ${name} login nosuperuser nocreatedb nocreaterole noreplication connection limit 20 password '${verifier(password)}'`,
+      `${verb} role ${name} login nosuperuser nocreatedb nocreaterole noreplication connection limit 20 password '${verifier(password, random)}'`,
     );
     for (const setting of SETTINGS) {
       await client.query(`alter role ${name} set ${setting}`);
@@ -75,8 +80,8 @@ export async function createAnalyst(url: string, { name, password }: Analyst): P
 }
 
 /** What PostgreSQL keeps of a password (RFC 5803): made here, so that it never reaches the server or its log in clear. */
-export function verifier(password: string): string {
-  const salt = randomBytes(16);
+export function verifier(password: string, random: Pick<Random, 'bytes'>): string {
+  const salt = Buffer.from(random.bytes(16));
   const salted = pbkdf2Sync(password, salt, SCRAM_ITERATIONS, 32, 'sha256');
   const sign = (text: string): Buffer => createHmac('sha256', salted).update(text).digest();
   const stored = createHash('sha256').update(sign('Client Key')).digest('base64');

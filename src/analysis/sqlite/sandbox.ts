@@ -4,9 +4,9 @@
  * through: it may open the b-trees of `events` under the unguessable name, and call the functions of the list, and
  * nothing else, whatever its text says. See docs/decisions.md D28.
  */
-import { randomBytes } from 'node:crypto';
 import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
+import type { Random } from '../../runtime.ts';
 import { type Access, accessCondition, EVENT_COLUMNS, EVENTS, VIEWS } from '../contract.ts';
 import type { Cell } from '../format.ts';
 import { SQLITE_FUNCTIONS } from '../functions.ts';
@@ -35,10 +35,10 @@ export function loadSqlite(): void {
   new Database(':memory:').close();
 }
 
-export function sqliteSandbox(path: string): Sandbox {
+export function sqliteSandbox(path: string, random: Pick<Random, 'bytes'>): Sandbox {
   return {
     run(question, onColumns, onRow) {
-      const name = `x${randomBytes(16).toString('hex')}`;
+      const name = `x${Buffer.from(random.bytes(16)).toString('hex')}`;
       const db = new Database(path, { readonly: true, fileMustExist: true });
       try {
         prepareViews(db, path, name, question.access);

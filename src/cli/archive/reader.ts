@@ -83,7 +83,11 @@ export async function readArchive(
     );
   }
   await flush();
-  await target.commit({ epoch: keepsEpoch ? epoch : newEpoch(), floor: end.floor, head: end.head });
+  await target.commit({
+    epoch: keepsEpoch ? epoch : newEpoch(systemRuntime.random),
+    floor: end.floor,
+    head: end.head,
+  });
   progress.end();
   return count;
 }

@@ -53,7 +53,7 @@ async function create(options: AnalystOptions): Promise<void> {
   if (fault !== undefined) {
     throw new LastseenError('ERR_REQUEST_INVALID', `the password ${fault}`);
   }
-  await createAnalyst(database.url, { name: options.name, password });
+  await createAnalyst(database.url, { name: options.name, password }, systemRuntime.random);
   process.stdout.write(`role: ${options.name}\n`);
   if (given === undefined) {
     process.stdout.write(`password, shown only once: ${password}\n`);

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { renewEpoch } from '../../engines/open.ts';
 import { backupSqlite, restoreSqlite } from '../../engines/sqlite/backup.ts';
 import { LastseenError } from '../../errors.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { addDatabaseOption } from '../io/options.ts';
 import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
@@ -46,12 +47,12 @@ that were lost. The replaced SQLite database is kept beside the new one. Postgre
     .action(async (file: string | undefined, options: DatabaseOptions) => {
       const database = readDatabase(options);
       if (file === undefined) {
-        await renewEpoch(database);
+        await renewEpoch(database, systemRuntime);
       } else if (database.kind === 'postgres') {
         const message = 'restore PostgreSQL with its own tools, then run "lastseen restore" without a file';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       } else {
-        const aside = restoreSqlite(database.path, file);
+        const aside = restoreSqlite(database.path, file, systemRuntime);
         if (aside !== undefined) {
           process.stderr.write(`the replaced database is kept as ${aside}\n`);
         }

@@ -81,7 +81,7 @@ function collect(name: string, names: readonly string[]): string[] {
 
 async function exportTo(file: string | undefined, options: ExportOptions): Promise<void> {
   assertWholeArchive(options);
-  const source = await openSource(readDatabase(options));
+  const source = await openSource(readDatabase(options), systemRuntime);
   const stop = new AbortController();
   let output: Output | undefined;
   let stopListening = (): void => undefined;

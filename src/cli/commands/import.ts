@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import { openTarget } from '../../engines/open.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { readArchive } from '../archive/reader.ts';
 import { addDatabaseOption } from '../io/options.ts';
 import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
@@ -33,7 +34,7 @@ server, export, import, start the server on the new database.`,
 
 async function importLog(file: string | undefined, options: ImportOptions): Promise<void> {
   const input = file === undefined ? process.stdin : createReadStream(file);
-  const target = await openTarget(readDatabase(options));
+  const target = await openTarget(readDatabase(options), systemRuntime);
   try {
     const lines = createInterface({ input, crlfDelay: Infinity });
     const count = await readArchive(lines, target, { keepsEpoch: options.keepEpoch === true });

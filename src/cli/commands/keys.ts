@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Database } from '../../engines/engine.ts';
 import { openIdentity } from '../../engines/open.ts';
 import { createKeys } from '../../identity/keys.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { addDatabaseOption } from '../io/options.ts';
 import { type DatabaseOptions, readSettings } from '../io/settings.ts';
 
@@ -24,7 +25,7 @@ export function addKeys(program: Command): void {
 export async function rotateKeys(database: Database, secret: string | undefined): Promise<string> {
   const { identity, close } = openIdentity(database);
   try {
-    return await createKeys({ keys: identity.keys, keySecret: secret }).rotate();
+    return await createKeys({ keys: identity.keys, keySecret: secret, runtime: systemRuntime }).rotate();
   } finally {
     await close();
   }

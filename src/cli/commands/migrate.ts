@@ -1,6 +1,7 @@
 /** lastseen migrate */
 import type { Command } from 'commander';
 import { migrateDatabase } from '../../engines/open.ts';
+import { systemRuntime } from '../../system-runtime.ts';
 import { addDatabaseOption } from '../io/options.ts';
 import { type DatabaseOptions, readDatabase } from '../io/settings.ts';
 
@@ -8,7 +9,7 @@ export function addMigrate(program: Command): void {
   addDatabaseOption(
     program.command('migrate').description('run the migrations that the database lacks'),
   ).action(async (options: DatabaseOptions) => {
-    const ran = await migrateDatabase(readDatabase(options));
+    const ran = await migrateDatabase(readDatabase(options), systemRuntime);
     process.stdout.write(ran.length === 0 ? 'nothing to migrate\n' : `migrated: ${ran.join(', ')}\n`);
   });
 }

@@ -32,7 +32,7 @@ export function addPrune(program: Command): void {
         const message = 'there is no retention rule: pass --retention, for example 30d';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
-      const { store } = await openEngine(database);
+      const { store } = await openEngine(database, { runtime: systemRuntime });
       try {
         process.stdout.write(`${await store.prune(rule)} events deleted\n`);
       } finally {

@@ -8,10 +8,10 @@
  * has a number, which it writes beside its events (a transaction id would not do: PostgreSQL may give it again after a
  * crash). Whoever has the lock knows that the lost transaction has ended, one way or the other (G1, G4).
  */
-import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '../../log/store.ts';
+import type { Runtime } from '../../runtime.ts';
 import { groupColumnsOf, resultOf } from './columns.ts';
 import { abandon, connect, isRefusal, unavailable } from './connection.ts';
 import { createFeedVersions } from './feed-versions.ts';
@@ -30,6 +30,7 @@ export interface PostgresAppender {
 
 export interface PostgresAppenderOptions {
   readonly url: string;
+  readonly runtime: Runtime;
   /** Send a hint with each commit. Default true; false is for measuring its price. */
   readonly notify?: boolean;
   /** Told the head and epoch that each group found or made. */
@@ -50,6 +51,7 @@ function nextGroup(connection: WriterConnection): GroupName {
 }
 
 export function createPostgresAppender(options: PostgresAppenderOptions): PostgresAppender {
+  const { runtime } = options;
   let current: WriterConnection | undefined;
   let isClosed = false;
   const feedVersions = createFeedVersions();
@@ -65,7 +67,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
     const fresh = await connect(options.url, () => {
       drop(fresh);
     });
-    current = { client: fresh, writerId: randomUUID(), lastGroup: 0 };
+    current = { client: fresh, writerId: runtime.random.uuid(), lastGroup: 0 };
     return current;
   }
 
@@ -78,12 +80,12 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
   }
 
   async function append(requests: readonly AppendRequest[]): Promise<AppendAnswer> {
-    const recordedAt = Date.now();
+    const recordedAt = runtime.clock.now();
     try {
       return (await inOneStatement(requests, recordedAt)) ?? (await inTransaction(requests, recordedAt));
     } catch (error) {
       if (error instanceof OutcomeUnknown) {
-        return { pending: settle(options.url, error, () => isClosed) };
+        return { pending: settle(error, { url: options.url, runtime, isClosed: () => isClosed }) };
       }
       // If the whole group fails on something unforeseen, each request gets a transaction of its own.
       if (isRefusal(error) && requests.length > 1) {
@@ -99,7 +101,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       try {
         const result = await inTransaction([request], recordedAt).catch((error: unknown) => {
           if (error instanceof OutcomeUnknown) {
-            return settle(options.url, error, () => isClosed);
+            return settle(error, { url: options.url, runtime, isClosed: () => isClosed });
           }
           throw error;
         });

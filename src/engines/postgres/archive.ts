@@ -1,6 +1,7 @@
 /** A PostgreSQL database as the source and the target of a move: `lastseen export` and `lastseen import`. */
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
+import type { Timers } from '../../runtime.ts';
 import type { KeyedBatch, LogSource, LogTarget, PrunedFeed } from '../archive.ts';
 import { insertEvents } from './columns.ts';
 import { connect, connectionConfig } from './connection.ts';
@@ -52,8 +53,8 @@ export function openPostgresSource(url: string): Promise<LogSource> {
   });
 }
 
-export async function openPostgresTarget(url: string): Promise<LogTarget> {
-  await migratePostgres(url);
+export async function openPostgresTarget(url: string, timers: Timers): Promise<LogTarget> {
+  await migratePostgres(url, timers);
   const client = await connect(url);
   const close = async (): Promise<void> => {
     await client.end();

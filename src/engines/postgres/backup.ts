@@ -1,12 +1,13 @@
 /** The new epoch of a PostgreSQL database that was restored by PostgreSQL's own tools. */
+import type { Random } from '../../runtime.ts';
 import { newEpoch } from '../epoch.ts';
 import { connect } from './connection.ts';
 
 /** Gives the database a new epoch: running nodes notice, and send every client away. */
-export async function renewPostgresEpoch(url: string): Promise<void> {
+export async function renewPostgresEpoch(url: string, random: Random): Promise<void> {
   const client = await connect(url);
   try {
-    await client.query('update log set epoch = $1', [newEpoch()]);
+    await client.query('update log set epoch = $1', [newEpoch(random)]);
     await client.query('notify lastseen');
   } finally {
     await client.end();

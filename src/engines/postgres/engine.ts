@@ -2,7 +2,6 @@
  * The PostgreSQL engine (14 and later): any number of nodes over one database, with the same promises as the SQLite
  * engine. Migrates the database, and puts together the store, the peers and the tables of identity.
  */
-import { randomUUID } from 'node:crypto';
 import knexFactory, { type Knex } from 'knex';
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
@@ -27,10 +26,10 @@ const POOL_CONNECTIONS = 8;
 
 /** @throws ERR_STORE_UNAVAILABLE when the server cannot be reached, is not fit, or its schema does not fit */
 export async function openPostgresEngine(options: PostgresEngineOptions): Promise<Engine> {
-  const { url, onError = () => undefined, onNotice = () => undefined } = options;
+  const { url, runtime, onError = () => undefined, onNotice = () => undefined } = options;
   const knex = knexFactory(postgresKnexConfig(url));
   try {
-    await (options.migrate === false ? requireMigrated(knex) : migrateLocked(url, knex));
+    await (options.migrate === false ? requireMigrated(knex) : migrateLocked(url, knex, runtime.timers));
     await requireUtf8(knex);
   } catch (error) {
     await knex.destroy();
@@ -39,11 +38,12 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
   const pool = new pg.Pool({ ...connectionConfig(url), max: POOL_CONNECTIONS });
   // A connection that breaks while idle is replaced when the next is asked for.
   pool.on('error', () => undefined);
-  const peers = startPeers(pool, randomUUID(), onError);
+  const peers = startPeers({ pool, runtime, onError });
   const store = await openPostgresStore({
     url,
     listenUrl: options.listenUrl,
     pool,
+    runtime,
     notify: options.notify ?? true,
     onAsk: peers.look,
     onError,

@@ -4,6 +4,8 @@
  * finds out, and after every new LISTEN the log is read.
  */
 import pg from 'pg';
+import { type BackoffLimits, backoffMs } from '../../backoff.ts';
+import { type Cancel, type Runtime, withTimeout } from '../../runtime.ts';
 import { abandon, connect } from './connection.ts';
 
 /** Longest time between two looks at the log. */
@@ -11,8 +13,8 @@ const POLL_MS = 200;
 const HEARTBEAT_MS = 3_000;
 const HEARTBEAT_TIMEOUT_MS = 2_000;
 const PROBE_MS = 2_000;
-const RECONNECT_MS = 250;
-const MAX_RECONNECT_MS = 5_000;
+/** Of the LISTEN connection. Never sooner than its base: the poll reads meanwhile. */
+const RECONNECT: BackoffLimits = { baseMs: 250, maxMs: 5_000 };
 
 /** What a look at the log finds. */
 export interface Seen {
@@ -22,6 +24,7 @@ export interface Seen {
 
 export interface HeadPollerOptions {
   readonly pool: pg.Pool;
+  readonly runtime: Runtime;
   /** `undefined`: only the poll. */
   readonly listenUrl: string | undefined;
   /** Highest position known to be committed. */
@@ -44,22 +47,23 @@ export interface HeadPoller {
 }
 
 export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
+  const { timers, random } = options.runtime;
   const stopping = new AbortController();
   const isStopped = (): boolean => stopping.signal.aborted;
   let isPolling = false;
   let isBroken = false;
   let listener: pg.Client | undefined;
-  let reconnect: NodeJS.Timeout | undefined;
+  let reconnect: Cancel | undefined;
   let failures = 0;
   let hasHints = false;
   let hasSaidSo = false;
 
-  const poll = setInterval(() => {
+  const stopPoll = timers.every(POLL_MS, () => {
     void look();
-  }, POLL_MS);
-  const heartbeat = setInterval(() => {
+  });
+  const stopHeartbeat = timers.every(HEARTBEAT_MS, () => {
     void check();
-  }, HEARTBEAT_MS);
+  });
 
   async function look(): Promise<void> {
     if (isPolling || isStopped()) {
@@ -125,16 +129,16 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
       return;
     }
     const heard = new Promise<boolean>((resolve) => {
-      const late = setTimeout(() => {
-        resolve(false);
-      }, PROBE_MS);
       client.once('notification', () => {
-        clearTimeout(late);
         resolve(true);
       });
     });
     await options.pool.query('notify lastseen_ask');
-    hasHints = await heard;
+    hasHints = await withTimeout(heard, {
+      timers,
+      ms: PROBE_MS,
+      onTimeout: () => new Error('no hint'),
+    }).catch(() => false);
     if (!hasHints && client === listener) {
       hasSaidSo = true;
       options.onNotice(
@@ -155,14 +159,11 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
       return;
     }
     failures += 1;
-    const longest = Math.min(MAX_RECONNECT_MS, RECONNECT_MS * 2 ** Math.min(failures, 10));
-    reconnect = setTimeout(
-      () => {
-        reconnect = undefined;
-        void listen(url);
-      },
-      RECONNECT_MS + Math.random() * longest,
-    );
+    const pauseMs = backoffMs(failures, { ...RECONNECT, random, atLeastMs: RECONNECT.baseMs });
+    reconnect = timers.after(pauseMs, () => {
+      reconnect = undefined;
+      void listen(url);
+    });
   }
 
   /** A peer that swallows bytes does not answer. */
@@ -172,18 +173,17 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
     if (client === undefined || url === undefined) {
       return;
     }
-    const late = setTimeout(() => {
-      lose(client, url);
-    }, HEARTBEAT_TIMEOUT_MS);
     try {
-      await client.query('select 1');
+      await withTimeout(client.query('select 1'), {
+        timers,
+        ms: HEARTBEAT_TIMEOUT_MS,
+        onTimeout: () => new Error('the LISTEN connection does not answer'),
+      });
       if (client === listener) {
         failures = 0;
       }
     } catch {
       lose(client, url);
-    } finally {
-      clearTimeout(late);
     }
   }
 
@@ -196,9 +196,9 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
   return {
     async stop() {
       stopping.abort();
-      clearInterval(poll);
-      clearInterval(heartbeat);
-      clearTimeout(reconnect);
+      stopPoll();
+      stopHeartbeat();
+      reconnect?.();
       const client = listener;
       listener = undefined;
       if (client !== undefined) {

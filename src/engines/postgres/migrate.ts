@@ -2,17 +2,19 @@
 import knexFactory, { type Knex } from 'knex';
 import type pg from 'pg';
 import { LastseenError } from '../../errors.ts';
+import { sleep, type Timers } from '../../runtime.ts';
 import { migrate } from '../knex/migrate.ts';
 import { connect } from './connection.ts';
 import { postgresKnexConfig } from './knex.ts';
 
 const MIGRATE_LOCK = 4_793_211_003;
+const LOCK_PAUSE_MS = 200;
 
 /** Runs missing migrations and returns their names; of several nodes one does, and the others wait. */
-export async function migratePostgres(url: string): Promise<string[]> {
+export async function migratePostgres(url: string, timers: Timers): Promise<string[]> {
   const knex = knexFactory(postgresKnexConfig(url));
   try {
-    return await migrateLocked(url, knex);
+    return await migrateLocked(url, knex, timers);
   } catch (error) {
     throw notServed(error);
   } finally {
@@ -21,7 +23,7 @@ export async function migratePostgres(url: string): Promise<string[]> {
 }
 
 /** As `migratePostgres`, on a connection pool of the caller. */
-export async function migrateLocked(url: string, knex: Knex): Promise<string[]> {
+export async function migrateLocked(url: string, knex: Knex, timers: Timers): Promise<string[]> {
   // In a transaction, so that it also holds through a pooler; it ends with the connection, so nothing stays behind.
   const guard = await connect(url);
   try {
@@ -30,7 +32,7 @@ export async function migrateLocked(url: string, knex: Knex): Promise<string[]> 
       throw new LastseenError('ERR_STORE_UNAVAILABLE', 'PostgreSQL 14 or later is needed');
     }
     await guard.query('begin');
-    await lockForMigration(guard);
+    await lockForMigration(guard, timers);
     // knex's own lock stays behind when a node dies while it migrates; under ours nobody else can hold it.
     if (await knex.schema.hasTable('knex_migrations_lock')) {
       await knex('knex_migrations_lock').update({ is_locked: 0 });
@@ -44,7 +46,7 @@ export async function migrateLocked(url: string, knex: Knex): Promise<string[]> 
 }
 
 /** Waits as long as it takes: the node that migrates may have much to do. */
-async function lockForMigration(guard: pg.Client): Promise<void> {
+async function lockForMigration(guard: pg.Client, timers: Timers): Promise<void> {
   for (;;) {
     const { rows } = await guard.query<{ got: boolean }>(
       `select pg_try_advisory_xact_lock(${MIGRATE_LOCK}) as got`,
@@ -52,7 +54,7 @@ async function lockForMigration(guard: pg.Client): Promise<void> {
     if (rows[0]?.got === true) {
       return;
     }
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await sleep(timers, LOCK_PAUSE_MS);
   }
 }
 

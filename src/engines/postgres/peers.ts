@@ -2,9 +2,9 @@
  * The nodes over one log. Each node has a row in `nodes` and says every two seconds that it lives; a question is a counter
  * that the asker raises, the answer a text that each node writes under the number of the question.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Peers } from '../../peers.ts';
+import { type Runtime, sleep } from '../../runtime.ts';
 import { createShown } from './shared-entries.ts';
 
 const ALIVE_MS = 2_000;
@@ -27,11 +27,21 @@ interface NodeRow {
   readonly answer: string | null;
 }
 
-export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unknown) => void): PostgresPeers {
+export function startPeers({
+  pool,
+  runtime,
+  onError,
+}: {
+  readonly pool: pg.Pool;
+  readonly runtime: Runtime;
+  readonly onError: (error: unknown) => void;
+}): PostgresPeers {
+  const { clock, timers, random } = runtime;
+  const nodeId = random.uuid();
   let answerNow: () => string = () => '[]';
   let isAnswering = false;
   let isStopped = false;
-  const shown = createShown({ pool, nodeId, goneSeconds: GONE_SECONDS, onError });
+  const shown = createShown({ pool, nodeId, runtime, goneSeconds: GONE_SECONDS, onError });
 
   async function alive(): Promise<void> {
     await pool.query(
@@ -73,9 +83,9 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
       }
     });
   };
-  const timer = setInterval(() => {
+  const stopTimer = timers.every(ALIVE_MS, () => {
     quietly(alive());
-  }, ALIVE_MS);
+  });
   quietly(pool.query(`delete from nodes where seen_at < now() - interval '1 day'`).then(alive));
 
   return {
@@ -97,22 +107,22 @@ export function startPeers(pool: pg.Pool, nodeId: string, onError: (error: unkno
       );
       await pool.query('notify lastseen_ask');
       const wanted = new Map(asked.rows.map((row) => [row.node_id, row.asked]));
-      const deadline = Date.now() + ASK_MS;
+      const deadline = clock.steady() + ASK_MS;
       for (;;) {
         const found = await pool.query<NodeRow>(
           'select node_id, answered, answer from nodes where node_id = any($1)',
           [[...wanted.keys()]],
         );
         const answers = found.rows.filter((row) => row.answered >= (wanted.get(row.node_id) ?? 0));
-        if (answers.length >= wanted.size || Date.now() > deadline) {
+        if (answers.length >= wanted.size || clock.steady() > deadline) {
           return answers.map((row) => row.answer ?? '[]');
         }
-        await sleep(ASK_PAUSE_MS);
+        await sleep(timers, ASK_PAUSE_MS);
       }
     },
     async stop() {
       isStopped = true;
-      clearInterval(timer);
+      stopTimer();
       shown.stop();
       await pool.query('delete from nodes where node_id = $1', [nodeId]).catch(() => undefined);
     },

@@ -3,10 +3,10 @@
  * append lock the number says whether it is there. One that is not is given up for ever before it is refused, so that a
  * statement that was still on its way appends nothing (G1, G4).
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { AppendResult } from '../../log/store.ts';
+import { type Runtime, sleep } from '../../runtime.ts';
 import { abandon, connect, unavailable } from './connection.ts';
 
 /** Names the lock among all advisory locks of the database. */
@@ -45,12 +45,20 @@ export class OutcomeUnknown extends Error {
 
 /** Asks what became of a commit until the server says. @throws ERR_STORE_UNAVAILABLE, ERR_OUTCOME_UNKNOWN */
 export async function settle(
-  url: string,
   attempt: OutcomeUnknown,
-  isClosed: () => boolean,
+  {
+    url,
+    runtime,
+    isClosed,
+  }: {
+    readonly url: string;
+    readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
+    readonly isClosed: () => boolean;
+  },
 ): Promise<AppendResult> {
-  const deadline = Date.now() + SETTLE_MS;
-  while (Date.now() < deadline && !isClosed()) {
+  const { clock, timers } = runtime;
+  const deadline = clock.steady() + SETTLE_MS;
+  while (clock.steady() < deadline && !isClosed()) {
     const found = await lookFor(url, attempt);
     if (found === 'absent') {
       throw unavailable(attempt);
@@ -58,7 +66,7 @@ export async function settle(
     if (found !== undefined) {
       return found;
     }
-    await sleep(SETTLE_PAUSE_MS);
+    await sleep(timers, SETTLE_PAUSE_MS);
   }
   const message =
     'the store was lost while it committed, and has not come back to say whether it did: push again with the same ids or Idempotency-Key';

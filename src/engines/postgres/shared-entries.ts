@@ -6,6 +6,7 @@
  */
 import type pg from 'pg';
 import type { ShownEntry } from '../../peers.ts';
+import type { Cancel, Runtime } from '../../runtime.ts';
 
 /** Changes of so long go in one transaction. */
 const FLUSH_MS = 50;
@@ -39,17 +40,19 @@ interface Other {
 export function createShown(options: {
   readonly pool: pg.Pool;
   readonly nodeId: string;
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
   /** A node that has said nothing for so long is gone. */
   readonly goneSeconds: number;
   readonly onError: (error: unknown) => void;
 }): Shown {
   const { pool, nodeId, goneSeconds, onError } = options;
+  const { clock, timers } = options.runtime;
   const listeners = new Set<(changes: readonly ShownEntry[]) => void>();
   let unwritten = new Map<string, string | undefined>();
   let others = new Map<string, Other>();
-  let flushing: NodeJS.Timeout | undefined;
+  let flushing: Cancel | undefined;
   let isFlushing = false;
-  let looking: NodeJS.Timeout | undefined;
+  let looking: Cancel | undefined;
   let isLooking = false;
   let isWanted = false;
   let isStopped = false;
@@ -58,7 +61,7 @@ export function createShown(options: {
     if (isStopped || isFlushing || unwritten.size === 0) {
       return;
     }
-    flushing ??= setTimeout(() => void flush(), ms);
+    flushing ??= timers.after(ms, () => void flush());
   }
 
   async function flush(): Promise<void> {
@@ -119,7 +122,7 @@ export function createShown(options: {
     }
     isLooking = true;
     isWanted = false;
-    const startedAt = Date.now();
+    const startedAt = clock.steady();
     try {
       await compare();
     } catch (error) {
@@ -127,15 +130,13 @@ export function createShown(options: {
         onError(error);
       }
     } finally {
-      looking = setTimeout(
-        () => {
-          isLooking = false;
-          if (wanted()) {
-            void look();
-          }
-        },
-        Math.max(LOOK_MS, (Date.now() - startedAt) * LOOK_FACTOR),
-      );
+      const pauseMs = Math.max(LOOK_MS, (clock.steady() - startedAt) * LOOK_FACTOR);
+      looking = timers.after(pauseMs, () => {
+        isLooking = false;
+        if (wanted()) {
+          void look();
+        }
+      });
     }
   }
 
@@ -203,8 +204,8 @@ export function createShown(options: {
     },
     stop() {
       isStopped = true;
-      clearTimeout(flushing);
-      clearTimeout(looking);
+      flushing?.();
+      looking?.();
     },
   };
 }

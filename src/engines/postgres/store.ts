@@ -1,6 +1,7 @@
 /** The log in a PostgreSQL database: puts together the appender, the reader and the head poller. */
 import type pg from 'pg';
 import type { AppendResult, EventStore } from '../../log/store.ts';
+import type { Runtime } from '../../runtime.ts';
 import { createPostgresAppender } from './append.ts';
 import { unavailable } from './connection.ts';
 import { type Seen, startHeadPoller } from './head-poller.ts';
@@ -13,6 +14,7 @@ export interface PostgresStoreOptions {
   readonly listenUrl: string | undefined;
   /** For reading and pruning. */
   readonly pool: pg.Pool;
+  readonly runtime: Runtime;
   /** Whether each commit sends a hint. */
   readonly notify: boolean;
   /** Called when another node asks something. */
@@ -22,7 +24,7 @@ export interface PostgresStoreOptions {
 }
 
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<EventStore> {
-  const { url, pool } = options;
+  const { url, pool, runtime } = options;
   const reader = createPostgresReader(pool);
   const start = await reader.bounds();
   /** Committed for certain: what a page may report as covered. */
@@ -38,6 +40,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   };
   const appender = createPostgresAppender({
     url,
+    runtime,
     notify: options.notify,
     onHead: (headAfter, epochThere) => {
       if (epochThere === epoch) {
@@ -47,6 +50,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   });
   const poller = startHeadPoller({
     pool,
+    runtime,
     listenUrl: options.listenUrl,
     head: () => head,
     onSeen,

@@ -1,6 +1,7 @@
 /** An SQLite file as the source and the target of a move: `lastseen export` and `lastseen import`. */
 import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
+import type { Timers } from '../../runtime.ts';
 import type { KeyedBatch, LogSource, LogTarget, PrunedFeed } from '../archive.ts';
 import { openIndex } from './deferred-index.ts';
 import { openReadonly, readState } from './file.ts';
@@ -11,9 +12,9 @@ import { createRecentPositions } from './recent-positions.ts';
 
 const PAGE_BYTES = 8 * 1024 * 1024;
 
-export function openSqliteSource(path: string): Promise<LogSource> {
+export function openSqliteSource(path: string, timers: Timers): Promise<LogSource> {
   const db = openReadonly(path);
-  const reader = createSqliteReader(path, createRecentPositions(0));
+  const reader = createSqliteReader({ path, recent: createRecentPositions(0), timers });
   const selectFeeds = db.prepare<[string, number], PrunedFeed>(
     `select access_id as accessId, version, position, pruned_version as prunedVersion,
             pruned_position as prunedPosition

@@ -3,6 +3,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSy
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
+import type { Random, Runtime } from '../../runtime.ts';
 import { newEpoch } from '../epoch.ts';
 import { missingFile, openReadonly, readState } from './file.ts';
 import { lockFile } from './lock.ts';
@@ -25,7 +26,11 @@ export function backupSqlite(path: string, to: string): void {
  * are refused. What stood there is kept beside it; returns its name, or `undefined` if there was nothing.
  * @throws ERR_STORE_LOCKED while a server runs over it
  */
-export function restoreSqlite(path: string, from: string): string | undefined {
+export function restoreSqlite(
+  path: string,
+  from: string,
+  { clock, random }: Pick<Runtime, 'clock' | 'random'>,
+): string | undefined {
   const backup = openReadonly(from);
   mkdirSync(dirname(path), { recursive: true });
   const unlock = lockFile(path);
@@ -39,10 +44,10 @@ export function restoreSqlite(path: string, from: string): string | undefined {
     rmSync(partial, { force: true });
     copyInto(backup, partial);
     const copy = new Database(partial);
-    copy.prepare('update log set epoch = ?').run(newEpoch());
+    copy.prepare('update log set epoch = ?').run(newEpoch(random));
     copy.close();
     sync(partial);
-    const aside = `${path}-before-${new Date().toISOString().replaceAll(':', '-')}`;
+    const aside = `${path}-before-${new Date(clock.now()).toISOString().replaceAll(':', '-')}`;
     const hadOne = existsSync(path);
     // The write-ahead log belongs to the file it was made for.
     for (const suffix of ['', '-wal', '-shm']) {
@@ -60,14 +65,14 @@ export function restoreSqlite(path: string, from: string): string | undefined {
 }
 
 /** Gives the database at `path` a new epoch. @throws ERR_STORE_LOCKED while a server runs over it */
-export function renewSqliteEpoch(path: string): void {
+export function renewSqliteEpoch(path: string, random: Random): void {
   if (!existsSync(path)) {
     throw missingFile(path);
   }
   const unlock = lockFile(path);
   try {
     const db = new Database(path, { fileMustExist: true });
-    db.prepare('update log set epoch = ?').run(newEpoch());
+    db.prepare('update log set epoch = ?').run(newEpoch(random));
     db.close();
   } finally {
     unlock();

@@ -6,6 +6,7 @@
 import { statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import Database from 'better-sqlite3';
+import { systemRuntime } from '../../system-runtime.ts';
 
 /** WAL bytes from which a checkpoint is worth its flush, and from which the writer is asked to begin anew. */
 const CHECKPOINT_BYTES = 4 * 1024 * 1024;
@@ -16,7 +17,7 @@ const { path } = workerData as { path: string };
 const db = new Database(path, { fileMustExist: true });
 db.pragma('busy_timeout = 0');
 
-const timer = setInterval(() => {
+const stop = systemRuntime.timers.every(EVERY_MS, () => {
   const bytes = walBytes();
   if (bytes < CHECKPOINT_BYTES) {
     return;
@@ -33,10 +34,10 @@ const timer = setInterval(() => {
       message: error instanceof Error ? error.message : String(error),
     });
   }
-}, EVERY_MS);
+});
 
 parentPort?.once('message', () => {
-  clearInterval(timer);
+  stop();
   db.close();
   parentPort?.close();
 });

@@ -34,7 +34,7 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
       await knex.destroy();
       throw error;
     }
-    const store = await openSqliteStore(path, onError);
+    const store = await openSqliteStore({ path, timers: options.runtime.timers, onError });
     return {
       store: {
         ...store,

@@ -5,6 +5,7 @@
  */
 import type { Database } from 'better-sqlite3';
 import type { PruneRule } from '../../log/store.ts';
+import { nextTurn, type Timers } from '../../runtime.ts';
 import { openIndexReader, SEGMENT_EVENTS } from './deferred-index.ts';
 
 export interface SqlitePruner {
@@ -17,8 +18,13 @@ type Doomed = readonly [position: number, accessId: string, version: number];
 /** Events of one transaction: some 2 ms. */
 const STEP_EVENTS = 250;
 
-/** `flushIndex` brings the index on disk up to the head: feeds are looked up there. */
-export function createSqlitePruner(db: Database, flushIndex: () => void): SqlitePruner {
+export interface SqlitePrunerOptions {
+  /** Brings the index on disk up to the head: feeds are looked up there. */
+  readonly flushIndex: () => void;
+  readonly timers: Timers;
+}
+
+export function createSqlitePruner(db: Database, { flushIndex, timers }: SqlitePrunerOptions): SqlitePruner {
   const indexedPositions = openIndexReader(db);
   const selectOldest = db
     .prepare<[number], [number, string, number, number]>(
@@ -87,7 +93,7 @@ export function createSqlitePruner(db: Database, flushIndex: () => void): Sqlite
     for (let doomed = next(); doomed.length > 0; doomed = next()) {
       forget.immediate(doomed);
       total += doomed.length;
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn(timers);
     }
     return total;
   }

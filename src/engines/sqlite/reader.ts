@@ -6,6 +6,7 @@ import Database from 'better-sqlite3';
 import type { Event } from '../../log/event.ts';
 import { eventBytes } from '../../log/event.ts';
 import type { Page, PageLimit } from '../../log/store.ts';
+import { nextTurn, type Timers } from '../../runtime.ts';
 import { openIndexReader, SEGMENT_EVENTS } from './deferred-index.ts';
 import type { RecentPositions } from './recent-positions.ts';
 
@@ -29,7 +30,13 @@ export interface SqliteReader {
   close(): void;
 }
 
-export function createSqliteReader(path: string, recent: RecentPositions): SqliteReader {
+export interface SqliteReaderOptions {
+  readonly path: string;
+  readonly recent: RecentPositions;
+  readonly timers: Timers;
+}
+
+export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions): SqliteReader {
   const db = new Database(path, { readonly: true, fileMustExist: true });
   db.pragma('busy_timeout = 5000');
   db.pragma('cache_size = -32768');
@@ -157,7 +164,7 @@ export function createSqliteReader(path: string, recent: RecentPositions): Sqlit
           }
         }
         if (segment % 64 === 63) {
-          await new Promise((resolve) => setImmediate(resolve));
+          await nextTurn(timers);
         }
       }
       const found = selectRecentSince.get(indexed, accessId, createdAt);

@@ -7,11 +7,19 @@ import { Worker } from 'node:worker_threads';
 import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
 import type { EventStore } from '../../log/store.ts';
+import { nextTurn, type Timers } from '../../runtime.ts';
 import { createSqliteReader } from './reader.ts';
 import { createRecentPositions } from './recent-positions.ts';
 import { createSqliteWriter, whenReady } from './writer.ts';
 
-export async function openSqliteStore(path: string, onError: (error: unknown) => void): Promise<EventStore> {
+export interface SqliteStoreOptions {
+  readonly path: string;
+  readonly timers: Timers;
+  /** Called with each failure that no caller awaits. */
+  readonly onError: (error: unknown) => void;
+}
+
+export async function openSqliteStore({ path, timers, onError }: SqliteStoreOptions): Promise<EventStore> {
   const thread = startThread('writer-thread', path);
   const headAtStart = await whenReady(thread);
   const start = readStart(path);
@@ -20,7 +28,7 @@ export async function openSqliteStore(path: string, onError: (error: unknown) =>
     recent.add(position, accessId);
   }
   const writer = createSqliteWriter({ thread, headAtStart, recent, onError });
-  const reader = createSqliteReader(path, recent);
+  const reader = createSqliteReader({ path, recent, timers });
   const checkpointer = startThread('checkpointer-thread', path);
   checkpointer.on('message', (message: { type: string; message?: string }) => {
     if (message.type === 'restart-wal') {
@@ -34,11 +42,11 @@ export async function openSqliteStore(path: string, onError: (error: unknown) =>
     append: writer.append,
     // Reading is synchronous underneath: a turn of the event loop between pages keeps many readers fair.
     async readFeed(accessId, position, limit) {
-      await nextTurn();
+      await nextTurn(timers);
       return reader.readFeed(accessId, position, limit, writer.head);
     },
     async readLog(position, limit) {
-      await nextTurn();
+      await nextTurn(timers);
       return reader.readLog(position, limit).filter((event) => event.position <= writer.head);
     },
     bounds: () => Promise.resolve({ epoch: start.epoch, floor: reader.floor(), head: writer.head }),
@@ -84,8 +92,4 @@ function readStart(path: string): { epoch: string; indexed: number; unindexed: [
   } finally {
     db.close();
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import Database from 'better-sqlite3';
+import { systemRuntime } from '../../system-runtime.ts';
 import { createSqliteAppender, messageOf } from './append.ts';
 import { openIndex } from './deferred-index.ts';
 import { createSqlitePruner } from './prune.ts';
@@ -14,6 +15,7 @@ if (port === null) {
   throw new Error('the writer runs as a worker thread only');
 }
 
+const { clock, timers } = systemRuntime;
 const db = new Database((workerData as { path: string }).path);
 db.pragma('journal_mode = WAL');
 db.pragma('synchronous = FULL');
@@ -28,7 +30,7 @@ const index = openIndex(db);
 const appender = createSqliteAppender(db, index, (through) => {
   send({ type: 'indexed', through });
 });
-const pruner = createSqlitePruner(db, flushAll);
+const pruner = createSqlitePruner(db, { flushIndex: flushAll, timers });
 const writeSlice = db.transaction(() => {
   index.writeSlice();
 });
@@ -53,15 +55,16 @@ function flushSlice(): void {
   }
 }
 
-let idleFlush: NodeJS.Immediate | undefined;
+let isFlushPlanned = false;
 
 /** Goes on with a flush while no push is waiting; pushes carry slices with them otherwise. */
 function flushWhenIdle(): void {
-  if (idleFlush !== undefined || !index.isFlushing) {
+  if (isFlushPlanned || !index.isFlushing) {
     return;
   }
-  idleFlush = setImmediate(() => {
-    idleFlush = undefined;
+  isFlushPlanned = true;
+  timers.soon(() => {
+    isFlushPlanned = false;
     try {
       flushSlice();
     } catch {
@@ -78,7 +81,7 @@ function send(reply: WriterReply): void {
 port.on('message', (message: WriterMessage) => {
   switch (message.type) {
     case 'append': {
-      const recordedAt = Date.now();
+      const recordedAt = clock.now();
       const receipts = appender.append(message.columns, recordedAt);
       send({ type: 'appended', recordedAt, receipts, head: appender.head });
       if (index.startFlush() !== undefined) {

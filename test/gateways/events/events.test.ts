@@ -79,7 +79,7 @@ describe('GET /events', () => {
   it('G6: cursors get their verdict on pages and streams alike', async () => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'log.db');
-    const { store } = await openSqliteEngine({ path });
+    const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
     const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: [1, 2, 3].map((at) => event('old', at)), key: null });
     await store.prune({ through: 2 });
