@@ -8,6 +8,7 @@ import type { Queries } from '../analysis/queries.ts';
 import type { Admission } from '../delivery/admission.ts';
 import type { Hub } from '../delivery/hub.ts';
 import type { Description } from '../http/description.ts';
+import type { ErrorReporter } from '../http/error-reporter.ts';
 import type { Guards } from '../http/guards.ts';
 import type { Limits } from '../http/rate-limits.ts';
 import type { Routes } from '../http/routes.ts';
@@ -53,6 +54,7 @@ export interface Ports {
   readonly version: string;
   /** Handlers of devices that the application brings. */
   readonly devices: readonly DeviceMount[];
+  readonly errors: ErrorReporter;
   readonly logger: Logger;
   readonly runtime: Runtime;
   /** Aborted when the service begins to shut down. */

@@ -3,7 +3,6 @@ import type { Request, Response } from 'express';
 import type { CloseReason, Connection } from '../../delivery/connection.ts';
 import { createSession } from '../../delivery/session.ts';
 import { deliverySettings } from '../../delivery/settings.ts';
-import { userError } from '../../http/problem.ts';
 import { negotiate } from '../../http/routes.ts';
 import { type Principal, requireAccess } from '../../identity/principal.ts';
 import { defineGateway, type Given } from '../gateway.ts';
@@ -13,7 +12,7 @@ import { eventsDescription } from './description.ts';
 const { LASTSEEN_STALL_SECONDS } = deliverySettings;
 
 const needs = {
-  ports: ['routes', 'guards', 'limits', 'admission', 'log', 'hub', 'logger', 'runtime', 'draining'],
+  ports: ['routes', 'guards', 'limits', 'admission', 'log', 'hub', 'errors', 'logger', 'runtime', 'draining'],
   settings: { LASTSEEN_STALL_SECONDS },
 } as const;
 
@@ -109,7 +108,7 @@ async function stream(
   principal: Principal,
   response: Response,
 ): Promise<void> {
-  const { log, hub, logger, admission, runtime } = ports;
+  const { log, hub, errors, logger, admission, runtime } = ports;
   const { accessId } = query;
   admission.requireRunning();
   admission.requireCapacity();
@@ -133,7 +132,7 @@ async function stream(
     heartbeat: () => undefined,
     stallTimeoutMs: ports.stallTimeoutMs,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
     },
   });
   const stopComments = runtime.timers.every(COMMENT_EVERY_MS, () => {

@@ -1,7 +1,7 @@
 /** Who may open a device socket, decided before the upgrade: the protocol's decision table, and the record of refusals. */
 import type { IncomingMessage } from 'node:http';
 import { LastseenError } from '../../errors.ts';
-import { type Problem, problemOf, userError } from '../../http/problem.ts';
+import { type Problem, problemOf } from '../../http/problem.ts';
 import type { Principal } from '../../identity/principal.ts';
 import { type DeviceAuth, readAuth } from './auth.ts';
 import { boundCallback } from './callback.ts';
@@ -21,7 +21,7 @@ export interface DeviceAdmission<O> {
 
 export function createDeviceAdmission<O extends DeviceOwner>(
   service: DeviceService<O>,
-  { guards, limits, admission, logger, runtime }: FedecksPorts,
+  { guards, limits, admission, errors, logger, runtime }: FedecksPorts,
 ): DeviceAdmission<O> {
   /** Refusals since the start, by type and info as far as they are ours. */
   const counts = new Map<string, number>();
@@ -123,6 +123,6 @@ export function createDeviceAdmission<O extends DeviceOwner>(
       }
     },
     refusalOf: (error) =>
-      error instanceof DeviceRefusal ? refusalProblem(error) : problemOf(userError(error, logger)),
+      error instanceof DeviceRefusal ? refusalProblem(error) : problemOf(errors.report(error)),
   };
 }

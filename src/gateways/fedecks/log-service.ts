@@ -5,7 +5,6 @@
  */
 import type { FeedEncoder } from '../../delivery/session.ts';
 import { LastseenError, shown } from '../../errors.ts';
-import { userError } from '../../http/problem.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';
 import { accessIdFault } from '../../log/event.ts';
@@ -158,7 +157,7 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
       const reply = await work();
       return reply === undefined ? 'ok' : { reply };
     } catch (error) {
-      return { reply: errorTerm(userError(error, ports.logger)) };
+      return { reply: errorTerm(ports.errors.report(error)) };
     }
   }
 

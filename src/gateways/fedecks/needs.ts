@@ -20,6 +20,7 @@ export const needs = {
     'clients',
     'grants',
     'keys',
+    'errors',
     'logger',
     'runtime',
   ],

@@ -6,7 +6,6 @@
 import type { Connection } from '../../delivery/connection.ts';
 import { createSession } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
-import { userError } from '../../http/problem.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
 import type { Admitted } from './admission.ts';
 import { boundCallback } from './callback.ts';
@@ -25,7 +24,7 @@ export function serveDevice<O extends DeviceOwner>(
   ports: FedecksPorts,
 ): void {
   const { socket, connection, inbox, admitted, receivedBytes } = accepted;
-  const { log, hub, logger, runtime } = ports;
+  const { log, hub, errors, logger, runtime } = ports;
   const { timers } = runtime;
   const { deviceId, owner } = admitted;
   const bounded = <T>(work: T | Promise<T>): Promise<T> => boundCallback(timers, service.idleMs, work);
@@ -39,7 +38,7 @@ export function serveDevice<O extends DeviceOwner>(
     heartbeat: () => undefined,
     stallTimeoutMs: ports.stallTimeoutMs,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
     },
     otherFeeds: () => callbacks.feeds?.() ?? [],
     onOvertaken: (error) => callbacks.onOvertaken?.(error),

@@ -5,7 +5,7 @@
 import type { Request, Response } from 'express';
 import { invalidField, LastseenError, shown } from '../../errors.ts';
 import { parseJson, readJsonObject, readText, requireMediaType } from '../../http/body.ts';
-import { statusOf, userError } from '../../http/problem.ts';
+import { statusOf } from '../../http/problem.ts';
 import { type Handler, pathParameter } from '../../http/routes.ts';
 import { NOBODY, type Principal, requireScope } from '../../identity/principal.ts';
 import { DEFAULT_TOKEN_SECONDS } from '../../identity/tokens.ts';
@@ -25,7 +25,7 @@ import {
 import { jsonApiDescription } from './description.ts';
 
 const needs = {
-  ports: ['routes', 'guards', 'limits', 'users', 'tokens', 'logger', 'runtime'],
+  ports: ['routes', 'guards', 'limits', 'users', 'tokens', 'errors', 'runtime'],
   settings: {},
 } as const;
 
@@ -181,12 +181,12 @@ function nextOf(request: Request, place: string): string {
 }
 
 function answer(
-  { logger, runtime }: JsonApiPorts,
+  { errors, runtime }: JsonApiPorts,
   error: unknown,
   request: Request,
   response: Response,
 ): void {
-  const known = userError(error, logger);
+  const known = errors.report(error);
   const { status, title, headers } = statusOf(known);
   if (!request.complete) {
     response.setHeader('Connection', 'close');

@@ -7,7 +7,6 @@ import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { z } from 'zod';
 import { HIGH_WATER_BYTES, type Session, type SessionFeed } from '../../delivery/session.ts';
 import type { Description } from '../../http/description.ts';
-import { errorCounts } from '../../http/problem.ts';
 import { defineGateway, type Given } from '../gateway.ts';
 
 const description = {
@@ -34,7 +33,7 @@ function processMetrics(): Registry {
 }
 
 const needs = {
-  ports: ['routes', 'guards', 'log', 'hub', 'meters', 'walBytes'],
+  ports: ['routes', 'guards', 'log', 'hub', 'meters', 'errors', 'walBytes'],
   settings: {},
 } as const;
 
@@ -60,7 +59,7 @@ export const metrics = defineGateway({
 });
 
 /** Registers what is read when somebody asks. */
-function register({ log, hub, walBytes, meters }: Given<typeof needs>, registry: Registry): void {
+function register({ log, hub, walBytes, meters, errors }: Given<typeof needs>, registry: Registry): void {
   counter(registry, 'lastseen_events_appended_total', 'Events appended by this node.', [], (inc) => {
     inc({}, log.counts.appendedEvents);
   });
@@ -94,7 +93,7 @@ function register({ log, hub, walBytes, meters }: Given<typeof needs>, registry:
     'Errors told to clients, on every transport.',
     ['code'],
     (inc) => {
-      for (const [code, count] of errorCounts()) {
+      for (const [code, count] of errors.counts) {
         inc({ code }, count);
       }
     },

@@ -17,7 +17,7 @@ export const needs = {
     'hub',
     'peers',
     'tokens',
-    'logger',
+    'errors',
     'runtime',
   ],
   settings: { ...notifierSettings, LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },

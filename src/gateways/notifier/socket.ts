@@ -6,7 +6,7 @@ import { createSession, type FeedEncoder, type Session } from '../../delivery/se
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
-import { closeReasonOf, userError } from '../../http/problem.ts';
+import { closeReasonOf } from '../../http/problem.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { Event } from '../../log/event.ts';
@@ -39,7 +39,7 @@ function serve(
   ports: NotifierPorts,
   encoder: SocketEncoder,
 ): void {
-  const { log, hub, guards, logger } = ports;
+  const { log, hub, guards, errors } = ports;
   const { socket, connection, inbox } = accepted;
   const { clock, timers } = ports.runtime;
   let principal: Principal | undefined = accepted.admitted;
@@ -50,7 +50,7 @@ function serve(
     inbox,
     connection,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
       connection.close('fault');
     },
   });
@@ -101,7 +101,7 @@ function serve(
         await subscribe(message);
       }
     } catch (error) {
-      const known = userError(error, logger);
+      const known = errors.report(error);
       connection.write(
         errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined),
       );
@@ -122,7 +122,7 @@ function serve(
         await refresh(message.token);
       }
     } catch (error) {
-      const known = userError(error, logger);
+      const known = errors.report(error);
       connection.write(
         errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined),
       );
@@ -197,7 +197,7 @@ function serve(
       heartbeat,
       stallTimeoutMs: ports.stallTimeoutMs,
       onFault: (error) => {
-        userError(error, logger);
+        errors.report(error);
       },
       onOvertaken: (error, [accessId]) => {
         if (!isLegacy) {

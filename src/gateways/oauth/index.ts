@@ -3,13 +3,12 @@
  * the public keys for everybody. Answers that hold a secret are never stored by anyone on the way.
  */
 import type { Request, Response } from 'express';
-import { LastseenError } from '../../errors.ts';
+import { type ErrorCode, LastseenError } from '../../errors.ts';
 import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import { answerError } from '../../http/problem.ts';
 import { pathParameter } from '../../http/routes.ts';
 import type { ClientRecord } from '../../identity/client-store.ts';
 import { TICKET_SECONDS } from '../../identity/tickets.ts';
-import type { Logger } from '../../logger.ts';
 import { defineGateway, type Given } from '../gateway.ts';
 import {
   clientCredentials,
@@ -26,7 +25,7 @@ import {
 import { oauthDescription } from './description.ts';
 
 const needs = {
-  ports: ['routes', 'guards', 'limits', 'tokens', 'clients', 'tickets', 'keys', 'logger'],
+  ports: ['routes', 'guards', 'limits', 'tokens', 'clients', 'tickets', 'keys', 'errors'],
   settings: {},
 } as const;
 
@@ -47,7 +46,8 @@ export const oauth = defineGateway({
         try {
           await grant(ports, request, response);
         } catch (error) {
-          answerOauth(error, request, response, ports.logger);
+          const known = ports.errors.report(error);
+          answerError(known, { request, response }, oauthError(known));
         }
       },
       'POST /oauth/revoke': (request, response) => revoke(ports, request, response),
@@ -169,23 +169,18 @@ async function revokeAccess({ guards, tokens }: OauthPorts, token: string): Prom
   }
 }
 
-/** RFC 6749 §5.2 names its errors; the problem stands beside them. */
-function answerOauth(error: unknown, request: Request, response: Response, logger: Logger): void {
-  const names: Readonly<Record<string, string>> = {
-    ERR_CLIENT_INVALID: 'invalid_client',
-    ERR_GRANT_INVALID: 'invalid_grant',
-    ERR_REQUEST_INVALID: 'invalid_request',
-    ERR_MEDIA_TYPE: 'invalid_request',
-  };
-  let name = error instanceof LastseenError ? names[error.code] : undefined;
-  if (
-    error instanceof LastseenError &&
-    error.faults[0]?.pointer === '/grant_type' &&
-    error.faults[0].detail === 'is not supported'
-  ) {
-    name = 'unsupported_grant_type';
-  }
-  answerError(error, request, response, logger, name === undefined ? {} : { error: name });
+const OAUTH_ERRORS: Readonly<Partial<Record<ErrorCode, string>>> = {
+  ERR_CLIENT_INVALID: 'invalid_client',
+  ERR_GRANT_INVALID: 'invalid_grant',
+  ERR_REQUEST_INVALID: 'invalid_request',
+  ERR_MEDIA_TYPE: 'invalid_request',
+};
+
+/** What RFC 6749 §5.2 calls the error, where it has a name for it. The problem stands beside it. */
+function oauthError({ code, faults: [fault] }: LastseenError): { readonly error?: string } {
+  const isGrantType = fault?.pointer === '/grant_type' && fault.detail === 'is not supported';
+  const error = isGrantType ? 'unsupported_grant_type' : OAUTH_ERRORS[code];
+  return error === undefined ? {} : { error };
 }
 
 function noStore(response: Response): Response {

@@ -1,9 +1,8 @@
 /** Who may open a Phoenix socket: a registered user by its UUID, or the holder of a token. Refused before the upgrade. */
 import type { IncomingMessage } from 'node:http';
 import { LastseenError, shown } from '../../errors.ts';
-import { type Problem, problemOf, userError } from '../../http/problem.ts';
+import { type Problem, problemOf } from '../../http/problem.ts';
 import { createPrincipal, type Principal } from '../../identity/principal.ts';
-import type { Logger } from '../../logger.ts';
 import { type Serializer, serializerOf } from './codec.ts';
 import type { PhoenixPorts } from './needs.ts';
 
@@ -68,8 +67,7 @@ async function userOf(id: string, { users, isUserTokenAllowed, runtime }: Phoeni
 }
 
 /** Phoenix refuses with an empty 403, whatever the reason; that there is no room is said as everywhere else. */
-export function refusalOf(error: unknown, logger: Logger): Problem {
-  const known = userError(error, logger);
-  const problem = problemOf(known);
+export function refusalOf(error: LastseenError): Problem {
+  const problem = problemOf(error);
   return problem.status >= 500 ? problem : { status: 403, headers: {}, body: '' };
 }

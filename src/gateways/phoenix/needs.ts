@@ -9,7 +9,7 @@ const { LASTSEEN_MAX_PAYLOAD_BYTES } = logSettings;
 const { LASTSEEN_STALL_SECONDS } = deliverySettings;
 
 export const needs = {
-  ports: ['sockets', 'guards', 'users', 'limits', 'admission', 'log', 'hub', 'peers', 'logger', 'runtime'],
+  ports: ['sockets', 'guards', 'users', 'limits', 'admission', 'log', 'hub', 'peers', 'errors', 'runtime'],
   settings: { ...phoenixSettings, LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },
 } as const;
 

@@ -7,7 +7,6 @@ import { createSession, type Session } from '../../delivery/session.ts';
 import { createTokenBucket } from '../../delivery/token-bucket.ts';
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
-import { userError } from '../../http/problem.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
 import type { Admitted } from './admission.ts';
 import type { Member } from './broadcasts.ts';
@@ -38,7 +37,7 @@ interface Channel extends Member {
 }
 
 export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: PhoenixContext): void {
-  const { log, hub, logger, broadcasts, presence } = context;
+  const { log, hub, errors, broadcasts, presence } = context;
   const { socket, connection, inbox } = accepted;
   const { principal, serializer } = accepted.admitted;
   const channels = new Map<string, Channel>();
@@ -51,7 +50,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     inbox,
     connection,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
       connection.close('fault');
     },
   });
@@ -63,7 +62,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     heartbeat: () => undefined,
     stallTimeoutMs: context.stallTimeoutMs,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
     },
     onOvertaken: (error, accessIds) => {
       for (const channel of channels.values()) {
@@ -112,7 +111,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     try {
       await answer(message);
     } catch (error) {
-      send(serializer.reply(message, 'error', reasonOf(userError(error, logger))));
+      send(serializer.reply(message, 'error', reasonOf(errors.report(error))));
     }
   }
 
@@ -182,7 +181,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
         begin(channel);
       }
     } catch (error) {
-      send(serializer.reply(message, 'error', reasonOf(userError(error, logger))));
+      send(serializer.reply(message, 'error', reasonOf(errors.report(error))));
       if (before !== undefined) {
         send(serializer.end(before.joinRef, topic, 'phx_close', '{}'));
       }

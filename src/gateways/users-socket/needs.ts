@@ -10,7 +10,7 @@ const { LASTSEEN_REQUEST_SECONDS } = httpSettings;
 const { LASTSEEN_STALL_SECONDS } = deliverySettings;
 
 export const needs = {
-  ports: ['sockets', 'listenOn', 'guards', 'limits', 'admission', 'log', 'hub', 'users', 'logger', 'runtime'],
+  ports: ['sockets', 'listenOn', 'guards', 'limits', 'admission', 'log', 'hub', 'users', 'errors', 'runtime'],
   settings: { ...usersSocketSettings, LASTSEEN_REQUEST_SECONDS, LASTSEEN_STALL_SECONDS },
 } as const;
 

@@ -5,7 +5,6 @@
 import { createSession, type FeedEncoder, HIGH_WATER_BYTES } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
-import { userError } from '../../http/problem.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import type { User } from '../../identity/user-store.ts';
 import { nextTurn } from '../../runtime.ts';
@@ -36,7 +35,7 @@ export function serve(
   { socket, connection, inbox, admitted }: AcceptedSocket<Admitted>,
   context: UsersSocketContext,
 ): void {
-  const { log, hub, users, logger, names, runtime } = context;
+  const { log, hub, users, errors, names, runtime } = context;
   const { principal, isThirdParty, user } = admitted;
   const isReader = isThirdParty || user !== undefined;
   const chosen = admitted.dialect ?? DIALECTS.find((name) => PROTOCOL_PREFIX + name === socket.protocol);
@@ -84,7 +83,7 @@ export function serve(
     inbox,
     connection,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
       connection.close('fault');
     },
   });
@@ -103,7 +102,7 @@ export function serve(
         : undefined,
     stallTimeoutMs: context.stallTimeoutMs,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
     },
     otherFeeds: () =>
       isFollowing ? [] : accessIds.map((accessId) => ({ accessId, position: openedAt, isLive: false })),
@@ -158,7 +157,7 @@ export function serve(
     try {
       await act();
     } catch (error) {
-      connection.write(errorFrame(dialect, about, userError(error, logger)));
+      connection.write(errorFrame(dialect, about, errors.report(error)));
     }
   }
 
