@@ -49,7 +49,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'engines/postgres',
   ],
   'engines/knex': [...EVERYWHERE, 'log', 'identity', '../migrations'],
-  'engines/sqlite': [...EVERYWHERE, 'peers.ts', 'log', 'engines', 'engines/knex'],
+  'engines/sqlite': [...EVERYWHERE, 'atomic-file.ts', 'peers.ts', 'log', 'engines', 'engines/knex'],
   // Threads are composition roots: they make their own clock and timers.
   'engines/sqlite/checkpointer-thread.ts': ['system-runtime.ts'],
   'engines/sqlite/writer-thread.ts': ['engines/sqlite', 'system-runtime.ts'],

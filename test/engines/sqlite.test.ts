@@ -86,4 +86,19 @@ describe('SQLite', () => {
     );
     directory.remove();
   });
+
+  it('a database without its log refuses to open, and leaves neither the lock nor a thread behind', async () => {
+    const directory = temporaryDirectory();
+    const path = join(directory.path, 'log.db');
+    await (await openSqliteEngine({ path, runtime: systemRuntime })).store.close();
+    const other = new Database(path);
+    other.exec('delete from log');
+    await assert.rejects(openSqliteEngine({ path, runtime: systemRuntime }), /no row in table log/);
+    other.exec(`insert into log values (1, 'restored', 1, 0)`);
+    other.close();
+    const again = await openSqliteEngine({ path, runtime: systemRuntime });
+    assert.equal((await again.store.bounds()).epoch, 'restored');
+    await again.store.close();
+    directory.remove();
+  });
 });

@@ -39,29 +39,37 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
   // A connection that breaks while idle is replaced when the next is asked for.
   pool.on('error', () => undefined);
   const peers = startPeers({ pool, runtime, onError });
-  const store = await openPostgresStore({
-    url,
-    listenUrl: options.listenUrl,
-    pool,
-    runtime,
-    notify: options.notify ?? true,
-    onAsk: peers.look,
-    onError,
-    onNotice,
-  });
-  return {
-    store: {
-      ...store,
-      async close() {
-        await store.close();
-        await peers.stop();
-        await pool.end();
-        await knex.destroy();
+  async function release(): Promise<void> {
+    await peers.stop();
+    await pool.end();
+    await knex.destroy();
+  }
+  try {
+    const store = await openPostgresStore({
+      url,
+      listenUrl: options.listenUrl,
+      pool,
+      runtime,
+      notify: options.notify ?? true,
+      onAsk: peers.look,
+      onError,
+      onNotice,
+    });
+    return {
+      store: {
+        ...store,
+        async close() {
+          await store.close();
+          await release();
+        },
       },
-    },
-    identity: createIdentityStores(knex),
-    peers,
-  };
+      identity: createIdentityStores(knex),
+      peers,
+    };
+  } catch (error) {
+    await release();
+    throw notServed(error);
+  }
 }
 
 async function requireUtf8(knex: Knex): Promise<void> {

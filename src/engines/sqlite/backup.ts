@@ -1,63 +1,67 @@
 /** Backup and restore of an SQLite file, and its new epoch. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
+import { moveIntoPlace } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
 import type { Random, Runtime } from '../../runtime.ts';
 import { newEpoch } from '../epoch.ts';
 import { missingFile, openReadonly, readState } from './file.ts';
 import { lockFile } from './lock.ts';
 
-/** Copies the log to a new file, whole and consistent, while a server may be running over it. */
-export function backupSqlite(path: string, to: string): void {
-  if (existsSync(to)) {
-    throw new LastseenError('ERR_REQUEST_INVALID', `${to} exists already`);
+/**
+ * Copies the log to a new file, complete and consistent, also while a server runs over it.
+ * @throws ERR_REQUEST_INVALID when the new file exists, or `path` is not a lastseen database
+ */
+export function backupSqlite(path: string, backupPath: string): void {
+  if (existsSync(backupPath)) {
+    throw new LastseenError('ERR_REQUEST_INVALID', `${backupPath} exists already`);
   }
   const db = openReadonly(path);
+  const partial = `${backupPath}-partial`;
   try {
-    copyInto(db, to);
+    copyInto(db, partial);
   } finally {
     db.close();
   }
+  moveIntoPlace(partial, backupPath);
 }
 
 /**
- * Puts the backup `from` in the place of the database at `path`, under a new epoch, so that cursors of what was lost
- * are refused. What stood there is kept beside it; returns its name, or `undefined` if there was nothing.
- * @throws ERR_STORE_LOCKED while a server runs over it
+ * Replaces the database at `path` by the backup, under a new epoch, so that the server refuses cursors of what was lost.
+ * The replaced database is kept beside it: returns its name, or `undefined` if there was none.
+ * @throws ERR_STORE_LOCKED while a server runs over it, ERR_REQUEST_INVALID when the backup is damaged
  */
 export function restoreSqlite(
   path: string,
-  from: string,
+  backupPath: string,
   { clock, random }: Pick<Runtime, 'clock' | 'random'>,
 ): string | undefined {
-  const backup = openReadonly(from);
+  const backup = openReadonly(backupPath);
   mkdirSync(dirname(path), { recursive: true });
   const unlock = lockFile(path);
   const partial = `${path}-restoring`;
+  const complete = `${path}-restored`;
   try {
     const [check] = backup.pragma('quick_check') as { quick_check: string }[];
     if (check?.quick_check !== 'ok') {
-      throw new LastseenError('ERR_REQUEST_INVALID', `${from} is damaged`);
+      throw new LastseenError('ERR_REQUEST_INVALID', `${backupPath} is damaged`);
     }
     readState(backup);
-    rmSync(partial, { force: true });
     copyInto(backup, partial);
-    const copy = new Database(partial);
-    copy.prepare('update log set epoch = ?').run(newEpoch(random));
-    copy.close();
-    sync(partial);
-    const aside = `${path}-before-${new Date(clock.now()).toISOString().replaceAll(':', '-')}`;
-    const hadOne = existsSync(path);
+    setEpoch(partial, random);
+    // On disk before the old file leaves its place.
+    moveIntoPlace(partial, complete);
+    const replacedPath = `${path}-before-${new Date(clock.now()).toISOString().replaceAll(':', '-')}`;
+    const isReplacing = existsSync(path);
     // The write-ahead log belongs to the file it was made for.
     for (const suffix of ['', '-wal', '-shm']) {
       if (existsSync(path + suffix)) {
-        renameSync(path + suffix, aside + suffix);
+        renameSync(path + suffix, replacedPath + suffix);
       }
     }
-    renameSync(partial, path);
-    sync(dirname(path));
-    return hadOne ? aside : undefined;
+    moveIntoPlace(complete, path);
+    return isReplacing ? replacedPath : undefined;
   } finally {
     backup.close();
     unlock();
@@ -71,25 +75,22 @@ export function renewSqliteEpoch(path: string, random: Random): void {
   }
   const unlock = lockFile(path);
   try {
-    const db = new Database(path, { fileMustExist: true });
-    db.prepare('update log set epoch = ?').run(newEpoch(random));
-    db.close();
+    setEpoch(path, random);
   } finally {
     unlock();
   }
 }
 
-/** Written beside and renamed, so that there is a whole file or none. */
-function copyInto(db: Database.Database, to: string): void {
-  const partial = `${to}-partial`;
-  rmSync(partial, { force: true });
-  db.prepare('vacuum into ?').run(partial);
-  sync(partial);
-  renameSync(partial, to);
+function setEpoch(path: string, random: Random): void {
+  const db = new Database(path, { fileMustExist: true });
+  try {
+    db.prepare('update log set epoch = ?').run(newEpoch(random));
+  } finally {
+    db.close();
+  }
 }
 
-function sync(path: string): void {
-  const file = openSync(path, 'r');
-  fsyncSync(file);
-  closeSync(file);
+function copyInto(db: Database.Database, path: string): void {
+  rmSync(path, { force: true });
+  db.prepare('vacuum into ?').run(path);
 }

@@ -26,14 +26,9 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
   const { path, onError = () => undefined } = options;
   mkdirSync(dirname(path), { recursive: true });
   const unlock = lockFile(path);
+  const knex = knexFactory(sqliteKnexConfig(path));
   try {
-    const knex = knexFactory(sqliteKnexConfig(path));
-    try {
-      await (options.migrate === false ? requireMigrated(knex) : migrate(knex));
-    } catch (error) {
-      await knex.destroy();
-      throw error;
-    }
+    await (options.migrate === false ? requireMigrated(knex) : migrate(knex));
     const store = await openSqliteStore({ path, timers: options.runtime.timers, onError });
     return {
       store: {
@@ -49,6 +44,7 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
       walBytes: () => statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
     };
   } catch (error) {
+    await knex.destroy();
     unlock();
     throw error;
   }

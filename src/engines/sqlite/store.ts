@@ -22,7 +22,13 @@ export interface SqliteStoreOptions {
 export async function openSqliteStore({ path, timers, onError }: SqliteStoreOptions): Promise<EventStore> {
   const thread = startThread('writer-thread', path);
   const headAtStart = await whenReady(thread);
-  const start = readStart(path);
+  let start: Start;
+  try {
+    start = readStart(path);
+  } catch (error) {
+    await thread.terminate();
+    throw error;
+  }
   const recent = createRecentPositions(start.indexed);
   for (const [position, accessId] of start.unindexed) {
     recent.add(position, accessId);
@@ -71,8 +77,16 @@ function startThread(name: string, path: string): Worker {
   return new Worker(new URL(`./${name}.${extension}`, import.meta.url), { workerData: { path } });
 }
 
+interface Start {
+  readonly epoch: string;
+  /** The index on disk reaches so far. */
+  readonly indexed: number;
+  /** Position and access_id of the events after it. */
+  readonly unindexed: readonly [number, string][];
+}
+
 /** What the index on disk does not reach yet is read before the first append. */
-function readStart(path: string): { epoch: string; indexed: number; unindexed: [number, string][] } {
+function readStart(path: string): Start {
   const db = new Database(path, { readonly: true });
   try {
     const log = db.prepare<[], { epoch: string; indexed: number }>('select epoch, indexed from log').get();
