@@ -64,9 +64,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
     if (current !== undefined) {
       return current;
     }
-    const fresh = await connect(options.url, () => {
-      drop(fresh);
-    });
+    const fresh = await connect(options.url, { onLost: drop });
     current = { client: fresh, writerId: runtime.random.uuid(), lastGroup: 0 };
     return current;
   }

@@ -36,14 +36,19 @@ export function connectionConfig(url: string, name = 'lastseen'): pg.ClientConfi
   };
 }
 
-/** A connection that tells once when it is lost, and never throws by itself. */
-export async function connect(
-  url: string,
-  onLost: (error: Error) => void = () => undefined,
-  name?: string,
-): Promise<pg.Client> {
+export interface ConnectOptions {
+  /** The connection is lost. It may be lost before `connect` has returned it. */
+  readonly onLost?: (client: pg.Client) => void;
+  /** What the server's list of connections shows. */
+  readonly name?: string;
+}
+
+/** Opens a connection whose later failures go to `onLost`: it throws none of them. */
+export async function connect(url: string, { onLost, name }: ConnectOptions = {}): Promise<pg.Client> {
   const client = new pg.Client(connectionConfig(url, name));
-  client.on('error', onLost);
+  client.on('error', () => {
+    onLost?.(client);
+  });
   try {
     await client.connect();
   } catch (error) {

@@ -91,13 +91,12 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
 
   async function listen(url: string): Promise<void> {
     try {
-      const client = await connect(
-        url,
-        () => {
-          lose(client, url);
+      const client = await connect(url, {
+        name: 'lastseen listen',
+        onLost: (lost) => {
+          lose(lost, url);
         },
-        'lastseen listen',
-      );
+      });
       client.on('notification', (message) => {
         failures = 0;
         if (message.channel === 'lastseen_ask') {

@@ -1,6 +1,6 @@
 /**
- * Frames of Phoenix channels ⇄ messages: arrays of five and binary frames for vsn 2, objects for vsn 1. Pure. Payloads
- * keep their JSON text (G9).
+ * Frames of Phoenix channels ⇄ messages: arrays of five and binary frames for vsn 2, objects for vsn 1. Payloads keep
+ * their JSON text (G9).
  */
 import { binaryFrame, textFrame } from '../../http/frame.ts';
 import { elementSpans, memberSpan } from '../../json-text.ts';
@@ -36,7 +36,7 @@ export interface Serializer {
 
 export type ReplyTo = Pick<ClientMessage, 'joinRef' | 'ref' | 'topic'>;
 
-/** Bytes of a name in a binary frame, and characters of a ref and an event anywhere: they are repeated in every answer. */
+/** Bytes of a ref, an event, and any name in a binary frame, whose header has one byte for the length of each. */
 const MAX_NAME_BYTES = 255;
 
 /** Characters of a topic: an access_id has at most 256, of two units each. */
@@ -167,7 +167,7 @@ function isRef(value: unknown): value is string | null {
 }
 
 function isName(value: unknown): value is string {
-  return typeof value === 'string' && value.length <= MAX_NAME_BYTES;
+  return typeof value === 'string' && Buffer.byteLength(value) <= MAX_NAME_BYTES;
 }
 
 function isTopic(value: unknown): value is string {
@@ -185,7 +185,7 @@ function objectPayload(
   return { json: text.slice(span.start, span.end) };
 }
 
-/** Version 1 has no bytes: whoever speaks it never sent any. */
+/** Version 1 has no bytes, and its clients send none. */
 function textOf(payload: Payload): string {
   return 'json' in payload ? payload.json : (EMPTY as { json: string }).json;
 }

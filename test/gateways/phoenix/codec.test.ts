@@ -134,6 +134,16 @@ describe('frames of Phoenix channels', () => {
     }
   });
 
+  it('a ref is measured in bytes, as a binary answer counts it: one that is taken can always be answered', () => {
+    const frameOf = (ref: string): string => JSON.stringify([ref, ref, 't', 'e', {}]);
+    assert.equal(V2.decodeText(frameOf('é'.repeat(128))), undefined, '256 bytes in 128 characters');
+    const longest = `${'é'.repeat(127)}x`;
+    const message = V2.decodeText(frameOf(longest));
+    assert.ok(message !== undefined);
+    assert.doesNotThrow(() => V2.reply(message, 'ok', { bytes: Buffer.from('x') }));
+    assert.doesNotThrow(() => V2.push(longest, 't', longest, { bytes: Buffer.from('x') }));
+  });
+
   it('any bytes are a message or none, and never an error', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), (data) => {
