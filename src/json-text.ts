@@ -10,6 +10,11 @@ export interface Span {
   readonly end: number;
 }
 
+/** True for a JSON object: neither `null` nor an array. */
+export function isJsonObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /** Deepest nesting of arrays and objects in a payload: SQLite and PostgreSQL give up not far above 1,000. */
 export const MAX_DEPTH = 512;
 

@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { LastseenError, shown } from '../errors.ts';
+import { isJsonObject } from '../json-text.ts';
 
 /** The media type of a request without its parameters, in lower case; empty if there is none. */
 export function mediaType(request: IncomingMessage): string {
@@ -75,12 +76,12 @@ export async function readJsonObject(
   maxBytes: number,
 ): Promise<Record<string, unknown>> {
   const value = parseJson(await readText(request, maxBytes));
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (!isJsonObject(value)) {
     throw new LastseenError('ERR_REQUEST_INVALID', 'the body must be a JSON object', {
       faults: [{ pointer: '', detail: `must be an object, got ${shown(value)}` }],
     });
   }
-  return value as Record<string, unknown>;
+  return value;
 }
 
 /** Strict JSON (RFC 8259). @throws ERR_BODY_MALFORMED */

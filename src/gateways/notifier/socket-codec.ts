@@ -1,6 +1,7 @@
 /** Messages of /subscribe_to_events ⇄ values. Pure, but for remembering frames it has already made. */
 import { invalidField, type LastseenError, shown } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
+import { isJsonObject } from '../../json-text.ts';
 import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
@@ -110,10 +111,7 @@ function parseObject(text: string | undefined): Record<string, unknown> | undefi
   }
   try {
     const value = JSON.parse(text) as unknown;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      return undefined;
-    }
-    return value as Record<string, unknown>;
+    return isJsonObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -2,7 +2,7 @@
  * What goes to everybody who has joined `notifications`. It travels through the log, as events of a feed of its own, so
  * that it reaches every node: payload `{"event":NAME,"payload":{…}}`, or `{"event":NAME,"binary":BASE64}`.
  */
-import { compact, memberSpan } from '../../json-text.ts';
+import { compact, isJsonObject, memberSpan } from '../../json-text.ts';
 import type { Event } from '../../log/event.ts';
 import { followFeed } from '../../log/follow.ts';
 import type { Log } from '../../log/log.ts';
@@ -101,10 +101,10 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
 /** What a connector has pushed there need not be a broadcast; the wire's own events cannot be had so. */
 function broadcastOf({ payload: text }: Event): { event: string; payload: Payload } | undefined {
   const value = JSON.parse(text) as unknown;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (!isJsonObject(value)) {
     return undefined;
   }
-  const { event, payload, binary } = value as Record<string, unknown>;
+  const { event, payload, binary } = value;
   if (typeof event !== 'string' || /^(phx_|presence_)/.test(event) || Buffer.byteLength(event) > 255) {
     return undefined;
   }
@@ -112,7 +112,7 @@ function broadcastOf({ payload: text }: Event): { event: string; payload: Payloa
     return { event, payload: { bytes: Buffer.from(binary, 'base64') } };
   }
   const span = memberSpan(text, 0, 'payload');
-  if (typeof payload !== 'object' || payload === null || Array.isArray(payload) || span === undefined) {
+  if (!isJsonObject(payload) || span === undefined) {
     return undefined;
   }
   return { event, payload: { json: text.slice(span.start, span.end) } };

@@ -3,7 +3,7 @@
  * their JSON text (G9).
  */
 import { binaryFrame, textFrame } from '../../http/frame.ts';
-import { elementSpans, memberSpan } from '../../json-text.ts';
+import { elementSpans, isJsonObject, memberSpan } from '../../json-text.ts';
 
 /** A JSON object as text, or bytes. */
 export type Payload = { readonly json: string } | { readonly bytes: Uint8Array };
@@ -120,10 +120,10 @@ export const V2: Serializer = {
 export const V1: Serializer = {
   decodeText(text) {
     const frame = parsed(text);
-    if (typeof frame !== 'object' || frame === null || Array.isArray(frame)) {
+    if (!isJsonObject(frame)) {
       return undefined;
     }
-    const { join_ref: joinRef = null, ref, topic, event, payload } = frame as Record<string, unknown>;
+    const { join_ref: joinRef = null, ref, topic, event, payload } = frame;
     if (!isRef(joinRef) || !isRef(ref) || !isTopic(topic) || !isName(event)) {
       return undefined;
     }
@@ -179,7 +179,7 @@ function objectPayload(
   text: string,
   span: { readonly start: number; readonly end: number } | undefined,
 ): Payload | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || span === undefined) {
+  if (!isJsonObject(value) || span === undefined) {
     return undefined;
   }
   return { json: text.slice(span.start, span.end) };

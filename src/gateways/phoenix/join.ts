@@ -1,5 +1,6 @@
 /** What a client says when it joins, and of itself. Pure. */
 import { LastseenError, shown } from '../../errors.ts';
+import { isJsonObject } from '../../json-text.ts';
 import { type Payload, valueOf } from './codec.ts';
 import type { Meta } from './presence.ts';
 
@@ -24,9 +25,8 @@ export function joinOf(payload: Payload | undefined): { after: string; meta: Met
 
 /** What is shown in presence. @throws ERR_REQUEST_INVALID */
 export function metaFrom(value: unknown): Meta {
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (isObject && Buffer.byteLength(JSON.stringify(value)) <= MAX_META_BYTES) {
-    return value as Meta;
+  if (isJsonObject(value) && Buffer.byteLength(JSON.stringify(value)) <= MAX_META_BYTES) {
+    return value;
   }
   throw new LastseenError(
     'ERR_REQUEST_INVALID',

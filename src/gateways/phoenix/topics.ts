@@ -2,10 +2,11 @@
 import { LastseenError, shown } from '../../errors.ts';
 import type { Limits } from '../../http/rate-limits.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
-import { compact, depthOf, MAX_DEPTH, memberSpan } from '../../json-text.ts';
-import { accessIdFault, createdAtFault, type Event, invalidEvents, nameFault } from '../../log/event.ts';
+import { depthOf, MAX_DEPTH } from '../../json-text.ts';
+import { accessIdFault, type Event, invalidEvents } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Log } from '../../log/log.ts';
+import { checkPayload, decodePushedObject } from '../../log/pushed-event.ts';
 import type { Broadcasts } from './broadcasts.ts';
 import { jsonPayload, type Payload, valueOf } from './codec.ts';
 
@@ -102,24 +103,17 @@ function feed(accessId: string, principal: Principal, options: TopicOptions): To
       if (value === undefined || !('json' in payload)) {
         throw invalidEvents([{ pointer: '', detail: 'must be a JSON object' }]);
       }
-      const { created_at: createdAt, id = null } = value;
-      const span = memberSpan(payload.json, 0, 'payload');
-      const text = span === undefined ? undefined : compact(payload.json.slice(span.start, span.end));
-      const report = (pointer: string, detail: string | undefined): void => {
-        if (detail !== undefined) {
-          faults.push({ pointer, detail });
-        }
-      };
-      report('/created_at', createdAtFault(createdAt));
-      report('/id', id === null ? undefined : nameFault(id));
-      report('/payload', text === undefined ? 'is required: any JSON value' : undefined);
-      if (faults.length > 0 || text === undefined) {
+      const report = (pointer: string, detail: string): void => void faults.push({ pointer, detail });
+      const pushed = decodePushedObject({ value, text: payload.json, start: 0 }, report);
+      if (pushed !== undefined) {
+        checkPayload(pushed.payload, { maxBytes: options.maxPayloadBytes, pointer: '', report });
+      }
+      if (faults.length > 0 || pushed === undefined) {
         throw invalidEvents(faults);
       }
-      requireFit({ json: text }, options.maxPayloadBytes);
       limits.takeEvents(principal, 1);
       const [receipt] = await log.append({
-        events: [{ accessId, createdAt: createdAt as number, id: id as string | null, payload: text }],
+        events: [{ accessId, ...pushed }],
         key: null,
       });
       if (receipt === undefined) {

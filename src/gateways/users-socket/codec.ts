@@ -5,7 +5,7 @@
 import { LastseenError, shown } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import type { MetaEntry } from '../../identity/user-store.ts';
-import { compact, depthOf, MAX_DEPTH, memberSpan, memberSpans } from '../../json-text.ts';
+import { compact, depthOf, isJsonObject, MAX_DEPTH, memberSpan, memberSpans } from '../../json-text.ts';
 import { nameFault } from '../../log/event.ts';
 
 export const DIALECTS = ['numeric', 'named'] as const;
@@ -137,7 +137,7 @@ function metaActOf(message: Record<string, unknown>, text: string, property: str
     return { type: 'set', entry: { property, value } };
   }
   const { val } = message;
-  if (typeof val !== 'object' || val === null || Array.isArray(val)) {
+  if (!isJsonObject(val)) {
     throw invalid('/val', `must be an object when no \`property\` is named, got ${shown(val)}`);
   }
   const entries = new Map<string, string>();
@@ -253,10 +253,10 @@ function objectOf(text: string | undefined): Record<string, unknown> | undefined
   }
   try {
     const value = JSON.parse(text) as unknown;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    if (!isJsonObject(value)) {
       return undefined;
     }
-    return value as Record<string, unknown>;
+    return value;
   } catch {
     return undefined;
   }
