@@ -10,7 +10,7 @@ export function followFeed(
   onFault: (error: unknown) => void,
 ): () => void {
   let stop = follow();
-  const forget = log.onReset(() => {
+  const stopReset = log.onReset(() => {
     stop();
     stop = follow();
   });
@@ -21,11 +21,11 @@ export function followFeed(
     const subscription = log.subscribe(accessId, log.head, () => {
       isWoken = true;
       if (!isReading) {
-        void takeAll();
+        void readAll();
       }
     });
 
-    async function takeAll(): Promise<void> {
+    async function readAll(): Promise<void> {
       isReading = true;
       try {
         while (isWoken) {
@@ -53,7 +53,7 @@ export function followFeed(
   }
 
   return () => {
-    forget();
+    stopReset();
     stop();
   };
 }

@@ -29,7 +29,7 @@ export interface Tail {
    * The events of `accessId` after `position`, ascending, as many as `limit` allows; `undefined` if there are none.
    * Only for `position >= floor`. Subscribers at the same place get the same array, so work done on it is shared.
    */
-  after(accessId: string, position: number, limit: PageLimit): readonly Event[] | undefined;
+  readAfter(accessId: string, position: number, limit: PageLimit): readonly Event[] | undefined;
   /** Forgets everything and goes on from `head`: the log was replaced. */
   reset(head: number): void;
   close(): void;
@@ -66,11 +66,11 @@ export function createTail(
   let isWoken = false;
   let isClosed = false;
 
-  function take(events: readonly Event[]): void {
+  function accept(events: readonly Event[]): void {
     if (isClosed) {
       return;
     }
-    const touched = new Set<string>();
+    const changedFeeds = new Set<string>();
     for (const event of events) {
       if (event.position !== head + 1) {
         continue;
@@ -84,13 +84,13 @@ export function createTail(
       } else {
         feed.events.push(event);
       }
-      touched.add(event.accessId);
+      changedFeeds.add(event.accessId);
     }
     evict();
-    for (const accessId of touched) {
-      const following = listeners.get(accessId);
-      if (following !== undefined) {
-        for (const listener of [...following]) {
+    for (const accessId of changedFeeds) {
+      const feedListeners = listeners.get(accessId);
+      if (feedListeners !== undefined) {
+        for (const listener of [...feedListeners]) {
           listener();
         }
       }
@@ -120,18 +120,18 @@ export function createTail(
   }
 
   /** What the store gave after `head`. A hole in it was made by retention: the ring begins anew behind it. */
-  function takeRead(events: readonly Event[]): void {
-    let from = 0;
-    for (const [at, event] of events.entries()) {
-      const before = at === 0 ? head : (events[at - 1]?.position ?? 0);
-      if (event.position <= before + 1) {
+  function acceptPage(events: readonly Event[]): void {
+    let start = 0;
+    for (const [index, event] of events.entries()) {
+      const previous = index === 0 ? head : (events[index - 1]?.position ?? 0);
+      if (event.position <= previous + 1) {
         continue;
       }
-      take(events.slice(from, at));
+      accept(events.slice(start, index));
       clear(event.position - 1);
-      from = at;
+      start = index;
     }
-    take(events.slice(from));
+    accept(events.slice(start));
   }
 
   function clear(to: number): void {
@@ -144,19 +144,19 @@ export function createTail(
   }
 
   /** Drain, then wait: reads until the store has no more, once more if woken meanwhile. */
-  async function readOn(): Promise<void> {
+  async function readStore(): Promise<void> {
     isReading = true;
     try {
       while (isWoken) {
         isWoken = false;
         for (;;) {
-          const readIn = generation;
+          const startGeneration = generation;
           const events = await store.readLog(head, READ_LIMIT);
           if (events.length === 0) {
             break;
           }
-          if (readIn === generation) {
-            takeRead(events);
+          if (startGeneration === generation) {
+            acceptPage(events);
           }
         }
       }
@@ -170,7 +170,7 @@ export function createTail(
   function wake(): void {
     isWoken = true;
     if (!isReading && !isClosed) {
-      void readOn();
+      void readStore();
     }
   }
 
@@ -189,37 +189,37 @@ export function createTail(
       if (first.position > head + 1) {
         wake();
       } else {
-        take(events);
+        accept(events);
       }
     },
     wake,
     follow(accessId, listener) {
-      const following = listeners.get(accessId) ?? new Set();
-      listeners.set(accessId, following);
-      following.add(listener);
+      const feedListeners = listeners.get(accessId) ?? new Set();
+      listeners.set(accessId, feedListeners);
+      feedListeners.add(listener);
       return () => {
-        following.delete(listener);
-        if (following.size === 0 && listeners.get(accessId) === following) {
+        feedListeners.delete(listener);
+        if (feedListeners.size === 0 && listeners.get(accessId) === feedListeners) {
           listeners.delete(accessId);
         }
       };
     },
-    after(accessId, position, limit) {
+    readAfter(accessId, position, limit) {
       const feed = feeds.get(accessId);
       if (feed === undefined) {
         return undefined;
       }
-      const from = firstAfter(feed, position);
-      const first = feed.events[from];
+      const start = firstAfter(feed, position);
+      const first = feed.events[start];
       if (first === undefined) {
         return undefined;
       }
-      const to = endOfPage(feed.events, from, limit);
+      const to = endOfPage(feed.events, start, limit);
       const shared = feed.shared;
       if (shared?.[0] === first && shared.at(-1) === feed.events[to - 1]) {
         return shared;
       }
-      feed.shared = feed.events.slice(from, to) as Event[];
+      feed.shared = feed.events.slice(start, to) as Event[];
       return feed.shared;
     },
     reset(to) {
@@ -262,16 +262,16 @@ function firstAfter(feed: FeedRing, position: number): number {
   return low;
 }
 
-function endOfPage(events: readonly (Event | undefined)[], from: number, limit: PageLimit): number {
+function endOfPage(events: readonly (Event | undefined)[], start: number, limit: PageLimit): number {
   let bytes = 0;
-  let to = from;
-  while (to < events.length && to - from < limit.maxEvents) {
+  let to = start;
+  while (to < events.length && to - start < limit.maxEvents) {
     const event = events[to];
     if (event === undefined) {
       break;
     }
     bytes += eventBytes(event);
-    if (to > from && bytes > limit.maxBytes) {
+    if (to > start && bytes > limit.maxBytes) {
       break;
     }
     to += 1;

@@ -159,7 +159,7 @@ describe('the tail', () => {
     await turns();
     assert.equal(tail.head, 5);
     assert.deepEqual(
-      tail.after('a', 0, limit)?.map((one) => one.position),
+      tail.readAfter('a', 0, limit)?.map((one) => one.position),
       [1, 2, 3, 4, 5],
     );
   });
@@ -176,7 +176,7 @@ describe('the tail', () => {
     }
     assert.equal(tail.head, 5_000);
     assert.ok(tail.floor > 4_900 && tail.floor < 5_000);
-    const kept = [0, 1, 2, 3, 4, 5, 6].flatMap((feed) => tail.after(`f${feed}`, tail.floor, limit) ?? []);
+    const kept = [0, 1, 2, 3, 4, 5, 6].flatMap((feed) => tail.readAfter(`f${feed}`, tail.floor, limit) ?? []);
     assert.equal(kept.length, 5_000 - tail.floor);
   });
 

@@ -69,7 +69,7 @@ export function createDeviceAdmission<O extends DeviceOwner>(
     // Not the name that other secrets are counted under: a fleet behind one address must not lock out connectors.
     const names = [`devices at ${service.path} from ${request.socket.remoteAddress ?? ''}`];
     try {
-      await limits.checkAttempts(names);
+      await limits.requireAttemptsLeft(names);
     } catch (error) {
       if (!(error instanceof LastseenError)) {
         throw error;
@@ -83,7 +83,7 @@ export function createDeviceAdmission<O extends DeviceOwner>(
     if (owner !== undefined) {
       return owner;
     }
-    await limits.failed(names);
+    await limits.recordFailure(names);
     throw new DeviceRefusal(deviceId, 'authentication_failed', '');
   }
 

@@ -17,10 +17,10 @@ export function devicePrincipal(
 ): Principal | undefined {
   const granted = new Set(client === undefined ? ANYONE.scopes : client.scope.split(' '));
   const scopes = new Set<Scope>(SCOPES.filter((scope) => granted.has(scope) || granted.has('admin')));
-  const wide = client?.accessIds ?? ANYONE.accessIds;
+  const clientAccessIds = client?.accessIds ?? ANYONE.accessIds;
   // A name that ends in "*" would be a pattern.
   const accessIds = [deviceId, `${deviceId}/up`].filter(
-    (name) => !name.endsWith('*') && (granted.has('admin') || isWithin(name, wide)),
+    (name) => !name.endsWith('*') && (granted.has('admin') || isWithin(name, clientAccessIds)),
   );
   if (!scopes.has('subscribe') || !accessIds.includes(deviceId)) {
     return undefined;

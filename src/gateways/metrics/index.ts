@@ -7,7 +7,7 @@ import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { z } from 'zod';
 import { HIGH_WATER_BYTES, type Session, type SessionFeed } from '../../delivery/session.ts';
 import type { Description } from '../../http/description.ts';
-import { defineGateway, type Given } from '../gateway.ts';
+import { defineGateway, type PortsOf } from '../gateway.ts';
 
 const description = {
   name: 'metrics',
@@ -44,14 +44,14 @@ export const metrics = defineGateway({
   mount(given) {
     const { routes, guards, meters } = given;
     const registry = new Registry();
-    register(given, registry);
-    const all = Registry.merge([meters.registry, registry, processMetrics()]);
+    registerMetrics(given, registry);
+    const mergedRegistry = Registry.merge([meters.registry, registry, processMetrics()]);
     routes.serve(description, {
       async 'GET /metrics'(request, response) {
         await guards.authorize(request, 'admin');
-        response.setHeader('Content-Type', all.contentType);
+        response.setHeader('Content-Type', mergedRegistry.contentType);
         response.setHeader('Cache-Control', 'no-store');
-        response.end(await all.metrics());
+        response.end(await mergedRegistry.metrics());
       },
     });
     return undefined;
@@ -59,49 +59,64 @@ export const metrics = defineGateway({
 });
 
 /** Registers what is read when somebody asks. */
-function register({ log, hub, walBytes, meters, errors }: Given<typeof needs>, registry: Registry): void {
-  counter(registry, 'lastseen_events_appended_total', 'Events appended by this node.', [], (inc) => {
-    inc({}, log.counts.appendedEvents);
+function registerMetrics(
+  { log, hub, walBytes, meters, errors }: PortsOf<typeof needs>,
+  registry: Registry,
+): void {
+  addCounter(registry, 'lastseen_events_appended_total', 'Events appended by this node.', [], (increment) => {
+    increment({}, log.counts.appendedEvents);
   });
-  counter(
+  addCounter(
     registry,
     'lastseen_events_duplicate_total',
     'Events pushed that were in the log already.',
     [],
-    (inc) => {
-      inc({}, log.counts.duplicateEvents);
+    (increment) => {
+      increment({}, log.counts.duplicateEvents);
     },
   );
-  counter(registry, 'lastseen_append_batches_total', 'Batches acknowledged by this node.', [], (inc) => {
-    inc({}, log.counts.batches);
-  });
-  counter(registry, 'lastseen_store_errors_total', 'Commits that the store failed to do.', [], (inc) => {
-    inc({}, log.counts.failedCommits);
-  });
-  counter(
+  addCounter(
+    registry,
+    'lastseen_append_batches_total',
+    'Batches acknowledged by this node.',
+    [],
+    (increment) => {
+      increment({}, log.counts.batches);
+    },
+  );
+  addCounter(
+    registry,
+    'lastseen_store_errors_total',
+    'Commits that the store failed to do.',
+    [],
+    (increment) => {
+      increment({}, log.counts.failedCommits);
+    },
+  );
+  addCounter(
     registry,
     'lastseen_background_errors_total',
     'Failures that nobody waited for; see the log.',
     [],
-    (inc) => {
-      inc({}, meters.faults);
+    (increment) => {
+      increment({}, meters.faults);
     },
   );
-  counter(
+  addCounter(
     registry,
     'lastseen_errors_total',
     'Errors told to clients, on every transport.',
     ['code'],
-    (inc) => {
+    (increment) => {
       for (const [code, count] of errors.counts) {
-        inc({ code }, count);
+        increment({ code }, count);
       }
     },
   );
-  gauge(registry, 'lastseen_queue_events', 'Events waiting for their commit.', [], (set) => {
+  addGauge(registry, 'lastseen_queue_events', 'Events waiting for their commit.', [], (set) => {
     set({}, log.queuedEvents);
   });
-  gauge(
+  addGauge(
     registry,
     'lastseen_head_position',
     'Position of the last event that this node knows of.',
@@ -110,39 +125,45 @@ function register({ log, hub, walBytes, meters, errors }: Given<typeof needs>, r
       set({}, log.head);
     },
   );
-  counter(
+  addCounter(
     registry,
     'lastseen_delivered_events_total',
     'Events handed to connections: live, or while catching up; pages count as catching up.',
     ['gateway', 'phase'],
-    (inc) => {
+    (increment) => {
       for (const [gateway, { caughtUpEvents, liveEvents }] of hub.delivered()) {
-        inc({ gateway, phase: 'catch_up' }, caughtUpEvents);
-        inc({ gateway, phase: 'live' }, liveEvents);
+        increment({ gateway, phase: 'catch_up' }, caughtUpEvents);
+        increment({ gateway, phase: 'live' }, liveEvents);
       }
     },
   );
-  counter(
+  addCounter(
     registry,
     'lastseen_delivered_bytes_total',
     'Bytes of events handed to connections.',
     ['gateway'],
-    (inc) => {
+    (increment) => {
       for (const [gateway, { bytes }] of hub.delivered()) {
-        inc({ gateway }, bytes);
+        increment({ gateway }, bytes);
       }
     },
   );
-  gauge(registry, 'lastseen_connections', 'Sockets and event streams that are open.', ['gateway'], (set) => {
-    const counts = new Map<string, number>();
-    for (const { connection } of hub.sessions) {
-      counts.set(connection.gateway, (counts.get(connection.gateway) ?? 0) + 1);
-    }
-    for (const [gateway, count] of counts) {
-      set({ gateway }, count);
-    }
-  });
-  gauge(registry, 'lastseen_subscriptions', 'Feeds that connections read.', ['state'], (set) => {
+  addGauge(
+    registry,
+    'lastseen_connections',
+    'Sockets and event streams that are open.',
+    ['gateway'],
+    (set) => {
+      const counts = new Map<string, number>();
+      for (const { connection } of hub.sessions) {
+        counts.set(connection.gateway, (counts.get(connection.gateway) ?? 0) + 1);
+      }
+      for (const [gateway, count] of counts) {
+        set({ gateway }, count);
+      }
+    },
+  );
+  addGauge(registry, 'lastseen_subscriptions', 'Feeds that connections read.', ['state'], (set) => {
     let behind = 0;
     let all = 0;
     for (const session of hub.sessions) {
@@ -154,7 +175,7 @@ function register({ log, hub, walBytes, meters, errors }: Given<typeof needs>, r
     set({ state: 'live' }, all - behind);
     set({ state: 'catching_up' }, behind);
   });
-  gauge(
+  addGauge(
     registry,
     'lastseen_lag_events',
     'Positions between the head and the slowest reader; 0: all are live.',
@@ -171,7 +192,7 @@ function register({ log, hub, walBytes, meters, errors }: Given<typeof needs>, r
       set({}, lag);
     },
   );
-  gauge(
+  addGauge(
     registry,
     'lastseen_buffered_bytes',
     'Bytes that wait in the buffers of all connections.',
@@ -187,18 +208,24 @@ function register({ log, hub, walBytes, meters, errors }: Given<typeof needs>, r
   if (walBytes === undefined) {
     return;
   }
-  gauge(registry, 'lastseen_sqlite_wal_bytes', 'Bytes of the write-ahead log beside the file.', [], (set) => {
-    set({}, walBytes());
-  });
+  addGauge(
+    registry,
+    'lastseen_sqlite_wal_bytes',
+    'Bytes of the write-ahead log beside the file.',
+    [],
+    (set) => {
+      set({}, walBytes());
+    },
+  );
 }
 
 /** A counter that takes its values when it is read. */
-function counter<T extends string>(
+function addCounter<T extends string>(
   registry: Registry,
   name: string,
   help: string,
   labelNames: readonly T[],
-  read: (inc: (labels: Readonly<Record<T, string>>, value: number) => void) => void,
+  read: (increment: (labels: Readonly<Record<T, string>>, value: number) => void) => void,
 ): void {
   new Counter<T>({
     name,
@@ -214,7 +241,7 @@ function counter<T extends string>(
   });
 }
 
-function gauge<T extends string>(
+function addGauge<T extends string>(
   registry: Registry,
   name: string,
   help: string,

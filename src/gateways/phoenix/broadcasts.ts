@@ -23,7 +23,7 @@ export interface Broadcasts {
   join(member: Member): void;
   leave(member: Member): void;
   /** Sends to the members on this node, or to those of them for whom `isFor` holds. */
-  broadcast(topic: string, event: string, payload: Payload, isFor?: (member: Member) => boolean): void;
+  broadcast(topic: string, event: string, payload: Payload, isRecipient?: (member: Member) => boolean): void;
   /** To the members of `notifications` on every node; resolves once it is on disk. */
   append(event: string, payload: Payload): Promise<void>;
   stop(): void;
@@ -35,9 +35,9 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
     log,
     BROADCASTS,
     (event) => {
-      const found = broadcastOf(event);
-      if (found !== undefined) {
-        broadcast('notifications', found.event, found.payload);
+      const decoded = broadcastOf(event);
+      if (decoded !== undefined) {
+        broadcast('notifications', decoded.event, decoded.payload);
       }
     },
     onFault,
@@ -48,11 +48,11 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
     topic: string,
     event: string,
     payload: Payload,
-    isFor: (member: Member) => boolean = () => true,
+    isRecipient: (member: Member) => boolean = () => true,
   ): void {
     const frames = new Map<Serializer, Buffer | undefined>();
     for (const member of members.get(topic) ?? []) {
-      if (!isFor(member)) {
+      if (!isRecipient(member)) {
         continue;
       }
       const { serializer } = member;
@@ -68,17 +68,17 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
 
   return {
     join(member) {
-      const known = members.get(member.topic);
-      if (known === undefined) {
+      const topicMembers = members.get(member.topic);
+      if (topicMembers === undefined) {
         members.set(member.topic, new Set([member]));
       } else {
-        known.add(member);
+        topicMembers.add(member);
       }
     },
     leave(member) {
-      const known = members.get(member.topic);
-      known?.delete(member);
-      if (known?.size === 0) {
+      const topicMembers = members.get(member.topic);
+      topicMembers?.delete(member);
+      if (topicMembers?.size === 0) {
         members.delete(member.topic);
       }
     },

@@ -29,7 +29,7 @@ export interface Serializer {
   /** To one channel. */
   push(joinRef: string, topic: string, event: string, payload: Payload): Buffer;
   /** The end of a channel: `phx_close` or `phx_error`. */
-  end(joinRef: string, topic: string, event: string, json: string): Buffer;
+  close(joinRef: string, topic: string, event: string, json: string): Buffer;
   /** To every channel of the topic; `undefined` when this version cannot say it. */
   broadcast(topic: string, event: string, payload: Payload): Buffer | undefined;
 }
@@ -46,7 +46,7 @@ const KIND_PUSH = 0;
 const KIND_REPLY = 1;
 const KIND_BROADCAST = 2;
 
-const EMPTY: Payload = { json: '{}' };
+const EMPTY_PAYLOAD: Payload = { json: '{}' };
 
 export function jsonPayload(value: Readonly<Record<string, unknown>>): Payload {
   return { json: JSON.stringify(value) };
@@ -61,7 +61,7 @@ export function valueOf(payload: Payload | undefined): Record<string, unknown> |
 
 export const V2: Serializer = {
   decodeText(text) {
-    const frame = parsed(text);
+    const frame = parseJson(text);
     if (!Array.isArray(frame) || frame.length < 5) {
       return undefined;
     }
@@ -77,14 +77,14 @@ export const V2: Serializer = {
     if (data.length < 5 || data[0] !== KIND_PUSH) {
       return undefined;
     }
-    let at = 5;
-    const names = [1, 2, 3, 4].map((place) => {
-      const end = at + (data[place] ?? 0);
-      const name = data.toString('utf8', at, end);
-      at = end;
+    let offset = 5;
+    const names = [1, 2, 3, 4].map((lengthIndex) => {
+      const end = offset + (data[lengthIndex] ?? 0);
+      const name = data.toString('utf8', offset, end);
+      offset = end;
       return name;
     });
-    if (at > data.length) {
+    if (offset > data.length) {
       return undefined;
     }
     const [joinRef = '', ref = '', topic = '', event = ''] = names;
@@ -93,7 +93,7 @@ export const V2: Serializer = {
       ref: ref === '' ? null : ref,
       topic,
       event,
-      payload: { bytes: data.subarray(at) },
+      payload: { bytes: data.subarray(offset) },
     };
   },
   reply({ joinRef, ref, topic }, status, response) {
@@ -108,7 +108,7 @@ export const V2: Serializer = {
     }
     return array(joinRef, null, topic, event, payload.json);
   },
-  end: (joinRef, topic, event, json) => array(joinRef, joinRef, topic, event, json),
+  close: (joinRef, topic, event, json) => array(joinRef, joinRef, topic, event, json),
   broadcast(topic, event, payload) {
     if ('bytes' in payload) {
       return binary(KIND_BROADCAST, [topic, event], payload.bytes);
@@ -119,7 +119,7 @@ export const V2: Serializer = {
 
 export const V1: Serializer = {
   decodeText(text) {
-    const frame = parsed(text);
+    const frame = parseJson(text);
     if (!isJsonObject(frame)) {
       return undefined;
     }
@@ -143,7 +143,7 @@ export const V1: Serializer = {
   reply: ({ ref, topic }, status, response) =>
     object(ref, topic, 'phx_reply', `{"status":"${status}","response":${textOf(response)}}`),
   push: (_joinRef, topic, event, payload) => object(null, topic, event, textOf(payload)),
-  end: (joinRef, topic, event, json) => object(joinRef, topic, event, json),
+  close: (joinRef, topic, event, json) => object(joinRef, topic, event, json),
   broadcast: (topic, event, payload) =>
     'bytes' in payload ? undefined : object(null, topic, event, payload.json),
 };
@@ -154,7 +154,7 @@ export function serializerOf(vsn: string | null): Serializer | undefined {
   return match === null ? undefined : match[1] === '1' ? V1 : V2;
 }
 
-function parsed(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -187,7 +187,7 @@ function objectPayload(
 
 /** Version 1 has no bytes, and its clients send none. */
 function textOf(payload: Payload): string {
-  return 'json' in payload ? payload.json : (EMPTY as { json: string }).json;
+  return 'json' in payload ? payload.json : (EMPTY_PAYLOAD as { json: string }).json;
 }
 
 function array(

@@ -31,7 +31,7 @@ describe('frames of Phoenix channels', () => {
     );
     assert.equal(text(V2.push('12', 'topic', 'msg', { json: '{}' })), '["12",null,"topic","msg",{}]');
     assert.equal(text(V2.broadcast('topic', 'evt', { json: '{}' })), '[null,null,"topic","evt",{}]');
-    assert.equal(text(V2.end('12', 'topic', 'phx_close', '{}')), '["12","12","topic","phx_close",{}]');
+    assert.equal(text(V2.close('12', 'topic', 'phx_close', '{}')), '["12","12","topic","phx_close",{}]');
   });
 
   it('vsn 2: the three kinds of binary frames a server sends, and the one it gets', () => {
@@ -68,7 +68,7 @@ describe('frames of Phoenix channels', () => {
       '{"topic":"topic","event":"msg","payload":{"a":1},"ref":null}',
     );
     assert.equal(
-      text(V1.end('12', 'topic', 'phx_close', '{}')),
+      text(V1.close('12', 'topic', 'phx_close', '{}')),
       '{"topic":"topic","event":"phx_close","payload":{},"ref":"12"}',
     );
     assert.equal(V1.broadcast('topic', 'evt', bytes), undefined);
