@@ -50,7 +50,7 @@ export function memberSpan(text: string, start: number, name: string): Span | un
   let index = skipSpace(text, start + 1);
   while (index < text.length && text.charCodeAt(index) === QUOTE) {
     const keyEnd = skipString(text, index);
-    const isWanted = isKey(text, index, keyEnd, name);
+    const isWanted = isKey(text.slice(index + 1, keyEnd - 1), name);
     index = skipSpace(text, skipSpace(text, keyEnd) + 1);
     const end = skipValue(text, index);
     if (isWanted) {
@@ -124,52 +124,51 @@ export function depthOf(text: string): number {
   return deepest;
 }
 
-function isKey(text: string, start: number, end: number, name: string): boolean {
-  const raw = text.slice(start + 1, end - 1);
+function isKey(raw: string, name: string): boolean {
   return raw === name || (raw.includes('\\') && JSON.parse(`"${raw}"`) === name);
 }
 
 /** The end of the value that begins at `at`. */
-function skipValue(text: string, index: number): number {
-  const first = text.charCodeAt(index);
+function skipValue(text: string, start: number): number {
+  const first = text.charCodeAt(start);
   if (first === QUOTE) {
-    return skipString(text, index);
+    return skipString(text, start);
   }
   if (first !== 91 && first !== 123) {
-    return skipScalar(text, index);
+    return skipScalar(text, start);
   }
   let depth = 0;
-  for (let i = index; i < text.length; i += 1) {
-    const code = text.charCodeAt(i);
+  for (let index = start; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
     if (code === QUOTE) {
-      i = skipString(text, i) - 1;
+      index = skipString(text, index) - 1;
     } else if (code === 91 || code === 123) {
       depth += 1;
     } else if (code === 93 || code === 125) {
       depth -= 1;
       if (depth === 0) {
-        return i + 1;
+        return index + 1;
       }
     }
   }
   return text.length;
 }
 
-function skipScalar(text: string, index: number): number {
-  let i = index;
-  while (i < text.length) {
-    const code = text.charCodeAt(i);
+function skipScalar(text: string, start: number): number {
+  let index = start;
+  while (index < text.length) {
+    const code = text.charCodeAt(index);
     if (code === COMMA || code === 93 || code === 125 || isSpace(code)) {
       break;
     }
-    i += 1;
+    index += 1;
   }
-  return i;
+  return index;
 }
 
 /** The end of the string whose opening quote is at `at`. */
-function skipString(text: string, index: number): number {
-  let close = text.indexOf('"', index + 1);
+function skipString(text: string, start: number): number {
+  let close = text.indexOf('"', start + 1);
   while (close !== -1) {
     let before = close - 1;
     while (text.charCodeAt(before) === BACKSLASH) {
@@ -183,12 +182,12 @@ function skipString(text: string, index: number): number {
   return text.length;
 }
 
-function skipSpace(text: string, index: number): number {
-  let i = index;
-  while (i < text.length && isSpace(text.charCodeAt(i))) {
-    i += 1;
+function skipSpace(text: string, start: number): number {
+  let index = start;
+  while (index < text.length && isSpace(text.charCodeAt(index))) {
+    index += 1;
   }
-  return i;
+  return index;
 }
 
 function isSpace(code: number): boolean {

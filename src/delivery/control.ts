@@ -13,7 +13,7 @@ export interface ControlOptions {
   readonly log: Log;
   readonly hub: Hub;
   /** Told of each revocation before the sessions concerned are closed. */
-  readonly onRevoked: (what: Revoked) => void;
+  readonly onRevoked: (revoked: Revoked) => void;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -24,10 +24,10 @@ export async function dropUser(log: Log, accessId: string): Promise<void> {
 
 /** Follows control from now on. Returns how to stop. */
 export function followControl(options: ControlOptions): () => void {
-  const { log, hub, onRevoked } = options;
+  const { log, hub, onRevoked, onFault } = options;
   const stops = [
-    followFeed(log, USERS, handleUserEvent, options.onFault),
-    followFeed(log, CONTROL, handleControlEvent, options.onFault),
+    followFeed(log, { accessId: USERS, onEvent: handleUserEvent, onFault }),
+    followFeed(log, { accessId: CONTROL, onEvent: handleControlEvent, onFault }),
   ];
 
   function handleUserEvent(event: Event): void {

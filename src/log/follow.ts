@@ -1,14 +1,19 @@
-/** Following a feed inside the process: each event once, in order, from now on. */
+/** Follows one feed inside the process: each new event once, in log order. */
 import type { Event } from './event.ts';
 import type { Log } from './log.ts';
 
-/** Calls `take` for each later event of `accessId`, also of a log that replaces this one. Returns how to stop. */
-export function followFeed(
-  log: Log,
-  accessId: string,
-  take: (event: Event) => void,
-  onFault: (error: unknown) => void,
-): () => void {
+export interface FollowOptions {
+  readonly accessId: string;
+  readonly onEvent: (event: Event) => void;
+  /** Receives a failed read and an error that `onEvent` throws. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/**
+ * Calls `onEvent` for each event of `accessId` that is appended after this call.
+ * When another log replaces this one, it follows the new log. Returns a function that stops it.
+ */
+export function followFeed(log: Log, { accessId, onEvent, onFault }: FollowOptions): () => void {
   let stop = follow();
   const stopReset = log.onReset(() => {
     stop();
@@ -36,7 +41,7 @@ export function followFeed(
             events = await subscription.next()
           ) {
             for (const event of events) {
-              take(event);
+              onEvent(event);
             }
           }
         }

@@ -62,7 +62,12 @@ export async function createLog(options: LogOptions): Promise<Log> {
   const { epoch: firstEpoch, head } = await openBounds(store);
   let epoch = firstEpoch;
   const resetListeners = new Set<() => void>();
-  const tail = createTail(store, head, onError, options.tail);
+  const tail = createTail({
+    store,
+    head,
+    onError,
+    ...(options.tail === undefined ? {} : { limits: options.tail }),
+  });
   const writer = createWriter({
     store,
     runtime,

@@ -48,13 +48,16 @@ interface FeedRing extends Queue {
 
 const READ_LIMIT: PageLimit = { maxEvents: 2_000, maxBytes: 4 * 1024 * 1024 };
 
-/** Starts at `head`: what was committed before is read from the store. */
-export function createTail(
-  store: Pick<EventStore, 'readLog'>,
-  head: number,
-  onError: (error: unknown) => void,
-  limits: TailLimits = DEFAULT_TAIL_LIMITS,
-): Tail {
+export interface TailOptions {
+  readonly store: Pick<EventStore, 'readLog'>;
+  /** Highest position committed when the tail starts. Subscriptions read earlier events from the store. */
+  readonly head: number;
+  readonly onError: (error: unknown) => void;
+  readonly limits?: TailLimits;
+}
+
+export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...options }: TailOptions): Tail {
+  let { head } = options;
   let floor = head;
   let bytes = 0;
   const ring: Queue = { events: [], start: 0 };
@@ -128,15 +131,15 @@ export function createTail(
         continue;
       }
       accept(events.slice(start, index));
-      clear(event.position - 1);
+      restartAt(event.position - 1);
       start = index;
     }
     accept(events.slice(start));
   }
 
-  function clear(to: number): void {
-    head = to;
-    floor = to;
+  function restartAt(position: number): void {
+    head = position;
+    floor = position;
     bytes = 0;
     ring.events = [];
     ring.start = 0;
@@ -214,17 +217,17 @@ export function createTail(
       if (first === undefined) {
         return undefined;
       }
-      const to = endOfPage(feed.events, start, limit);
+      const end = endOfPage(feed.events, start, limit);
       const shared = feed.shared;
-      if (shared?.[0] === first && shared.at(-1) === feed.events[to - 1]) {
+      if (shared?.[0] === first && shared.at(-1) === feed.events[end - 1]) {
         return shared;
       }
-      feed.shared = feed.events.slice(start, to) as Event[];
+      feed.shared = feed.events.slice(start, end) as Event[];
       return feed.shared;
     },
-    reset(to) {
+    reset(position) {
       generation += 1;
-      clear(to);
+      restartAt(position);
     },
     close() {
       isClosed = true;
@@ -264,17 +267,17 @@ function firstAfter(feed: FeedRing, position: number): number {
 
 function endOfPage(events: readonly (Event | undefined)[], start: number, limit: PageLimit): number {
   let bytes = 0;
-  let to = start;
-  while (to < events.length && to - start < limit.maxEvents) {
-    const event = events[to];
+  let end = start;
+  while (end < events.length && end - start < limit.maxEvents) {
+    const event = events[end];
     if (event === undefined) {
       break;
     }
     bytes += eventBytes(event);
-    if (to > start && bytes > limit.maxBytes) {
+    if (end > start && bytes > limit.maxBytes) {
       break;
     }
-    to += 1;
+    end += 1;
   }
-  return to;
+  return end;
 }

@@ -146,7 +146,7 @@ export function createWriter(options: WriterOptions): Writer {
       if (outcome === undefined || !('receipts' in outcome)) {
         return;
       }
-      collect(queued.request, outcome.receipts, result.recordedAt, events);
+      collectNew(events, queued.request, { receipts: outcome.receipts, recordedAt: result.recordedAt });
       counts.batches += 1;
       counts.duplicateEvents += outcome.receipts.length;
     });
@@ -205,11 +205,11 @@ function settle(queued: QueuedRequest, outcome: AppendOutcome | undefined): void
   }
 }
 
-function collect(
+/** Adds the events of the request that were not in the log before. */
+function collectNew(
+  events: Event[],
   request: AppendRequest,
-  receipts: readonly Receipt[],
-  recordedAt: number,
-  into: Event[],
+  { receipts, recordedAt }: { readonly receipts: readonly Receipt[]; readonly recordedAt: number },
 ): void {
   request.events.forEach((event, index) => {
     const receipt = receipts[index];
@@ -217,7 +217,7 @@ function collect(
       return;
     }
     const createdAt = event.createdAt ?? recordedAt;
-    into.push({
+    events.push({
       position: receipt.position,
       accessId: event.accessId,
       version: receipt.version,

@@ -80,15 +80,20 @@ function startOf(after: string | undefined, createdAt: number | undefined): Star
   return after === undefined && createdAt !== undefined ? { createdAt } : { after: after ?? 'start' };
 }
 
+export interface PageAnswer {
+  readonly accessId: string;
+  readonly events: readonly Event[];
+  /** The position after which the next page starts. */
+  readonly position: number;
+  readonly isCaughtUp: boolean;
+}
+
 export function encodePage(
-  accessId: string,
-  events: readonly Event[],
-  next: number,
-  isCaughtUp: boolean,
+  { accessId, events, position, isCaughtUp }: PageAnswer,
   cursor: (position: number) => string,
 ): string {
   const list = events.map((event) => eventJson(event, cursor)).join(',');
-  return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursor(next)}","caught_up":${isCaughtUp}}`;
+  return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursor(position)}","caught_up":${isCaughtUp}}`;
 }
 
 /** Records of an event stream (HTML Living Standard §9.2). A payload has no line break outside its strings. */

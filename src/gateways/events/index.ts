@@ -39,22 +39,21 @@ export const events = defineGateway({
           negotiate(request, ['application/json', 'text/event-stream']) === 'text/event-stream';
         const query = decodeQuery(request.query, isStream ? request.get('Last-Event-ID') : undefined);
         requireAccess(principal, query.accessId);
-        await (isStream
-          ? sendStream(ports, query, principal, response)
-          : sendPage(ports, query, request, response));
+        const options = { ...ports, query, principal };
+        await (isStream ? sendStream(options, response) : sendPage(options, request, response));
       },
     });
     return undefined;
   },
 });
 
-async function sendPage(
-  ports: EventsPorts,
-  query: EventsQuery,
-  request: Request,
-  response: Response,
-): Promise<void> {
-  const { log } = ports;
+interface AnswerOptions extends EventsPorts {
+  readonly query: EventsQuery;
+  readonly principal: Principal;
+}
+
+async function sendPage(options: AnswerOptions, request: Request, response: Response): Promise<void> {
+  const { log, hub, query } = options;
   const { accessId } = query;
   const start = await log.resolve(accessId, query.start);
   const limit = { maxEvents: query.limit, maxBytes: MAX_PAGE_BYTES };
@@ -65,15 +64,15 @@ async function sendPage(
   try {
     let page = await log.read(accessId, start, limit);
     if (page.events.length === 0 && query.waitSeconds > 0) {
-      await waitForEvents(ports, query.waitSeconds * 1_000, request, woken);
+      await waitForEvents(options, request, woken);
       page = await log.read(accessId, page.through, limit);
     }
-    const next = page.events.at(-1)?.position ?? page.through;
-    const isCaughtUp = (await log.lastPosition(accessId)) <= next;
+    const position = page.events.at(-1)?.position ?? page.through;
+    const isCaughtUp = (await log.lastPosition(accessId)) <= position;
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
     response.setHeader('Cache-Control', 'no-store');
-    const body = Buffer.from(encodePage(accessId, page.events, next, isCaughtUp, log.cursor));
-    ports.hub.countDelivered('events', page.events.length, body.length);
+    const body = Buffer.from(encodePage({ accessId, events: page.events, position, isCaughtUp }, log.cursor));
+    hub.countDelivered('events', page.events.length, body.length);
     response.end(body);
   } finally {
     subscription.close();
@@ -82,8 +81,7 @@ async function sendPage(
 
 /** Resolves when woken, after the time, when the client is gone, or when the server drains. */
 function waitForEvents(
-  { runtime, draining }: EventsPorts,
-  timeoutMs: number,
+  { runtime, draining, query }: AnswerOptions,
   request: Request,
   woken: Promise<void>,
 ): Promise<void> {
@@ -94,7 +92,7 @@ function waitForEvents(
       draining.removeEventListener('abort', finish);
       resolve();
     };
-    const cancel = runtime.timers.after(timeoutMs, finish);
+    const cancel = runtime.timers.after(query.waitSeconds * 1_000, finish);
     request.socket.once('close', finish);
     draining.addEventListener('abort', finish);
     void woken.then(finish);
@@ -104,13 +102,8 @@ function waitForEvents(
   });
 }
 
-async function sendStream(
-  ports: EventsPorts,
-  query: EventsQuery,
-  principal: Principal,
-  response: Response,
-): Promise<void> {
-  const { log, hub, errors, logger, admission, runtime } = ports;
+async function sendStream(options: AnswerOptions, response: Response): Promise<void> {
+  const { log, hub, errors, logger, admission, runtime, query, principal } = options;
   const { accessId } = query;
   admission.requireRunning();
   admission.requireCapacity();
@@ -132,7 +125,7 @@ async function sendStream(
     principal,
     runtime,
     heartbeat: () => undefined,
-    stallTimeoutMs: ports.stallTimeoutMs,
+    stallTimeoutMs: options.stallTimeoutMs,
     onFault: (error) => {
       errors.report(error);
     },

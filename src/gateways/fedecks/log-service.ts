@@ -57,7 +57,7 @@ export function createLogService(ports: FedecksPorts): DeviceService<LogDevice> 
         return undefined;
       }
       if (isAuthOpen) {
-        return ownerOf(devicePrincipal(deviceId, undefined, issuedAt));
+        return ownerOf(devicePrincipal(deviceId, { client: undefined, issuedAt }));
       }
       const [username, password] = [credentials.get('username'), credentials.get('password')];
       if (typeof username !== 'string' || typeof password !== 'string') {
@@ -65,7 +65,7 @@ export function createLogService(ports: FedecksPorts): DeviceService<LogDevice> 
       }
       try {
         const client = await clients.authenticate(username, password);
-        return await ownerOf(devicePrincipal(deviceId, client, issuedAt));
+        return await ownerOf(devicePrincipal(deviceId, { client, issuedAt }));
       } catch (error) {
         if (error instanceof LastseenError && error.code === 'ERR_CLIENT_INVALID') {
           return undefined;
@@ -80,13 +80,13 @@ export function createLogService(ports: FedecksPorts): DeviceService<LogDevice> 
         return undefined;
       }
       if (isAuthOpen) {
-        return ownerOf(devicePrincipal(deviceId, undefined, issuedAt, grant), grant);
+        return ownerOf(devicePrincipal(deviceId, { client: undefined, issuedAt, grant }), grant);
       }
       const client = grant.clientId === null ? undefined : await clients.find(grant.clientId);
       if (client === undefined) {
         return undefined;
       }
-      return ownerOf(devicePrincipal(deviceId, client, issuedAt, grant), grant);
+      return ownerOf(devicePrincipal(deviceId, { client, issuedAt, grant }), grant);
     },
     serve: (device, owner) => serveFromLog(device, owner, ports),
   };

@@ -55,7 +55,7 @@ export const jsonApi = defineGateway({
           requireAccept(request.headers.accept);
           await handler(request, response);
         } catch (error) {
-          answerError(ports, error, request, response);
+          answerError(ports, error, { request, response });
         }
       };
 
@@ -183,8 +183,7 @@ function nextOf(request: Request, pageCursor: string): string {
 function answerError(
   { errors, runtime }: JsonApiPorts,
   error: unknown,
-  request: Request,
-  response: Response,
+  { request, response }: { readonly request: Request; readonly response: Response },
 ): void {
   const userError = errors.report(error);
   const { status, title, headers } = statusOf(userError);

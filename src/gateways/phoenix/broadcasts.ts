@@ -19,11 +19,19 @@ export interface Member {
   send(frame: Buffer): void;
 }
 
+export interface Broadcast {
+  readonly topic: string;
+  readonly event: string;
+  readonly payload: Payload;
+  /** Selects the members that receive the frame. Default: every member of the topic. */
+  readonly isRecipient?: (member: Member) => boolean;
+}
+
 export interface Broadcasts {
   join(member: Member): void;
   leave(member: Member): void;
   /** Sends to the members on this node, or to those of them for whom `isFor` holds. */
-  broadcast(topic: string, event: string, payload: Payload, isRecipient?: (member: Member) => boolean): void;
+  broadcast(broadcast: Broadcast): void;
   /** To the members of `notifications` on every node; resolves once it is on disk. */
   append(event: string, payload: Payload): Promise<void>;
   stop(): void;
@@ -31,25 +39,19 @@ export interface Broadcasts {
 
 export function createBroadcasts(log: Log, onFault: (error: unknown) => void): Broadcasts {
   const members = new Map<string, Set<Member>>();
-  const stop = followFeed(
-    log,
-    BROADCASTS,
-    (event) => {
+  const stop = followFeed(log, {
+    accessId: BROADCASTS,
+    onEvent: (event) => {
       const decoded = broadcastOf(event);
       if (decoded !== undefined) {
-        broadcast('notifications', decoded.event, decoded.payload);
+        broadcast({ topic: 'notifications', ...decoded });
       }
     },
     onFault,
-  );
+  });
 
   /** Framed once for each version of the wire. */
-  function broadcast(
-    topic: string,
-    event: string,
-    payload: Payload,
-    isRecipient: (member: Member) => boolean = () => true,
-  ): void {
+  function broadcast({ topic, event, payload, isRecipient = () => true }: Broadcast): void {
     const frames = new Map<Serializer, Buffer | undefined>();
     for (const member of members.get(topic) ?? []) {
       if (!isRecipient(member)) {

@@ -27,11 +27,17 @@ export interface Serializer {
   decodeBinary(bytes: Uint8Array): ClientMessage | undefined;
   reply(to: ReplyTo, status: Status, response: Payload): Buffer;
   /** To one channel. */
-  push(joinRef: string, topic: string, event: string, payload: Payload): Buffer;
+  push(channel: ChannelRef, event: string, payload: Payload): Buffer;
   /** The end of a channel: `phx_close` or `phx_error`. */
-  close(joinRef: string, topic: string, event: string, json: string): Buffer;
+  close(channel: ChannelRef, event: string, json: string): Buffer;
   /** To every channel of the topic; `undefined` when this version cannot say it. */
   broadcast(topic: string, event: string, payload: Payload): Buffer | undefined;
+}
+
+/** Addresses one joined channel. */
+export interface ChannelRef {
+  readonly joinRef: string;
+  readonly topic: string;
 }
 
 export type ReplyTo = Pick<ClientMessage, 'joinRef' | 'ref' | 'topic'>;
@@ -100,20 +106,21 @@ export const V2: Serializer = {
     if ('bytes' in response) {
       return binary(KIND_REPLY, [joinRef ?? '', ref ?? '', topic, status], response.bytes);
     }
-    return array(joinRef, ref, topic, 'phx_reply', `{"status":"${status}","response":${response.json}}`);
+    const json = `{"status":"${status}","response":${response.json}}`;
+    return array({ joinRef, ref, topic, event: 'phx_reply' }, json);
   },
-  push(joinRef, topic, event, payload) {
+  push({ joinRef, topic }, event, payload) {
     if ('bytes' in payload) {
       return binary(KIND_PUSH, [joinRef, topic, event], payload.bytes);
     }
-    return array(joinRef, null, topic, event, payload.json);
+    return array({ joinRef, ref: null, topic, event }, payload.json);
   },
-  close: (joinRef, topic, event, json) => array(joinRef, joinRef, topic, event, json),
+  close: ({ joinRef, topic }, event, json) => array({ joinRef, ref: joinRef, topic, event }, json),
   broadcast(topic, event, payload) {
     if ('bytes' in payload) {
       return binary(KIND_BROADCAST, [topic, event], payload.bytes);
     }
-    return array(null, null, topic, event, payload.json);
+    return array({ joinRef: null, ref: null, topic, event }, payload.json);
   },
 };
 
@@ -141,11 +148,11 @@ export const V1: Serializer = {
   },
   decodeBinary: () => undefined,
   reply: ({ ref, topic }, status, response) =>
-    object(ref, topic, 'phx_reply', `{"status":"${status}","response":${textOf(response)}}`),
-  push: (_joinRef, topic, event, payload) => object(null, topic, event, textOf(payload)),
-  close: (joinRef, topic, event, json) => object(joinRef, topic, event, json),
+    object({ ref, topic, event: 'phx_reply' }, `{"status":"${status}","response":${textOf(response)}}`),
+  push: ({ topic }, event, payload) => object({ ref: null, topic, event }, textOf(payload)),
+  close: ({ joinRef, topic }, event, json) => object({ ref: joinRef, topic, event }, json),
   broadcast: (topic, event, payload) =>
-    'bytes' in payload ? undefined : object(null, topic, event, payload.json),
+    'bytes' in payload ? undefined : object({ ref: null, topic, event }, payload.json),
 };
 
 /** The serializer of a `vsn` parameter; `undefined` when it is not spoken here. Absent means 1.0.0. */
@@ -190,18 +197,14 @@ function textOf(payload: Payload): string {
   return 'json' in payload ? payload.json : (EMPTY_PAYLOAD as { json: string }).json;
 }
 
-function array(
-  joinRef: string | null,
-  ref: string | null,
-  topic: string,
-  event: string,
-  json: string,
-): Buffer {
+type FrameHead = Pick<ClientMessage, 'joinRef' | 'ref' | 'topic' | 'event'>;
+
+function array({ joinRef, ref, topic, event }: FrameHead, json: string): Buffer {
   const names = JSON.stringify([joinRef, ref, topic, event]);
   return textFrame(`${names.slice(0, -1)},${json}]`);
 }
 
-function object(ref: string | null, topic: string, event: string, json: string): Buffer {
+function object({ ref, topic, event }: Omit<FrameHead, 'joinRef'>, json: string): Buffer {
   return textFrame(
     `{"topic":${JSON.stringify(topic)},"event":${JSON.stringify(event)},"payload":${json},"ref":${JSON.stringify(ref)}}`,
   );

@@ -67,7 +67,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     onOvertaken: (error, accessIds) => {
       for (const channel of channels.values()) {
         if (accessIds.includes(channel.handler.accessId)) {
-          send(serializer.close(channel.joinRef, channel.topic, 'phx_error', reasonOf(error).json));
+          send(serializer.close(channel, 'phx_error', reasonOf(error).json));
         }
       }
     },
@@ -148,7 +148,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     if (event === 'phx_leave') {
       leave(channel);
       send(serializer.reply(message, 'ok', EMPTY));
-      send(serializer.close(channel.joinRef, topic, 'phx_close', '{}'));
+      send(serializer.close(channel, 'phx_close', '{}'));
       return;
     }
     if (message.payload === undefined) {
@@ -175,7 +175,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     try {
       const channel = await acceptJoin(message);
       if (previous !== undefined) {
-        send(serializer.close(previous.joinRef, topic, 'phx_close', '{}'));
+        send(serializer.close(previous, 'phx_close', '{}'));
       }
       if (channel !== undefined) {
         startChannel(channel);
@@ -183,7 +183,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     } catch (error) {
       send(serializer.reply(message, 'error', reasonOf(errors.report(error))));
       if (previous !== undefined) {
-        send(serializer.close(previous.joinRef, topic, 'phx_close', '{}'));
+        send(serializer.close(previous, 'phx_close', '{}'));
       }
     }
   }
@@ -236,7 +236,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
 
   /** What comes on a channel once its join is answered: who is there, what was missed, what comes. */
   function startChannel({ channel, position, meta }: AcceptedJoin): void {
-    const { topic, joinRef, handler } = channel;
+    const { topic, handler } = channel;
     if (socket.readyState !== socket.OPEN) {
       return;
     }
@@ -244,7 +244,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     broadcasts.join(channel);
     if (context.hasPresence && meta !== undefined) {
       channel.presenceRef = presence.track(topic, presenceKey(principal.subject), metaOf(channel, meta));
-      send(serializer.push(joinRef, topic, 'presence_state', { json: presence.state(topic) }));
+      send(serializer.push(channel, 'presence_state', { json: presence.state(topic) }));
     }
     session.subscribe({
       accessId: handler.accessId,
@@ -255,12 +255,12 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
           Buffer.concat(
             events.map((event) => {
               const [name, json] = handler.frameOf(event);
-              return serializer.push(joinRef, topic, name, { json });
+              return serializer.push(channel, name, { json });
             }),
           ),
         live(position) {
           const payload = handler.liveOf(position);
-          return payload === undefined ? undefined : serializer.push(joinRef, topic, 'live', payload);
+          return payload === undefined ? undefined : serializer.push(channel, 'live', payload);
         },
       },
     });

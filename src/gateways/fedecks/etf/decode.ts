@@ -233,24 +233,23 @@ function readAtom(source: Source, length: number): null | boolean {
 }
 
 function readTuple(source: Source, arity: number, depth: number): Term {
-  const items: Term[] = [];
-  readItems(source, arity, depth, items);
-  return { kind: 'tuple', items };
+  return { kind: 'tuple', items: readItems(source, arity, depth) };
 }
 
-function readItems(source: Source, count: number, depth: number, into: Term[]): void {
+function readItems(source: Source, count: number, depth: number): Term[] {
   requireDepth(depth + 1);
   source.expectTerms(count);
+  const items: Term[] = [];
   for (let remaining = count; remaining > 0; remaining -= 1) {
-    into.push(readTerm(source, depth + 1));
+    items.push(readTerm(source, depth + 1));
   }
+  return items;
 }
 
 /** A tail that is a list goes on with it, as in Erlang; an improper list has no value here. */
 function readList(source: Source, depth: number): Term[] {
-  const items: Term[] = [];
+  const items = readItems(source, source.uint32(), depth);
   for (;;) {
-    readItems(source, source.uint32(), depth, items);
     const tail = source.uint8();
     if (tail === 106) {
       return items;
@@ -263,6 +262,9 @@ function readList(source: Source, depth: number): Term[] {
     }
     if (tail !== 108) {
       throw new EtfError('unsupported', `the list that ends at byte ${source.offset - 1} is improper`);
+    }
+    for (const item of readItems(source, source.uint32(), depth)) {
+      items.push(item);
     }
   }
 }
