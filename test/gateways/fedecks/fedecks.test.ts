@@ -593,7 +593,7 @@ describe('mounting a handler of devices', () => {
     }
     const twice = { ...good, path: '/fedecks/websocket' };
     await assert.rejects(startService({}, undefined, { devices: [twice] }), {
-      message: 'two gateways serve sockets at /fedecks/websocket',
+      message: 'two gateways serve WebSockets at /fedecks/websocket',
     });
   });
 });

@@ -292,7 +292,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         terms.map((term) => [field(term, 'created_at'), field(term, 'payload'), field(term, 'unsendable')]),
         [
           [0, 'one', undefined],
-          [1, undefined, 'nested deeper than 64'],
+          [1, undefined, 'must not nest deeper than 64 levels'],
           [2, undefined, 'a float must be finite'],
           [3, 'four', undefined],
         ],

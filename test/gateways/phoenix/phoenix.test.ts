@@ -534,7 +534,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       for (const payload of ['"text"', '1', 'null', '[1]']) {
         send(`["1","3","notifications","shout",${payload}]`);
         const [reply] = await next(1);
-        assert.match(JSON.stringify(reply), /"status":"error".*must be an object/);
+        assert.match(JSON.stringify(reply), /"status":"error".*must be a JSON object/);
       }
       send(`["1","4","notifications","shout",${'{"a":'.repeat(600)}1${'}'.repeat(600)}]`);
       assert.match(JSON.stringify(await next(1)), /nest deeper/);

@@ -126,7 +126,7 @@ describe('messages of the users socket', () => {
   it('what is no message names the field and its fault, and no bytes throw anything else', () => {
     const nested = '['.repeat(600) + ']'.repeat(600);
     const cases: [string | undefined, RegExp][] = [
-      [undefined, /^the message must be a JSON object, got bytes that are no UTF-8$/],
+      [undefined, /^the message must be a JSON object, got bytes that are not UTF-8$/],
       ['', /^the message must be a JSON object/],
       ['nope', /got "nope"$/],
       ['null', /must be a JSON object/],
@@ -149,9 +149,9 @@ describe('messages of the users socket', () => {
       ['{"eventType":9,"username":"a","property":"\\ud800"}', /^`property` must be well-formed/],
       [
         '{"eventType":9,"username":"a","val":0}',
-        /^`val` must be an object when no `property` is named, got 0$/,
+        /^`val` must be an object in a request without `property`, got 0$/,
       ],
-      ['{"eventType":9,"username":"a","val":{"":1}}', /^`val` has a property whose name must not be empty$/],
+      ['{"eventType":9,"username":"a","val":{"":1}}', /^`val` contains an invalid property name: it must not be empty$/],
       [`{"eventType":9,"username":"a","property":"p","val":${nested}}`, /^`val` must not nest deeper/],
       ['{"type":"resume"}', /^`after` must be a cursor, "start" or "now", got nothing$/],
     ];

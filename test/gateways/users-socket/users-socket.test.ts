@@ -188,7 +188,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       }
       assert.deepEqual(await ask(numeric, '{"type":"Echo","message":1}'), {
         eventType: 10,
-        error: 'this socket speaks the numeric dialect: `eventType` says what a message is',
+        error: 'this socket uses the numeric dialect: a message must have `eventType`',
         code: 'ERR_REQUEST_INVALID',
       });
       await assert.rejects(thirdParty('?dialect=morse'), /400/);
@@ -599,7 +599,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const before = client.frames.length;
       client.socket.send(Buffer.from([0xff, 0xfe]), { binary: true });
       await client.frame(() => client.frames.length > before);
-      assert.match(client.frames.at(-1) ?? '', /bytes that are no UTF-8/);
+      assert.match(client.frames.at(-1) ?? '', /bytes that are not UTF-8/);
       assert.deepEqual(await ask(client, '{"eventType":10,"message":"still here"}'), {
         eventType: 10,
         message: 'still here',

@@ -282,7 +282,7 @@ describe('hostile bytes', () => {
     assert.deepEqual(decode(login), {
       ok: false,
       reason: 'unsafe',
-      detail: 'the atom at byte 57 is none of true, false and nil',
+      detail: 'the atom at byte 57 must be true, false or nil',
     });
   });
 
