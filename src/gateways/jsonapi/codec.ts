@@ -47,8 +47,9 @@ const Resource = z.strictObject({
   attributes: Attributes.default({}),
 });
 
-/** Schemas of the accepted documents. */
+/** The schema of a new user. */
 export const Create = z.strictObject({ data: Resource });
+/** The schema of a change. */
 export const Update = z.strictObject({ data: Resource.extend({ id: z.string().optional() }) });
 
 /**

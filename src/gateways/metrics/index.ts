@@ -44,10 +44,10 @@ export const metrics = defineGateway({
   name: 'metrics',
   description,
   needs,
-  mount(given) {
-    const { routes, guards, meters } = given;
+  mount(ports) {
+    const { routes, guards, meters } = ports;
     const registry = new Registry();
-    registerMetrics(given, registry);
+    registerMetrics(ports, registry);
     const mergedRegistry = Registry.merge([meters.registry, registry, processMetrics()]);
     routes.serve(description, {
       async 'GET /metrics'(request, response) {

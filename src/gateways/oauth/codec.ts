@@ -166,7 +166,10 @@ export function clientCredentials(
   return id === null || secret === null ? undefined : { id, secret };
 }
 
-/** @throws ERR_FORBIDDEN unless the principal has every requested scope and access_id */
+/**
+ * Checks that a token of the principal may issue the requested token.
+ * @throws ERR_FORBIDDEN unless the principal has the requested scopes and access_ids
+ */
 export function requireSubset(principal: Principal, request: TokenRequest): void {
   if (principal.scopes.has('admin')) {
     return;

@@ -60,9 +60,9 @@ async function answer(
   if (unsent.bytes > MAX_UNSENT_ANSWERS * queryMaxBytes) {
     throw new LastseenError('ERR_QUEUE_FULL', 'too many results wait for slow clients: retry later');
   }
-  const aborter = new AbortController();
+  const abortController = new AbortController();
   const onClose = (): void => {
-    aborter.abort();
+    abortController.abort();
   };
   response.once('close', onClose);
   if (response.destroyed) {
@@ -73,7 +73,7 @@ async function answer(
     const { body, isTruncated } = await queries.ask(
       { sql, params, access: accessOf(principal) },
       format,
-      aborter.signal,
+      abortController.signal,
     );
     const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     response.writeHead(200, {
