@@ -79,9 +79,9 @@ async function start(
     settings: config,
     runtime,
   });
-  const hub = createHub({ timers, clock, isRevoked: identity.revocations.hits });
+  const hub = createHub({ timers, clock, isRevoked: identity.revocations.isRevoked });
   onClose(hub.stop);
-  onClose(followControl({ log, hub, onRevoked: identity.authenticator.revoked, onFault }));
+  onClose(followControl({ log, hub, onRevoked: identity.authenticator.revoke, onFault }));
   log.onReset(() => {
     logger.warn(
       'the log was replaced by another (restored?): every connection is closed, to resume or be refused',

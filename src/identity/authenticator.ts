@@ -5,7 +5,7 @@ import { LastseenError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { ALGORITHM, type Keys } from './keys.ts';
 import { ADMIN, ANYONE, type Principal, type Scope, SCOPES } from './principal.ts';
-import { concerns, type Revocations, type Revoked } from './revocations.ts';
+import { concerns, type Revocations, type Revocation } from './revocations.ts';
 import { hasHash, newSecret, secretHash } from './secrets.ts';
 import type { TokenStore } from './token-store.ts';
 import { ISSUER } from './tokens.ts';
@@ -17,13 +17,13 @@ export interface Authenticator {
    */
   authenticate(token: string | undefined): Principal | Promise<Principal>;
   /** The tokens concerned hold no longer. */
-  revoked(what: Revoked): void;
+  revoke(what: Revocation): void;
   /** True when no token is asked for. */
   readonly isOpen: boolean;
 }
 
 /** Whose tokens are taken beside our own. */
-export interface OutsideProvider {
+export interface IdentityProvider {
   readonly jwksUrl: string;
   readonly issuer: string;
   readonly audience: string;
@@ -37,7 +37,7 @@ export interface AuthenticatorOptions {
   readonly isOpen: boolean;
   /** The admin token if the operator has set one. */
   readonly adminToken: string | undefined;
-  readonly outside: OutsideProvider | undefined;
+  readonly provider: IdentityProvider | undefined;
   /** Called with a token made at the first start: the only time it is in clear. */
   readonly onAdminToken: (token: string) => void;
 }
@@ -46,7 +46,7 @@ export interface AuthenticatorOptions {
 const MAX_CACHED = 10_000;
 
 /** Signatures that outside providers may use: none that a public key could be taken for a secret of. */
-const OUTSIDE_ALGORITHMS = [
+const PROVIDER_ALGORITHMS = [
   'EdDSA',
   'Ed25519',
   'ES256',
@@ -71,60 +71,60 @@ const Claims = z.object({
 });
 
 export async function createAuthenticator(options: AuthenticatorOptions): Promise<Authenticator> {
-  const { tokens, keys, revocations, isOpen, outside } = options;
+  const { tokens, keys, revocations, isOpen, provider: outside } = options;
   const { clock } = options.runtime;
   const adminHash = isOpen ? undefined : await adminHashOf(options);
-  const outsideKeys = outside === undefined ? undefined : createRemoteJWKSet(new URL(outside.jwksUrl));
+  const providerKeys = outside === undefined ? undefined : createRemoteJWKSet(new URL(outside.jwksUrl));
   const cache = new Map<string, Principal>();
 
   async function verify(token: string, hash: string): Promise<Principal> {
     const before = revocations.count;
-    const principal = await verified(token);
+    const principal = await verifyUncached(token);
     // A revocation that came meanwhile may be of this token: it is looked up again the next time.
     if (revocations.count === before) {
       if (cache.size >= MAX_CACHED) {
         cache.delete(cache.keys().next().value ?? '');
       }
       cache.set(hash, principal);
-    } else if (revocations.hits(principal)) {
-      throw refused();
+    } else if (revocations.isRevoked(principal)) {
+      throw tokenInvalid();
     }
     return principal;
   }
 
-  async function verified(token: string): Promise<Principal> {
+  async function verifyUncached(token: string): Promise<Principal> {
     let kid: string | undefined;
     let issuer: string | undefined;
     try {
       ({ kid } = decodeProtectedHeader(token));
       ({ iss: issuer } = decodeJwt(token));
     } catch {
-      throw refused();
+      throw tokenInvalid();
     }
     if (issuer === ISSUER) {
-      return ours(token, kid);
+      return verifyOwnToken(token, kid);
     }
-    if (outside !== undefined && outsideKeys !== undefined && issuer === outside.issuer) {
-      const { payload } = await attempt(
-        jwtVerify(token, outsideKeys, {
+    if (outside !== undefined && providerKeys !== undefined && issuer === outside.issuer) {
+      const { payload } = await orRefuse(
+        jwtVerify(token, providerKeys, {
           issuer: outside.issuer,
           audience: outside.audience,
-          algorithms: OUTSIDE_ALGORITHMS,
+          algorithms: PROVIDER_ALGORITHMS,
           currentDate: new Date(clock.now()),
           requiredClaims: ['exp', 'sub'],
         }),
       );
       return principalOf(payload, { family: null, clientId: null, prefix: 'outside:' });
     }
-    throw refused();
+    throw tokenInvalid();
   }
 
-  async function ours(token: string, kid: string | undefined): Promise<Principal> {
-    const key = kid === undefined ? undefined : await keys.verifying(kid);
+  async function verifyOwnToken(token: string, kid: string | undefined): Promise<Principal> {
+    const key = kid === undefined ? undefined : await keys.verifyingKey(kid);
     if (key === undefined) {
-      throw refused();
+      throw tokenInvalid();
     }
-    const { payload } = await attempt(
+    const { payload } = await orRefuse(
       jwtVerify(token, key, {
         issuer: ISSUER,
         audience: ISSUER,
@@ -136,7 +136,7 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
     );
     const record = await tokens.find(payload.jti ?? '');
     if (record?.revokedAt !== null) {
-      throw refused();
+      throw tokenInvalid();
     }
     // What was issued counts: a signature alone, by a key that was stolen, makes no other token of this one.
     const isAsIssued =
@@ -144,7 +144,7 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
       payload['scope'] === record.scope &&
       JSON.stringify(payload['access_ids']) === JSON.stringify(record.accessIds);
     if (!isAsIssued) {
-      throw refused();
+      throw tokenInvalid();
     }
     return principalOf(payload, {
       family: record.family,
@@ -178,9 +178,9 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
         return cached;
       }
       cache.delete(hash);
-      throw refused();
+      throw tokenInvalid();
     },
-    revoked(what) {
+    revoke(what) {
       revocations.add(what);
       for (const [hash, principal] of cache) {
         if (concerns(what, principal)) {
@@ -197,7 +197,7 @@ function principalOf(
 ): Principal {
   const parsed = Claims.safeParse(payload);
   if (!parsed.success) {
-    throw refused();
+    throw tokenInvalid();
   }
   const { sub, scope, access_ids: accessIds, exp, iat, jti } = parsed.data;
   const known = new Set<string>(SCOPES);
@@ -213,16 +213,16 @@ function principalOf(
   };
 }
 
-async function attempt<T>(work: Promise<T>): Promise<T> {
+async function orRefuse<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch {
-    throw refused();
+    throw tokenInvalid();
   }
 }
 
 /** The same for every reason: a stranger learns nothing of which. */
-function refused(): LastseenError {
+function tokenInvalid(): LastseenError {
   return new LastseenError('ERR_UNAUTHENTICATED', 'the token is not valid, or not any more');
 }
 

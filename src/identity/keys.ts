@@ -17,9 +17,9 @@ const MIN_RELOAD_MS = 1_000;
 
 export interface Keys {
   /** The key that signs now. */
-  signing(): Promise<{ readonly kid: string; readonly key: CryptoKey }>;
+  signingKey(): Promise<{ readonly kid: string; readonly key: CryptoKey }>;
   /** The public key of that name, if it may still verify. */
-  verifying(kid: string): Promise<CryptoKey | undefined>;
+  verifyingKey(kid: string): Promise<CryptoKey | undefined>;
   /** RFC 7517. */
   jwks(): Promise<{ readonly keys: readonly JWK[] }>;
   /** Makes a new key that signs from now on; returns its name. */
@@ -37,7 +37,7 @@ export interface KeysOptions {
 
 export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Keys {
   const { clock, random } = runtime;
-  let known: SigningKey[] = [];
+  let loadedKeys: SigningKey[] = [];
   let loadedAt = 0;
   const imported = new Map<string, CryptoKey>();
 
@@ -46,10 +46,10 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
       return;
     }
     await store.deleteRetired(clock.now() - 2 * MAX_TOKEN_SECONDS * 1_000);
-    known = await store.list();
-    if (known.length === 0) {
+    loadedKeys = await store.list();
+    if (loadedKeys.length === 0) {
       await store.addFirst(await makeKey('key-1'));
-      known = await store.list();
+      loadedKeys = await store.list();
     }
     loadedAt = clock.now();
   }
@@ -66,7 +66,7 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
     };
   }
 
-  async function imports(name: string, jwk: string): Promise<CryptoKey> {
+  async function importKey(name: string, jwk: string): Promise<CryptoKey> {
     const cached = imported.get(name);
     if (cached !== undefined) {
       return cached;
@@ -77,28 +77,28 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
   }
 
   return {
-    async signing() {
+    async signingKey() {
       await load(RELOAD_MS);
-      const current = known.find((key) => key.retiredAt === null);
+      const current = loadedKeys.find((key) => key.retiredAt === null);
       if (current === undefined) {
         throw new Error('no key signs: run "lastseen keys rotate"');
       }
       return {
         kid: current.kid,
-        key: await imports(`private ${current.kid}`, open(current.privateJwk, keySecret)),
+        key: await importKey(`private ${current.kid}`, unseal(current.privateJwk, keySecret)),
       };
     },
-    async verifying(kid) {
+    async verifyingKey(kid) {
       await load(RELOAD_MS);
-      if (!known.some((key) => key.kid === kid)) {
+      if (!loadedKeys.some((key) => key.kid === kid)) {
         await load(MIN_RELOAD_MS);
       }
-      const key = known.find((one) => one.kid === kid);
-      return key === undefined ? undefined : imports(kid, key.publicJwk);
+      const key = loadedKeys.find((one) => one.kid === kid);
+      return key === undefined ? undefined : importKey(kid, key.publicJwk);
     },
     async jwks() {
       await load(MIN_RELOAD_MS);
-      return { keys: known.map((key) => JSON.parse(key.publicJwk) as JWK) };
+      return { keys: loadedKeys.map((key) => JSON.parse(key.publicJwk) as JWK) };
     },
     async rotate() {
       const key = await makeKey(`key-${Buffer.from(random.bytes(6)).toString('hex')}`);
@@ -116,7 +116,7 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
       if (kept === undefined) {
         throw new Error(`the secret ${name} was not kept`);
       }
-      return open(kept, keySecret);
+      return unseal(kept, keySecret);
     },
   };
 }
@@ -138,7 +138,7 @@ function seal(text: string, secret: string | undefined, random: Random): string 
 }
 
 /** @throws ERR_STORE_UNAVAILABLE when the key was sealed with another secret */
-function open(text: string, secret: string | undefined): string {
+function unseal(text: string, secret: string | undefined): string {
   if (!text.startsWith(SEALED)) {
     return text;
   }

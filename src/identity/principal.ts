@@ -66,7 +66,7 @@ export function requireAccess(principal: Principal, accessId: string): void {
 }
 
 /** True when every access_id that `narrow` names is also covered by `wide`. */
-export function isWithin(narrow: string, wide: readonly string[]): boolean {
+export function isSubset(narrow: string, wide: readonly string[]): boolean {
   return wide.some((pattern) => {
     if (!narrow.endsWith('*')) {
       return covers(pattern, narrow);

@@ -3,7 +3,7 @@ import type { Clock } from '../runtime.ts';
 import type { Principal } from './principal.ts';
 
 /** What a revocation names: tokens, all that were refreshed from one another, of a client, or of a subject. */
-export type Revoked =
+export type Revocation =
   | { readonly jti: string }
   | { readonly family: string }
   | { readonly client_id: string }
@@ -12,15 +12,15 @@ export type Revoked =
 export interface Revocations {
   /** Counts revocations: what was looked up before the last one may be out of date. */
   readonly count: number;
-  add(revoked: Revoked): void;
+  add(revoked: Revocation): void;
   /** Whether a token of this principal was revoked lately, after it was issued. */
-  hits(principal: Principal): boolean;
+  isRevoked(principal: Principal): boolean;
 }
 
 const KEPT_MS = 300_000;
 
 export function createRevocations(clock: Clock): Revocations {
-  let recent: { readonly revoked: Revoked; readonly at: number }[] = [];
+  let recent: { readonly revoked: Revocation; readonly at: number }[] = [];
   let count = 0;
   return {
     get count() {
@@ -32,12 +32,12 @@ export function createRevocations(clock: Clock): Revocations {
       recent = recent.filter(({ at }) => now - at < KEPT_MS);
       recent.push({ revoked, at: now });
     },
-    hits: (principal) =>
+    isRevoked: (principal) =>
       recent.some(({ revoked, at }) => concerns(revoked, principal) && principal.issuedAt <= at),
   };
 }
 
-export function concerns(revoked: Revoked, principal: Principal): boolean {
+export function concerns(revoked: Revocation, principal: Principal): boolean {
   // The admin's own token, and everybody where nobody is asked, stand in no table.
   if (principal.jti === null && principal.scopes.has('admin')) {
     return false;

@@ -9,11 +9,11 @@ import type { RowChange } from '../log/store.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Append, CONTROL, USERS } from './feeds.ts';
 import { ALGORITHM, type Keys, MAX_TOKEN_SECONDS } from './keys.ts';
-import type { Revoked } from './revocations.ts';
+import type { Revocation } from './revocations.ts';
 import { newSecret, secretHash } from './secrets.ts';
 import type { TokenRecord, TokenStore } from './token-store.ts';
 import type { UserStore } from './user-store.ts';
-import { userOfSubject } from './users.ts';
+import { findUserBySubject } from './users.ts';
 
 export const ISSUER = 'lastseen';
 
@@ -63,7 +63,7 @@ export interface TokensOptions {
 export function createTokens({ tokens, users, keys, append, runtime }: TokensOptions): Tokens {
   const { clock, random } = runtime;
 
-  async function issueIn(
+  async function issueInFamily(
     request: TokenRequest,
     family: string,
     before: readonly RowChange[],
@@ -73,7 +73,7 @@ export function createTokens({ tokens, users, keys, append, runtime }: TokensOpt
     const seconds = Math.min(request.expiresInSeconds, MAX_TOKEN_SECONDS);
     const jti = random.uuid();
     const refreshToken = newSecret(random, 'lsr_');
-    const { kid, key } = await keys.signing();
+    const { kid, key } = await keys.signingKey();
     const expiresAt = (Math.floor(now / 1_000) + seconds) * 1_000;
     const accessToken = await new SignJWT({ scope: request.scope, access_ids: request.accessIds })
       .setProtectedHeader({ alg: ALGORITHM, kid, typ: 'at+jwt' })
@@ -112,50 +112,51 @@ export function createTokens({ tokens, users, keys, append, runtime }: TokensOpt
     await append({ events: [serviceEvent(CONTROL, { type, ...what }), ...told], key: null, rows });
   }
 
-  const revoke = (revoked: Revoked, row: RowChange, told: readonly NewEvent[] = []): Promise<void> =>
+  const revoke = (revoked: Revocation, row: RowChange, told: readonly NewEvent[] = []): Promise<void> =>
     write('token_revoked', { ...revoked }, [row], told);
 
   /** What `$users` is told when the holder is a registered user: nothing when the token is a connector's. */
-  async function tell(
+  async function userEvents(
     type: 'logged_in' | 'logged_out',
     { subject, clientId }: Pick<TokenRequest, 'subject' | 'clientId'>,
   ): Promise<NewEvent[]> {
-    const user = clientId === null ? await userOfSubject(users, subject) : undefined;
+    const user = clientId === null ? await findUserBySubject(users, subject) : undefined;
     return user === undefined ? [] : [serviceEvent(USERS, { type, id: user.id })];
   }
 
   async function revokeFamily(record: TokenRecord): Promise<void> {
-    const told = record.revokedAt === null ? await tell('logged_out', record) : [];
+    const told = record.revokedAt === null ? await userEvents('logged_out', record) : [];
     await revoke({ family: record.family }, tokens.revokeFamily(record.family, clock.now()), told);
   }
 
   return {
-    issue: async (request) => issueIn(request, random.uuid(), [], await tell('logged_in', request)),
+    issue: async (request) =>
+      issueInFamily(request, random.uuid(), [], await userEvents('logged_in', request)),
     async refresh(refreshToken, clientId) {
       const now = clock.now();
       const record = await tokens.findByRefreshHash(secretHash(refreshToken));
       if (record?.clientId !== clientId) {
-        throw invalidGrant();
+        throw grantInvalid();
       }
       if (record.revokedAt !== null || (record.refreshExpiresAt ?? 0) <= now) {
-        throw invalidGrant();
+        throw grantInvalid();
       }
       if (record.refreshedAt !== null) {
         await revokeFamily(record);
-        throw invalidGrant();
+        throw grantInvalid();
       }
       try {
         const { subject, scope, accessIds, createdAt, expiresAt } = record;
         const expiresInSeconds = Math.max(1, Math.round((expiresAt - createdAt) / 1_000));
         const request = { subject, scope, accessIds, expiresInSeconds, clientId };
-        return await issueIn(request, record.family, [tokens.useRefresh(record.jti, now)]);
+        return await issueInFamily(request, record.family, [tokens.useRefresh(record.jti, now)]);
       } catch (error) {
         // Somebody else used it a moment before: one of the two is a thief.
         if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
           throw error;
         }
         await revokeFamily(record);
-        throw invalidGrant();
+        throw grantInvalid();
       }
     },
     async list() {
@@ -169,7 +170,7 @@ export function createTokens({ tokens, users, keys, append, runtime }: TokensOpt
       }
       // One that was refreshed lives on in the token that came of it.
       const isLast = record.revokedAt === null && record.refreshedAt === null;
-      const told = isLast ? await tell('logged_out', record) : [];
+      const told = isLast ? await userEvents('logged_out', record) : [];
       await revoke({ jti }, tokens.revoke(jti, clock.now()), told);
     },
     async revokeRefresh(refreshToken, clientId) {
@@ -180,13 +181,13 @@ export function createTokens({ tokens, users, keys, append, runtime }: TokensOpt
       await revokeFamily(record);
     },
     async revokeSubject(subject) {
-      const told = await tell('logged_out', { subject, clientId: null });
+      const told = await userEvents('logged_out', { subject, clientId: null });
       await revoke({ subject }, tokens.revokeOfSubject(subject, clock.now()), told);
     },
   };
 }
 
-function invalidGrant(): LastseenError {
+function grantInvalid(): LastseenError {
   return new LastseenError(
     'ERR_GRANT_INVALID',
     'the refresh token is not valid: it was used, revoked, or is over',

@@ -18,11 +18,11 @@ export interface Users {
   find(id: string): Promise<User | undefined>;
   list(query: UserQuery): Promise<User[]>;
   /** The user with this id, else the only one with this nickname. @throws ERR_REQUEST_INVALID when several have it */
-  named(name: string): Promise<User | undefined>;
+  findByName(name: string): Promise<User | undefined>;
   /** The user that the subject of one of our own tokens names. */
-  ofSubject(subject: string): Promise<User | undefined>;
+  findBySubject(subject: string): Promise<User | undefined>;
   /** @throws ERR_NOT_FOUND */
-  change(id: string, attributes: Partial<UserAttributes>): Promise<User>;
+  update(id: string, attributes: Partial<UserAttributes>): Promise<User>;
   /** Its tokens are revoked and its connections closed with it. @throws ERR_NOT_FOUND */
   remove(id: string): Promise<void>;
   /** What applications keep beside the user: all of it, or one property. It never enters the log. */
@@ -32,25 +32,25 @@ export interface Users {
 }
 
 /** Subjects that stand for no user, whatever a user calls himself. */
-const NOBODY: readonly string[] = [ADMIN.subject, ANYONE.subject];
+const RESERVED_SUBJECTS: readonly string[] = [ADMIN.subject, ANYONE.subject];
 
 /** Begins the subjects of an outside provider. */
-const OUTSIDE = 'outside:';
+const PROVIDER_PREFIX = 'outside:';
 
 /** The user that the subject of one of our own tokens names: by id, or by a nickname that no other user has. */
-export async function userOfSubject(
+export async function findUserBySubject(
   users: Pick<UserStore, 'find' | 'list'>,
   subject: string,
 ): Promise<User | undefined> {
-  if (NOBODY.includes(subject) || subject.startsWith(OUTSIDE)) {
+  if (RESERVED_SUBJECTS.includes(subject) || subject.startsWith(PROVIDER_PREFIX)) {
     return undefined;
   }
-  const found = await namedBy(users, subject);
+  const found = await findUsersByName(users, subject);
   return found.length === 1 ? found[0] : undefined;
 }
 
 /** At most two: who asks needs to know no more than that there are several. */
-async function namedBy(users: Pick<UserStore, 'find' | 'list'>, name: string): Promise<User[]> {
+async function findUsersByName(users: Pick<UserStore, 'find' | 'list'>, name: string): Promise<User[]> {
   const user = await users.find(name);
   return user === undefined ? users.list({ nickname: name, limit: 2 }) : [user];
 }
@@ -72,7 +72,7 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
       if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
         throw error;
       }
-      throw missing(id);
+      throw userNotFound(id);
     }
   }
 
@@ -85,18 +85,18 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
     },
     find: (id) => users.find(id),
     list: (query) => users.list(query),
-    async named(name) {
-      const [user, other] = await namedBy(users, name);
+    async findByName(name) {
+      const [user, other] = await findUsersByName(users, name);
       if (other !== undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', `several users are named ${shown(name)}: give the id`);
       }
       return user;
     },
-    ofSubject: (subject) => userOfSubject(users, subject),
-    async change(id, attributes) {
+    findBySubject: (subject) => findUserBySubject(users, subject),
+    async update(id, attributes) {
       const before = await users.find(id);
       if (before === undefined) {
-        throw missing(id);
+        throw userNotFound(id);
       }
       const user: User = { ...before, ...attributes, updatedAt: clock.now() };
       await write('changed', id, [users.update(user)]);
@@ -110,7 +110,7 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
     async writeMeta(id, entries, isWhole) {
       const outcome = await users.writeMeta({ userId: id, entries, isWhole, maxBytes: MAX_META_BYTES });
       if (outcome === 'no-user') {
-        throw missing(id);
+        throw userNotFound(id);
       }
       if (outcome === 'too-large') {
         const message = `the meta of a user may have at most ${MAX_META_BYTES} bytes: nothing was written`;
@@ -120,6 +120,6 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
   };
 }
 
-function missing(id: string): LastseenError {
+function userNotFound(id: string): LastseenError {
   return new LastseenError('ERR_NOT_FOUND', `No user record found with \`id: ${id}\``);
 }

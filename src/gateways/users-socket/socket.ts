@@ -202,7 +202,7 @@ export function serve(
       if (username === undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', 'Please enter a valid username');
       }
-      const found = await users.named(username);
+      const found = await users.findByName(username);
       if (found === undefined) {
         throw new LastseenError('ERR_NOT_FOUND', `Could not find user ${username}`);
       }
