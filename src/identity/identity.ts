@@ -1,4 +1,4 @@
-/** Everything that knows users and tokens, put together over an engine's stores. */
+/** Users, tokens, clients and keys, put together over an engine's stores. */
 import type { Log } from '../log/log.ts';
 import type { Runtime } from '../runtime.ts';
 import type { ValuesOf } from '../settings.ts';

@@ -1,4 +1,4 @@
-/** The keys that sign access tokens: Ed25519, kept in the database, rotated; old ones verify until their tokens end. */
+/** The keys that sign access tokens: Ed25519, kept in the database. A retired key verifies until its last token expires. */
 import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
 import { type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { LastseenError } from '../errors.ts';
@@ -8,29 +8,31 @@ import { newSecret } from './secrets.ts';
 
 export const ALGORITHM = 'EdDSA';
 
-/** Longest life of a token: so long a retired key verifies. */
+/** Longest life of a token. A retired key verifies for twice this time. */
 export const MAX_TOKEN_SECONDS = 24 * 3_600;
 
-/** How often the keys are read again, at least; and at most, when a key is asked for that is not known. */
+/** The keys are read again when they are older. */
 const RELOAD_MS = 60_000;
+
+/** The same when a token names an unknown key. */
 const MIN_RELOAD_MS = 1_000;
 
 export interface Keys {
   /** The key that signs now. */
   signingKey(): Promise<{ readonly kid: string; readonly key: CryptoKey }>;
-  /** The public key of that name, if it may still verify. */
+  /** The public key with this name, unless it was deleted or never existed. */
   verifyingKey(kid: string): Promise<CryptoKey | undefined>;
-  /** RFC 7517. */
+  /** All public keys, as a JSON Web Key Set (RFC 7517). */
   jwks(): Promise<{ readonly keys: readonly JWK[] }>;
-  /** Makes a new key that signs from now on; returns its name. */
+  /** Makes a new key, which signs from now on, and returns its name. */
   rotate(): Promise<string>;
-  /** Random text of that name, made when it is first asked for: the same on every node, sealed as private keys are. */
+  /** A random secret with this name, made at its first use, the same on every node, and sealed like private keys. */
   secret(name: string): Promise<string>;
 }
 
 export interface KeysOptions {
   readonly keys: KeyStore;
-  /** Seals private keys in the database, if the operator has set it. */
+  /** Seals (encrypts) private keys in the database, if the operator has set it. */
   readonly keySecret: string | undefined;
   readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
@@ -81,7 +83,7 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
       await load(RELOAD_MS);
       const current = loadedKeys.find((key) => key.retiredAt === null);
       if (current === undefined) {
-        throw new Error('no key signs: run "lastseen keys rotate"');
+        throw new Error('there is no signing key: run "lastseen keys rotate"');
       }
       return {
         kid: current.kid,
@@ -93,7 +95,7 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
       if (!loadedKeys.some((key) => key.kid === kid)) {
         await load(MIN_RELOAD_MS);
       }
-      const key = loadedKeys.find((one) => one.kid === kid);
+      const key = loadedKeys.find((loaded) => loaded.kid === kid);
       return key === undefined ? undefined : importKey(kid, key.publicJwk);
     },
     async jwks() {
@@ -110,11 +112,11 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
       let kept = await store.secret(name);
       if (kept === undefined) {
         await store.addSecret(name, seal(newSecret(random), keySecret, random));
-        // Of several nodes that ask at once one makes it.
+        // Of several nodes that do this at once, one makes the secret.
         kept = await store.secret(name);
       }
       if (kept === undefined) {
-        throw new Error(`the secret ${name} was not kept`);
+        throw new Error(`the secret ${name} was not saved`);
       }
       return unseal(kept, keySecret);
     },

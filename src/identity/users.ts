@@ -1,10 +1,10 @@
-/** Registered users. Each change is a row and an event of `$users`, together; the events hold ids, nothing personal. */
+/** Registered users. Each change writes a row and an event of `$users` together. The events hold ids and no personal data. */
 import { LastseenError, shown } from '../errors.ts';
 import { serviceEvent } from '../log/event.ts';
 import type { RowChange } from '../log/store.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Append, USERS } from './feeds.ts';
-import { ADMIN, ANYONE } from './principal.ts';
+import { ADMIN, ANYONE, PROVIDER_PREFIX } from './principal.ts';
 import type { TokenStore } from './token-store.ts';
 import type { MetaEntry, User, UserQuery, UserStore } from './user-store.ts';
 
@@ -23,19 +23,19 @@ export interface Users {
   findBySubject(subject: string): Promise<User | undefined>;
   /** @throws ERR_NOT_FOUND */
   update(id: string, attributes: Partial<UserAttributes>): Promise<User>;
-  /** Its tokens are revoked and its connections closed with it. @throws ERR_NOT_FOUND */
+  /** Removes the user, revokes its tokens and so closes its connections. @throws ERR_NOT_FOUND */
   remove(id: string): Promise<void>;
-  /** What applications keep beside the user: all of it, or one property. It never enters the log. */
+  /** What applications keep beside the user: all properties, or one. */
   meta(id: string, property?: string): Promise<readonly MetaEntry[]>;
-  /** Writes these properties, whole or not at all; `isWhole`: and removes all others. @throws ERR_NOT_FOUND, ERR_TOO_LARGE */
-  writeMeta(id: string, entries: readonly MetaEntry[], isWhole: boolean): Promise<void>;
+  /**
+   * Writes all these properties or none. With `isWhole` it removes all others.
+   * @throws ERR_NOT_FOUND, ERR_TOO_LARGE
+   */
+  writeMeta(id: string, entries: readonly MetaEntry[], options: { readonly isWhole: boolean }): Promise<void>;
 }
 
-/** Subjects that stand for no user, whatever a user calls himself. */
+/** Subjects that name no user, even if a user has such a nickname. */
 const RESERVED_SUBJECTS: readonly string[] = [ADMIN.subject, ANYONE.subject];
-
-/** Begins the subjects of an outside provider. */
-const PROVIDER_PREFIX = 'outside:';
 
 /** The user that the subject of one of our own tokens names: by id, or by a nickname that no other user has. */
 export async function findUserBySubject(
@@ -49,7 +49,7 @@ export async function findUserBySubject(
   return found.length === 1 ? found[0] : undefined;
 }
 
-/** At most two: who asks needs to know no more than that there are several. */
+/** At most two users: the second shows that the name is ambiguous. */
 async function findUsersByName(users: Pick<UserStore, 'find' | 'list'>, name: string): Promise<User[]> {
   const user = await users.find(name);
   return user === undefined ? users.list({ nickname: name, limit: 2 }) : [user];
@@ -107,7 +107,7 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
       await write('removed', id, rows);
     },
     meta: (id, property) => users.meta(id, property),
-    async writeMeta(id, entries, isWhole) {
+    async writeMeta(id, entries, { isWhole }) {
       const outcome = await users.writeMeta({ userId: id, entries, isWhole, maxBytes: MAX_META_BYTES });
       if (outcome === 'no-user') {
         throw userNotFound(id);

@@ -186,11 +186,9 @@ export function serve(
       const entries = await users.meta(target.id, property);
       value = property === undefined ? metaText(entries) : entries[0]?.value;
     } else {
-      await users.writeMeta(
-        target.id,
-        act.type === 'set' ? [act.entry] : act.entries,
-        act.type === 'replace',
-      );
+      await users.writeMeta(target.id, act.type === 'set' ? [act.entry] : act.entries, {
+        isWhole: act.type === 'replace',
+      });
       value = act.type === 'set' ? act.entry.value : act.text;
     }
     connection.write(metaFrame(dialect, { value, property, username: username ?? nameOf(target) }));
