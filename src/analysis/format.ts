@@ -1,6 +1,6 @@
-/** A result as text: JSON, NDJSON or CSV, made row by row. Pure. */
+/** The result of a query as text, row by row: JSON, NDJSON or CSV. */
 
-/** A number as the database wrote it, when it may not fit JavaScript's. */
+/** A number as the database wrote it: it may not fit into a JavaScript number. */
 export interface Numeral {
   readonly numeral: string;
 }
@@ -14,10 +14,10 @@ export type Format = (typeof FORMATS)[number];
 export interface Encoder {
   readonly head: string;
   row(cells: readonly Cell[]): string;
-  tail(isTruncated: boolean): string;
+  tail(result: { readonly isTruncated: boolean }): string;
 }
 
-/** JSON: one object. NDJSON: an object a row. CSV: RFC 4180, a line of names first. */
+/** JSON: one object. NDJSON: one object a row. CSV: RFC 4180, with a header line. */
 export function createEncoder(format: Format, columns: readonly string[]): Encoder {
   if (format === 'json') {
     return jsonEncoder(columns);
@@ -34,7 +34,7 @@ function jsonEncoder(columns: readonly string[]): Encoder {
       between = ',';
       return text;
     },
-    tail: (isTruncated) => `],"truncated":${isTruncated}}`,
+    tail: ({ isTruncated }) => `],"truncated":${isTruncated}}`,
   };
 }
 
@@ -42,7 +42,7 @@ function ndjsonEncoder(columns: readonly string[]): Encoder {
   const keys = uniqueKeys(columns).map((name) => JSON.stringify(name));
   return {
     head: '',
-    row: (cells) => `{${cells.map((cell, at) => `${keys[at] ?? ''}:${toJson(cell)}`).join(',')}}\n`,
+    row: (cells) => `{${cells.map((cell, index) => `${keys[index] ?? ''}:${toJson(cell)}`).join(',')}}\n`,
     tail: () => '',
   };
 }
@@ -55,20 +55,20 @@ function csvEncoder(columns: readonly string[]): Encoder {
   };
 }
 
-/** Keys of an object: a name that stands twice gets a number. */
+/** Column names as the keys of an object: a repeated name gets a number. */
 function uniqueKeys(columns: readonly string[]): string[] {
-  const taken = new Set<string>();
+  const used = new Set<string>();
   return columns.map((name) => {
     let key = name;
-    for (let nth = 2; taken.has(key); nth += 1) {
-      key = `${name}_${nth}`;
+    for (let number = 2; used.has(key); number += 1) {
+      key = `${name}_${number}`;
     }
-    taken.add(key);
+    used.add(key);
     return key;
   });
 }
 
-/** Integers beyond 2^53 as text, since readers in JavaScript would round them. */
+/** Integers beyond 2^53 become text: readers in JavaScript would round them. */
 function toJson(cell: Cell): string {
   if (cell === null) {
     return 'null';
@@ -93,7 +93,7 @@ function numeralToJson(text: string): string {
   return isNumber && !isLarge ? text : JSON.stringify(text);
 }
 
-/** Null is nothing, an empty text is `""`. */
+/** Null becomes an empty field, an empty text becomes `""`. */
 function toCsv(cell: Cell): string {
   if (cell === null) {
     return '';
@@ -107,7 +107,7 @@ function toCsv(cell: Cell): string {
   return cell instanceof Uint8Array ? hex(cell) : cell.numeral;
 }
 
-/** What a spreadsheet would run as a formula is disarmed by an apostrophe, unless it is a number. */
+/** Puts an apostrophe before a text that a spreadsheet would run as a formula, unless it is a number. */
 function textToCsv(text: string): string {
   const isFormula = /^[=+\-@\t\r]/.test(text) && !/^[-+]?\d+(\.\d+)?([eE][-+]?\d+)?$/.test(text);
   const safe = isFormula ? `'${text}` : text;

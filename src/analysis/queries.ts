@@ -1,26 +1,25 @@
 /**
- * Queries as the rest of the house sees them: each runs in a process of its own, which can be ended at any moment and
- * has so much memory and no more. Bounded in all: how many at once, how long, how many rows and bytes, and how far the
- * write-ahead log of an SQLite file may grow meanwhile.
+ * Queries as gateways use them. Each runs in a process of its own, which the server can end at any moment. Bounded are
+ * the number of queries at once, the time, memory, rows and bytes of each, and the size of the write-ahead log of an
+ * SQLite file while a query reads it.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
 import { statSync } from 'node:fs';
-import { setPriority } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { type ErrorCode, LastseenError } from '../errors.ts';
-import { type Cancel, type Timers, withTimeout } from '../runtime.ts';
+import type { Cancel, Timers } from '../runtime.ts';
 import type { Format } from './format.ts';
+import { endProcess } from './process.ts';
+import { createProcessPool, draining } from './process-pool.ts';
 import type { Job, JobReply, Query, Source } from './sandbox.ts';
 
 export interface QueryLimits {
-  /** At once; one more is refused. */
+  /** Queries at once; the server refuses one more. */
   readonly queryConcurrency: number;
   readonly queryTimeoutMs: number;
   readonly queryMaxRows: number;
   /** Of the answer. */
   readonly queryMaxBytes: number;
-  /** What a query may take beyond what its process has at its start, where the system knows such limits (Linux). */
+  /** Memory that a query may use beyond what its process has at its start. Linux only. */
   readonly queryMemoryBytes: number;
 }
 
@@ -33,36 +32,22 @@ export interface QueryAnswer {
 
 export interface Queries {
   /**
-   * Runs a query and gives its answer once it is whole. `signal` ends it: nobody waits any more.
+   * Runs a query and resolves with its complete answer. Aborting `signal` ends the query.
    * @throws ERR_QUERY_INVALID, ERR_QUERY_REFUSED, ERR_QUERY_LIMIT, ERR_QUERY_UNAVAILABLE, ERR_QUEUE_FULL,
    *   ERR_DRAINING, ERR_STORE_UNAVAILABLE
    */
   run(query: Omit<Query, 'timeoutMs'>, format: Format, signal: AbortSignal): Promise<QueryAnswer>;
-  /** Running now. */
+  /** Number of queries that run now. */
   readonly running: number;
-  /** Ends what runs, and all processes. */
+  /** Ends all queries and their processes. */
   close(): Promise<void>;
 }
 
-/** A process that has nothing to do for so long is let go. */
-const IDLE_MS = 30_000;
-
-/** A process that has been asked to end, and has not by then, is killed. */
-const KILL_MS = 3_000;
-
-/** A reader pins the write-ahead log: from this size on the longest-running queries must go. */
+/** A query that reads pins the write-ahead log: beyond this size of the log the server ends the query. */
 export const MAX_WAL_BYTES = 512 * 1024 * 1024;
 const WATCH_WAL_MS = 250;
 
-/** Less than the server's: pushes and deliveries come first. */
-const NICENESS = 10;
-
-/** Time for a process to start; a query's own time begins after it. */
-const START_MS = 30_000;
-
-/** Of what a process that dies at its start writes to standard error, for the log. */
-const MAX_ERROR_TEXT_CHARACTERS = 4_096;
-
+/** The expected errors of a query process. Others are unexpected, and logged at the edge. */
 const CODES: readonly string[] = [
   'ERR_QUERY_INVALID',
   'ERR_QUERY_REFUSED',
@@ -75,7 +60,7 @@ export interface QueriesOptions {
   readonly source: Source;
   readonly limits: QueryLimits;
   readonly timers: Timers;
-  /** From this size of the write-ahead log on a query that reads is ended. Default `MAX_WAL_BYTES`. */
+  /** Size of the write-ahead log at which a query is ended. Default `MAX_WAL_BYTES`. */
   readonly maxWalBytes?: number;
 }
 
@@ -85,73 +70,12 @@ export function createQueries({
   timers,
   maxWalBytes = MAX_WAL_BYTES,
 }: QueriesOptions): Queries {
-  const idle: { readonly child: ChildProcess; readonly stopTimer: Cancel }[] = [];
+  const pool = createProcessPool({ kind: source.kind, timers, memoryBytes: limits.queryMemoryBytes });
   const rejections = new Set<(error: LastseenError) => void>();
-  const processes = new Set<ChildProcess>();
-  const starting = new WeakSet<ChildProcess>();
   let running = 0;
   let isClosed = false;
-  let reservedBytesOnce: Promise<number> | undefined;
 
-  function start(maxDataBytes?: number): ChildProcess {
-    const child = startProcess(source.kind, maxDataBytes);
-    processes.add(child);
-    starting.add(child);
-    child.once('close', () => processes.delete(child));
-    return child;
-  }
-
-  /**
-   * Measures the memory of a process that has started, in one that has no limit and runs no query. The system counts
-   * address space that is only reserved, which differs between Node lines by half a gigabyte a thread.
-   */
-  async function measureReservedBytes(): Promise<number> {
-    const child = start();
-    try {
-      return await whenStarted(child, timers);
-    } finally {
-      await endProcess(child, timers);
-    }
-  }
-
-  async function takeProcess(): Promise<ChildProcess> {
-    for (let waiting = idle.pop(); waiting !== undefined; waiting = idle.pop()) {
-      waiting.stopTimer();
-      // It may have been ended from outside meanwhile.
-      if (waiting.child.connected) {
-        return waiting.child;
-      }
-    }
-    if (process.platform !== 'linux') {
-      return start();
-    }
-    try {
-      reservedBytesOnce ??= measureReservedBytes();
-      const reservedBytes = await reservedBytesOnce;
-      if (isClosed) {
-        throw draining();
-      }
-      return start(reservedBytes + limits.queryMemoryBytes);
-    } catch (error) {
-      reservedBytesOnce = undefined;
-      throw isClosed ? draining() : error;
-    }
-  }
-
-  function returnProcess(child: ChildProcess): void {
-    if (isClosed || !child.connected) {
-      child.kill('SIGTERM');
-      return;
-    }
-    const end = (): void => {
-      idle.splice(idle.indexOf(entry), 1);
-      child.disconnect();
-    };
-    const entry = { child, stopTimer: timers.after(IDLE_MS, end, { isBackground: true }) };
-    idle.push(entry);
-  }
-
-  /** While a query reads, what the checkpointer has copied cannot be written over. */
+  /** While a query reads, SQLite cannot reuse the pages of the log that a checkpoint has copied. */
   function watchWal(reject: (error: LastseenError) => void): Cancel {
     if (source.kind !== 'sqlite') {
       return () => undefined;
@@ -161,13 +85,13 @@ export function createQueries({
       const bytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
       if (bytes > maxWalBytes) {
         reject(
-          limitReached('the write-ahead log grew too far while the query was reading: ask for less at once'),
+          limitReached('the write-ahead log grew too large while the query was reading: read less at once'),
         );
       }
     });
   }
 
-  /** Runs the job; the promise is settled when the process is free again, or gone. */
+  /** Runs a job. The promise is settled when the process is free again, or has been ended. */
   async function runJob(child: ChildProcess, job: Job, signal: AbortSignal): Promise<QueryAnswer> {
     const body: Uint8Array[] = [];
     let stopTimer: Cancel = () => undefined;
@@ -183,7 +107,7 @@ export function createQueries({
           end(draining());
         }
         onAbort = () => {
-          reject(limitReached('nobody waits for the query any more'));
+          reject(limitReached('the client has closed its connection'));
         };
         signal.addEventListener('abort', onAbort);
         if (signal.aborted) {
@@ -204,8 +128,8 @@ export function createQueries({
           });
           child.once('error', reject);
           onClose = () => {
-            // A process has no other reason to end: what it runs is checked, and what it throws is told.
-            reject(limitReached('the query needs more memory than it may have'));
+            // A process reports every error, so it has no other reason to exit.
+            reject(limitReached('the query needs more memory than its limit'));
           };
           child.once('close', onClose);
           child.send(job, (error) => {
@@ -215,14 +139,11 @@ export function createQueries({
           });
         };
         stopWatch = watchWal(reject);
-        if (starting.has(child)) {
-          whenStarted(child, timers).then(() => {
-            starting.delete(child);
-            lowerPriority(child.pid);
-            begin();
-          }, reject);
-        } else {
+        const ready = pool.whenReady(child);
+        if (ready === undefined) {
           begin();
+        } else {
+          ready.then(begin, reject);
         }
       });
       return answer;
@@ -241,7 +162,7 @@ export function createQueries({
         .removeAllListeners('message')
         .removeAllListeners('error')
         .on('error', () => undefined);
-      returnProcess(child);
+      pool.giveBack(child);
     }
   }
 
@@ -253,13 +174,13 @@ export function createQueries({
       if (running >= limits.queryConcurrency) {
         throw new LastseenError(
           'ERR_QUEUE_FULL',
-          `${limits.queryConcurrency} queries are running, and no more may: try again in a moment`,
+          `${limits.queryConcurrency} queries are running, which is the limit: retry later`,
         );
       }
       running += 1;
       try {
         return await runJob(
-          await takeProcess(),
+          await pool.take(),
           {
             source,
             query: { ...query, timeoutMs: limits.queryTimeoutMs },
@@ -278,29 +199,25 @@ export function createQueries({
     },
     async close() {
       isClosed = true;
-      for (const end of rejections) {
-        end(draining());
+      for (const reject of rejections) {
+        reject(draining());
       }
-      for (const { stopTimer } of idle.splice(0)) {
-        stopTimer();
-      }
-      await Promise.all([...processes].map((child) => endProcess(child, timers)));
+      await pool.close();
     },
   };
 }
 
-/** What the process itself has told: it is whole, and can be asked again. */
+/** An error that the process itself has reported: the process can run another query. */
 class ReportedError extends Error {
   readonly reported: Error;
 
-  constructor(told: Error) {
-    super(told.message);
-    this.reported = told;
+  constructor(reported: Error) {
+    super(reported.message);
+    this.reported = reported;
   }
 }
 
 function errorOf(reply: JobReply & { type: 'failed' }): ReportedError {
-  // An unexpected failure is logged at the edge, and the user sees its id.
   if (!CODES.includes(reply.code)) {
     return new ReportedError(new Error(reply.message));
   }
@@ -311,86 +228,6 @@ function errorOf(reply: JobReply & { type: 'failed' }): ReportedError {
   );
 }
 
-/** `maxDataBytes`: of its data segment, as the system counts it; without it there is no limit. */
-function startProcess(kind: Source['kind'], maxDataBytes?: number): ChildProcess {
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const program = fileURLToPath(new URL(`./runner.${extension}`, import.meta.url));
-  const options = {
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'] as ['ignore', 'ignore', 'pipe', 'ipc'],
-    serialization: 'advanced' as const,
-  };
-  if (maxDataBytes === undefined) {
-    return spawn(process.execPath, [program, kind], options);
-  }
-  // Memory is bounded by the system: SQLite's own limit is not compiled in, and Node's is for JavaScript only.
-  const bounded = `ulimit -d ${Math.ceil(maxDataBytes / 1024)}; exec "$0" "$@"`;
-  return spawn('/bin/sh', ['-c', bounded, process.execPath, program, kind], options);
-}
-
-/**
- * Waits until a process that was just started can take a job; resolves with the memory that it has then.
- * @throws an unexpected error with what the process wrote when it ended before
- */
-async function whenStarted(child: ChildProcess, timers: Timers): Promise<number> {
-  let errorText = '';
-  const onErrorText = (data: Buffer): void => {
-    errorText = (errorText + data.toString()).slice(0, MAX_ERROR_TEXT_CHARACTERS);
-  };
-  child.stderr?.on('data', onErrorText);
-  let onClose: () => void = () => undefined;
-  const started = new Promise<number>((resolve, reject) => {
-    onClose = () => {
-      const end = String(child.signalCode ?? child.exitCode);
-      reject(new Error(`the process for queries died at its start (${end}): ${errorText}`));
-    };
-    child.once('close', onClose);
-    child.once('error', reject);
-    child.once('message', (reply: JobReply) => {
-      if (reply.type === 'ready') {
-        resolve(reply.reservedBytes);
-      }
-    });
-  });
-  try {
-    return await withTimeout(started, {
-      timers,
-      ms: START_MS,
-      onTimeout: () => new Error(`the process for queries did not start within ${START_MS} ms: ${errorText}`),
-    });
-  } finally {
-    child.off('close', onClose).removeAllListeners('message').removeAllListeners('error');
-    child.on('error', () => undefined);
-    // Read on, so that the process never waits for it.
-    child.stderr?.off('data', onErrorText).resume();
-  }
-}
-
-function lowerPriority(pid: number | undefined): void {
-  if (pid === undefined) {
-    return;
-  }
-  try {
-    setPriority(pid, NICENESS);
-  } catch {
-    // It has ended already, which is told elsewhere.
-  }
-}
-
-async function endProcess(child: ChildProcess, timers: Timers): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) {
-    return;
-  }
-  const closed = once(child, 'close');
-  child.kill('SIGTERM');
-  const stopTimer = timers.after(KILL_MS, () => child.kill('SIGKILL'));
-  await closed;
-  stopTimer();
-}
-
 function limitReached(message: string): LastseenError {
   return new LastseenError('ERR_QUERY_LIMIT', message);
-}
-
-function draining(): LastseenError {
-  return new LastseenError('ERR_DRAINING', 'the server is shutting down: come back later');
 }

@@ -1,6 +1,7 @@
 /**
- * The process that runs queries, one at a time: started by `queries.ts`, and ended by it when a query takes too long or
- * nobody waits for it any more. A process and not a thread, since a thread inside SQLite cannot be stopped.
+ * The program of the processes that run queries, one at a time. The server ends the process when a query takes too long or
+ * its client has left. It is a process because a thread inside SQLite cannot be stopped. It is a composition root: it
+ * takes the real random numbers.
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -14,7 +15,7 @@ import { loadSqlite, sqliteSandbox } from './sqlite/sandbox.ts';
 
 const PIECE_BYTES = 256 * 1024;
 
-const WATCH_MS = 500;
+const WATCH_PARENT_MS = 500;
 
 let sandbox: Sandbox | undefined;
 
@@ -22,10 +23,10 @@ function send(reply: JobReply): void {
   process.send?.(reply);
 }
 
-/** A process serves one kind of store only. All that it ever loads is there before it says that it is ready. */
+/** Loads what queries need before the process reports that it is ready: its memory is measured then. */
 async function prepare(kind: string | undefined): Promise<void> {
   if (kind === 'sqlite') {
-    // Without a listener SIGTERM ends a process that is deep inside SQLite; with one it would have to wait.
+    // No listener for SIGTERM: the signal must end the process while it is inside SQLite.
     loadSqlite();
     await watchParent();
   } else {
@@ -54,13 +55,12 @@ async function runJob({ source, query, format, maxRows, maxBytes }: Job): Promis
     pending = '';
   };
 
-  await sandbox.run(
-    query,
-    (columns) => {
-      encoder = createEncoder(format, columns);
+  await sandbox.run(query, {
+    columns(names) {
+      encoder = createEncoder(format, names);
       pending = encoder.head;
     },
-    (cells) => {
+    row(cells) {
       if (rows >= maxRows) {
         isTruncated = true;
       }
@@ -83,8 +83,8 @@ async function runJob({ source, query, format, maxRows, maxBytes }: Job): Promis
       }
       return true;
     },
-  );
-  pending += encoder.tail(isTruncated);
+  });
+  pending += encoder.tail({ isTruncated });
   flush();
   send({ type: 'done', rows, isTruncated });
 }
@@ -104,7 +104,7 @@ process.on('disconnect', exitAfterCancel);
 await prepare(process.argv[2]);
 send({ type: 'ready', reservedBytes: dataBytes() });
 
-/** What RLIMIT_DATA counts: all memory that can be written, reserved address space included. */
+/** Bytes as RLIMIT_DATA counts them: all writable memory, reserved address space included. */
 function dataBytes(): number {
   if (process.platform !== 'linux') {
     return 0;
@@ -116,9 +116,9 @@ function dataBytes(): number {
   return Number(kib) * 1024;
 }
 
-/** A thread beside SQLite: when the server is gone, nobody ends a statement that has no end. */
+/** Kills the process when the server has died: a thread checks, since a statement inside SQLite may have no end. */
 async function watchParent(): Promise<void> {
-  const program = `setInterval(() => { if (process.ppid !== ${process.ppid}) process.kill(process.pid, 'SIGKILL'); }, ${WATCH_MS});`;
+  const program = `setInterval(() => { if (process.ppid !== ${process.ppid}) process.kill(process.pid, 'SIGKILL'); }, ${WATCH_PARENT_MS});`;
   const watcher = new Worker(program, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 8 } });
   await once(watcher, 'online');
   watcher.unref();
