@@ -28,9 +28,9 @@ export type Access = 'everything' | readonly string[];
 export function accessCondition(patterns: readonly string[]): string {
   // No access_id holds U+0000, and no literal can.
   const usable = patterns.filter((pattern) => !pattern.includes('\u0000'));
-  const names = usable.filter((pattern) => !pattern.endsWith('*')).map(literal);
+  const names = usable.filter((pattern) => !pattern.endsWith('*')).map(quoteLiteral);
   const prefixes = usable.filter((pattern) => pattern.endsWith('*')).map((pattern) => pattern.slice(0, -1));
-  return anyOf([
+  return joinWithOr([
     ...(names.length === 0 ? [] : [`access_id in (${names.join(', ')})`]),
     ...prefixes.map(prefixCondition),
   ]);
@@ -41,19 +41,19 @@ function prefixCondition(prefix: string): string {
     return `substr(access_id, 1, 1) <> '$'`;
   }
   // Characters are code points here as there. The first condition lets an index be used.
-  return `(access_id >= ${literal(prefix)} and substr(access_id, 1, ${[...prefix].length}) = ${literal(prefix)})`;
+  return `(access_id >= ${quoteLiteral(prefix)} and substr(access_id, 1, ${[...prefix].length}) = ${quoteLiteral(prefix)})`;
 }
 
 /** Halved again and again: a chain of a thousand would be too deep for the parser. */
-function anyOf(conditions: readonly string[]): string {
+function joinWithOr(conditions: readonly string[]): string {
   const [first = '1 = 0'] = conditions;
   if (conditions.length < 2) {
     return first;
   }
   const half = conditions.length >> 1;
-  return `(${anyOf(conditions.slice(0, half))} or ${anyOf(conditions.slice(half))})`;
+  return `(${joinWithOr(conditions.slice(0, half))} or ${joinWithOr(conditions.slice(half))})`;
 }
 
-function literal(text: string): string {
+function quoteLiteral(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }

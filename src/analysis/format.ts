@@ -30,7 +30,7 @@ function jsonEncoder(columns: readonly string[]): Encoder {
   return {
     head: `{"columns":${JSON.stringify(columns)},"rows":[`,
     row(cells) {
-      const text = `${between}[${cells.map(jsonOf).join(',')}]`;
+      const text = `${between}[${cells.map(toJson).join(',')}]`;
       between = ',';
       return text;
     },
@@ -39,24 +39,24 @@ function jsonEncoder(columns: readonly string[]): Encoder {
 }
 
 function ndjsonEncoder(columns: readonly string[]): Encoder {
-  const keys = distinct(columns).map((name) => JSON.stringify(name));
+  const keys = uniqueKeys(columns).map((name) => JSON.stringify(name));
   return {
     head: '',
-    row: (cells) => `{${cells.map((cell, at) => `${keys[at] ?? ''}:${jsonOf(cell)}`).join(',')}}\n`,
+    row: (cells) => `{${cells.map((cell, at) => `${keys[at] ?? ''}:${toJson(cell)}`).join(',')}}\n`,
     tail: () => '',
   };
 }
 
 function csvEncoder(columns: readonly string[]): Encoder {
   return {
-    head: `${columns.map(csvText).join(',')}\r\n`,
-    row: (cells) => `${cells.map(csvOf).join(',')}\r\n`,
+    head: `${columns.map(textToCsv).join(',')}\r\n`,
+    row: (cells) => `${cells.map(toCsv).join(',')}\r\n`,
     tail: () => '',
   };
 }
 
 /** Keys of an object: a name that stands twice gets a number. */
-function distinct(columns: readonly string[]): string[] {
+function uniqueKeys(columns: readonly string[]): string[] {
   const taken = new Set<string>();
   return columns.map((name) => {
     let key = name;
@@ -69,7 +69,7 @@ function distinct(columns: readonly string[]): string[] {
 }
 
 /** Integers beyond 2^53 as text, since readers in JavaScript would round them. */
-function jsonOf(cell: Cell): string {
+function toJson(cell: Cell): string {
   if (cell === null) {
     return 'null';
   }
@@ -81,25 +81,25 @@ function jsonOf(cell: Cell): string {
     case 'number':
       return Number.isFinite(cell) ? JSON.stringify(cell) : `"${cell}"`;
     case 'bigint':
-      return numeralJson(String(cell));
+      return numeralToJson(String(cell));
     default:
-      return cell instanceof Uint8Array ? `"${hex(cell)}"` : numeralJson(cell.numeral);
+      return cell instanceof Uint8Array ? `"${hex(cell)}"` : numeralToJson(cell.numeral);
   }
 }
 
-function numeralJson(text: string): string {
+function numeralToJson(text: string): string {
   const isNumber = /^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$/.test(text);
   const isLarge = /^-?\d+$/.test(text) && !Number.isSafeInteger(Number(text));
   return isNumber && !isLarge ? text : JSON.stringify(text);
 }
 
 /** Null is nothing, an empty text is `""`. */
-function csvOf(cell: Cell): string {
+function toCsv(cell: Cell): string {
   if (cell === null) {
     return '';
   }
   if (typeof cell === 'string') {
-    return cell === '' ? '""' : csvText(cell);
+    return cell === '' ? '""' : textToCsv(cell);
   }
   if (typeof cell !== 'object') {
     return String(cell);
@@ -108,7 +108,7 @@ function csvOf(cell: Cell): string {
 }
 
 /** What a spreadsheet would run as a formula is disarmed by an apostrophe, unless it is a number. */
-function csvText(text: string): string {
+function textToCsv(text: string): string {
   const isFormula = /^[=+\-@\t\r]/.test(text) && !/^[-+]?\d+(\.\d+)?([eE][-+]?\d+)?$/.test(text);
   const safe = isFormula ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

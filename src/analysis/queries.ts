@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { type ErrorCode, LastseenError } from '../errors.ts';
 import { type Cancel, type Timers, withTimeout } from '../runtime.ts';
 import type { Format } from './format.ts';
-import type { Job, JobReply, Question, Source } from './sandbox.ts';
+import type { Job, JobReply, Query, Source } from './sandbox.ts';
 
 export interface QueryLimits {
   /** At once; one more is refused. */
@@ -24,7 +24,7 @@ export interface QueryLimits {
   readonly queryMemoryBytes: number;
 }
 
-export interface Answer {
+export interface QueryAnswer {
   /** The whole body, in pieces. */
   readonly body: readonly Uint8Array[];
   readonly rows: number;
@@ -37,7 +37,7 @@ export interface Queries {
    * @throws ERR_QUERY_INVALID, ERR_QUERY_REFUSED, ERR_QUERY_LIMIT, ERR_QUERY_UNAVAILABLE, ERR_QUEUE_FULL,
    *   ERR_DRAINING, ERR_STORE_UNAVAILABLE
    */
-  ask(question: Omit<Question, 'timeoutMs'>, format: Format, signal: AbortSignal): Promise<Answer>;
+  run(query: Omit<Query, 'timeoutMs'>, format: Format, signal: AbortSignal): Promise<QueryAnswer>;
   /** Running now. */
   readonly running: number;
   /** Ends what runs, and all processes. */
@@ -61,7 +61,7 @@ const NICENESS = 10;
 const START_MS = 30_000;
 
 /** Of what a process that dies at its start writes to standard error, for the log. */
-const MAX_COMPLAINT_BYTES = 4_096;
+const MAX_ERROR_TEXT_CHARACTERS = 4_096;
 
 const CODES: readonly string[] = [
   'ERR_QUERY_INVALID',
@@ -86,18 +86,18 @@ export function createQueries({
   maxWalBytes = MAX_WAL_BYTES,
 }: QueriesOptions): Queries {
   const idle: { readonly child: ChildProcess; readonly stopTimer: Cancel }[] = [];
-  const ends = new Set<(error: LastseenError) => void>();
-  const alive = new Set<ChildProcess>();
+  const rejections = new Set<(error: LastseenError) => void>();
+  const processes = new Set<ChildProcess>();
   const starting = new WeakSet<ChildProcess>();
   let running = 0;
   let isClosed = false;
-  let measured: Promise<number> | undefined;
+  let reservedBytesOnce: Promise<number> | undefined;
 
   function start(maxDataBytes?: number): ChildProcess {
     const child = startProcess(source.kind, maxDataBytes);
-    alive.add(child);
+    processes.add(child);
     starting.add(child);
-    child.once('close', () => alive.delete(child));
+    child.once('close', () => processes.delete(child));
     return child;
   }
 
@@ -105,10 +105,10 @@ export function createQueries({
    * Measures the memory of a process that has started, in one that has no limit and runs no query. The system counts
    * address space that is only reserved, which differs between Node lines by half a gigabyte a thread.
    */
-  async function measure(): Promise<number> {
+  async function measureReservedBytes(): Promise<number> {
     const child = start();
     try {
-      return await startedProcess(child, timers);
+      return await whenStarted(child, timers);
     } finally {
       await endProcess(child, timers);
     }
@@ -126,19 +126,19 @@ export function createQueries({
       return start();
     }
     try {
-      measured ??= measure();
-      const reservedBytes = await measured;
+      reservedBytesOnce ??= measureReservedBytes();
+      const reservedBytes = await reservedBytesOnce;
       if (isClosed) {
         throw draining();
       }
       return start(reservedBytes + limits.queryMemoryBytes);
     } catch (error) {
-      measured = undefined;
+      reservedBytesOnce = undefined;
       throw isClosed ? draining() : error;
     }
   }
 
-  function giveBack(child: ChildProcess): void {
+  function returnProcess(child: ChildProcess): void {
     if (isClosed || !child.connected) {
       child.kill('SIGTERM');
       return;
@@ -160,13 +160,15 @@ export function createQueries({
     return timers.every(WATCH_WAL_MS, () => {
       const bytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
       if (bytes > maxWalBytes) {
-        reject(limit('the write-ahead log grew too far while the query was reading: ask for less at once'));
+        reject(
+          limitReached('the write-ahead log grew too far while the query was reading: ask for less at once'),
+        );
       }
     });
   }
 
   /** Runs the job; the promise is settled when the process is free again, or gone. */
-  async function run(child: ChildProcess, job: Job, signal: AbortSignal): Promise<Answer> {
+  async function runJob(child: ChildProcess, job: Job, signal: AbortSignal): Promise<QueryAnswer> {
     const body: Uint8Array[] = [];
     let stopTimer: Cancel = () => undefined;
     let stopWatch: Cancel = () => undefined;
@@ -174,14 +176,14 @@ export function createQueries({
     let onClose: () => void = () => undefined;
     let end: (error: LastseenError) => void = () => undefined;
     try {
-      const answer = await new Promise<Answer>((resolve, reject) => {
+      const answer = await new Promise<QueryAnswer>((resolve, reject) => {
         end = reject;
-        ends.add(end);
+        rejections.add(end);
         if (isClosed) {
           end(draining());
         }
         onAbort = () => {
-          reject(limit('nobody waits for the query any more'));
+          reject(limitReached('nobody waits for the query any more'));
         };
         signal.addEventListener('abort', onAbort);
         if (signal.aborted) {
@@ -189,7 +191,7 @@ export function createQueries({
         }
         const begin = (): void => {
           stopTimer = timers.after(limits.queryTimeoutMs, () => {
-            reject(limit(`the query ran longer than ${limits.queryTimeoutMs} ms`));
+            reject(limitReached(`the query ran longer than ${limits.queryTimeoutMs} ms`));
           });
           child.on('message', (reply: JobReply) => {
             if (reply.type === 'piece') {
@@ -203,7 +205,7 @@ export function createQueries({
           child.once('error', reject);
           onClose = () => {
             // A process has no other reason to end: what it runs is checked, and what it throws is told.
-            reject(limit('the query needs more memory than it may have'));
+            reject(limitReached('the query needs more memory than it may have'));
           };
           child.once('close', onClose);
           child.send(job, (error) => {
@@ -214,7 +216,7 @@ export function createQueries({
         };
         stopWatch = watchWal(reject);
         if (starting.has(child)) {
-          startedProcess(child, timers).then(() => {
+          whenStarted(child, timers).then(() => {
             starting.delete(child);
             lowerPriority(child.pid);
             begin();
@@ -225,12 +227,12 @@ export function createQueries({
       });
       return answer;
     } catch (error) {
-      if (!(error instanceof ToldByProcess)) {
+      if (!(error instanceof ReportedError)) {
         await endProcess(child, timers);
       }
-      throw error instanceof ToldByProcess ? error.told : error;
+      throw error instanceof ReportedError ? error.reported : error;
     } finally {
-      ends.delete(end);
+      rejections.delete(end);
       stopTimer();
       stopWatch();
       signal.removeEventListener('abort', onAbort);
@@ -239,12 +241,12 @@ export function createQueries({
         .removeAllListeners('message')
         .removeAllListeners('error')
         .on('error', () => undefined);
-      giveBack(child);
+      returnProcess(child);
     }
   }
 
   return {
-    async ask(question, format, signal) {
+    async run(query, format, signal) {
       if (isClosed) {
         throw draining();
       }
@@ -256,11 +258,11 @@ export function createQueries({
       }
       running += 1;
       try {
-        return await run(
+        return await runJob(
           await takeProcess(),
           {
             source,
-            question: { ...question, timeoutMs: limits.queryTimeoutMs },
+            query: { ...query, timeoutMs: limits.queryTimeoutMs },
             format,
             maxRows: limits.queryMaxRows,
             maxBytes: limits.queryMaxBytes,
@@ -276,33 +278,33 @@ export function createQueries({
     },
     async close() {
       isClosed = true;
-      for (const end of ends) {
+      for (const end of rejections) {
         end(draining());
       }
       for (const { stopTimer } of idle.splice(0)) {
         stopTimer();
       }
-      await Promise.all([...alive].map((child) => endProcess(child, timers)));
+      await Promise.all([...processes].map((child) => endProcess(child, timers)));
     },
   };
 }
 
 /** What the process itself has told: it is whole, and can be asked again. */
-class ToldByProcess extends Error {
-  readonly told: Error;
+class ReportedError extends Error {
+  readonly reported: Error;
 
   constructor(told: Error) {
     super(told.message);
-    this.told = told;
+    this.reported = told;
   }
 }
 
-function errorOf(reply: JobReply & { type: 'failed' }): ToldByProcess {
+function errorOf(reply: JobReply & { type: 'failed' }): ReportedError {
   // An unexpected failure is logged at the edge, and the user sees its id.
   if (!CODES.includes(reply.code)) {
-    return new ToldByProcess(new Error(reply.message));
+    return new ReportedError(new Error(reply.message));
   }
-  return new ToldByProcess(
+  return new ReportedError(
     new LastseenError(reply.code as ErrorCode, reply.message, {
       faults: reply.faults,
     }),
@@ -329,17 +331,17 @@ function startProcess(kind: Source['kind'], maxDataBytes?: number): ChildProcess
  * Waits until a process that was just started can take a job; resolves with the memory that it has then.
  * @throws an unexpected error with what the process wrote when it ended before
  */
-async function startedProcess(child: ChildProcess, timers: Timers): Promise<number> {
-  let complaint = '';
-  const onComplaint = (data: Buffer): void => {
-    complaint = (complaint + data.toString()).slice(0, MAX_COMPLAINT_BYTES);
+async function whenStarted(child: ChildProcess, timers: Timers): Promise<number> {
+  let errorText = '';
+  const onErrorText = (data: Buffer): void => {
+    errorText = (errorText + data.toString()).slice(0, MAX_ERROR_TEXT_CHARACTERS);
   };
-  child.stderr?.on('data', onComplaint);
+  child.stderr?.on('data', onErrorText);
   let onClose: () => void = () => undefined;
   const started = new Promise<number>((resolve, reject) => {
     onClose = () => {
       const end = String(child.signalCode ?? child.exitCode);
-      reject(new Error(`the process for queries died at its start (${end}): ${complaint}`));
+      reject(new Error(`the process for queries died at its start (${end}): ${errorText}`));
     };
     child.once('close', onClose);
     child.once('error', reject);
@@ -353,13 +355,13 @@ async function startedProcess(child: ChildProcess, timers: Timers): Promise<numb
     return await withTimeout(started, {
       timers,
       ms: START_MS,
-      onTimeout: () => new Error(`the process for queries did not start within ${START_MS} ms: ${complaint}`),
+      onTimeout: () => new Error(`the process for queries did not start within ${START_MS} ms: ${errorText}`),
     });
   } finally {
     child.off('close', onClose).removeAllListeners('message').removeAllListeners('error');
     child.on('error', () => undefined);
     // Read on, so that the process never waits for it.
-    child.stderr?.off('data', onComplaint).resume();
+    child.stderr?.off('data', onErrorText).resume();
   }
 }
 
@@ -385,7 +387,7 @@ async function endProcess(child: ChildProcess, timers: Timers): Promise<void> {
   stopTimer();
 }
 
-function limit(message: string): LastseenError {
+function limitReached(message: string): LastseenError {
   return new LastseenError('ERR_QUERY_LIMIT', message);
 }
 

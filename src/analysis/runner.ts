@@ -18,7 +18,7 @@ const WATCH_MS = 500;
 
 let sandbox: Sandbox | undefined;
 
-function say(reply: JobReply): void {
+function send(reply: JobReply): void {
   process.send?.(reply);
 }
 
@@ -29,7 +29,7 @@ async function prepare(kind: string | undefined): Promise<void> {
     loadSqlite();
     await watchParent();
   } else {
-    process.on('SIGTERM', leave);
+    process.on('SIGTERM', exitAfterCancel);
   }
 }
 
@@ -39,7 +39,7 @@ function open(source: Source): Sandbox {
     : postgresSandbox(source.url);
 }
 
-async function answer({ source, question, format, maxRows, maxBytes }: Job): Promise<void> {
+async function runJob({ source, query, format, maxRows, maxBytes }: Job): Promise<void> {
   sandbox ??= open(source);
   let encoder = createEncoder(format, []);
   let pending = '';
@@ -49,13 +49,13 @@ async function answer({ source, question, format, maxRows, maxBytes }: Job): Pro
 
   const flush = (): void => {
     if (pending !== '') {
-      say({ type: 'piece', bytes: Buffer.from(pending) });
+      send({ type: 'piece', bytes: Buffer.from(pending) });
     }
     pending = '';
   };
 
   await sandbox.run(
-    question,
+    query,
     (columns) => {
       encoder = createEncoder(format, columns);
       pending = encoder.head;
@@ -86,23 +86,23 @@ async function answer({ source, question, format, maxRows, maxBytes }: Job): Pro
   );
   pending += encoder.tail(isTruncated);
   flush();
-  say({ type: 'done', rows, isTruncated });
+  send({ type: 'done', rows, isTruncated });
 }
 
 process.on('message', (job: Job) => {
-  answer(job).catch((error: unknown) => {
-    const known = error instanceof LastseenError ? error : undefined;
-    say({
+  runJob(job).catch((error: unknown) => {
+    const expected = error instanceof LastseenError ? error : undefined;
+    send({
       type: 'failed',
-      code: known?.code ?? 'ERR_INTERNAL',
-      message: known?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)),
-      faults: known?.faults ?? [],
+      code: expected?.code ?? 'ERR_INTERNAL',
+      message: expected?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)),
+      faults: expected?.faults ?? [],
     });
   });
 });
-process.on('disconnect', leave);
+process.on('disconnect', exitAfterCancel);
 await prepare(process.argv[2]);
-say({ type: 'ready', reservedBytes: dataBytes() });
+send({ type: 'ready', reservedBytes: dataBytes() });
 
 /** What RLIMIT_DATA counts: all memory that can be written, reserved address space included. */
 function dataBytes(): number {
@@ -124,7 +124,7 @@ async function watchParent(): Promise<void> {
   watcher.unref();
 }
 
-function leave(): void {
+function exitAfterCancel(): void {
   const ended = sandbox?.cancel() ?? Promise.resolve();
   void ended
     .catch(() => undefined)

@@ -7,7 +7,7 @@ import type { Cell, Format } from './format.ts';
 export type Parameter = string | number | boolean | null;
 
 /** One query, and what it may see. */
-export interface Question {
+export interface Query {
   readonly sql: string;
   readonly params: readonly Parameter[];
   readonly access: Access;
@@ -20,7 +20,7 @@ export interface Sandbox {
    * @throws ERR_QUERY_INVALID, ERR_QUERY_REFUSED, ERR_QUERY_LIMIT, ERR_QUERY_UNAVAILABLE, ERR_STORE_UNAVAILABLE
    */
   run(
-    question: Question,
+    query: Query,
     onColumns: (columns: readonly string[]) => void,
     onRow: (cells: readonly Cell[]) => boolean,
   ): Promise<void>;
@@ -37,7 +37,7 @@ export type Source =
 /** What a process is asked to do. */
 export interface Job {
   readonly source: Source;
-  readonly question: Question;
+  readonly query: Query;
   readonly format: Format;
   readonly maxRows: number;
   readonly maxBytes: number;

@@ -34,12 +34,12 @@ const WHOLE_NUMBER = /^(0[xX][0-9a-fA-F]+|(\d+\.?\d*|\.\d+)([eE]\d*)?)$/;
 const SYMBOL = /[-+*/%<>=!~|&^#:;,.()[\]@]/y;
 
 /** @throws ERR_QUERY_INVALID where the text cannot be read, ERR_QUERY_REFUSED where it could be read in two ways */
-export function tokensOf(sql: string): Token[] {
+export function tokenize(sql: string): Token[] {
   if (sql.length > MAX_SQL_CHARACTERS) {
-    throw invalid(`\`sql\` may have at most ${MAX_SQL_CHARACTERS} characters, got ${sql.length}`);
+    throw queryInvalid(`\`sql\` may have at most ${MAX_SQL_CHARACTERS} characters, got ${sql.length}`);
   }
   if (sql.includes('\u0000')) {
-    throw invalid('`sql` must not contain U+0000');
+    throw queryInvalid('`sql` must not contain U+0000');
   }
   const tokens: Token[] = [];
   let at = 0;
@@ -59,20 +59,24 @@ export function tokensOf(sql: string): Token[] {
     if (comment !== undefined) {
       // One database ends a line there and nests comments, the other does neither.
       if (comment.startsWith('--') ? /\r(?!$)/.test(comment) : comment.slice(2).includes('/*')) {
-        throw refused('a comment inside a comment, or a carriage return in one, can be read in two ways');
+        throw queryRefused(
+          'a comment inside a comment, or a carriage return in one, can be read in two ways',
+        );
       }
       continue;
     }
     const token = sql.startsWith('/*', at) ? undefined : tokenAt(take);
     if (token === undefined) {
-      throw invalid(`cannot read the statement from ${JSON.stringify(sql.slice(at, at + 20))}`);
+      throw queryInvalid(`cannot read the statement from ${JSON.stringify(sql.slice(at, at + 20))}`);
     }
     // U&'…', E'…' and the like have escapes of their own.
     if (token.kind === 'word' && /^(['"]|&['"])/.test(sql.slice(at, at + 2)) && /^(u|e)$/.test(token.text)) {
-      throw refused("strings and names with escapes (E'…', U&'…', U&\"…\") are not available to queries");
+      throw queryRefused(
+        "strings and names with escapes (E'…', U&'…', U&\"…\") are not available to queries",
+      );
     }
     if (token.kind === 'number' && !WHOLE_NUMBER.test(token.text)) {
-      throw refused(`a space is missing in ${token.text.slice(0, 30)}`);
+      throw queryRefused(`a space is missing in ${token.text.slice(0, 30)}`);
     }
     tokens.push({ ...token, end: at });
   }
@@ -110,20 +114,20 @@ const READING = ['select', 'with', 'values'];
  * One statement that begins as reading does, without a semicolon at its end.
  * @throws ERR_QUERY_INVALID, ERR_QUERY_REFUSED
  */
-export function requireReading(sql: string): Statement {
-  const tokens = tokensOf(sql);
+export function requireReadStatement(sql: string): Statement {
+  const tokens = tokenize(sql);
   while (tokens.at(-1)?.text === ';') {
     tokens.pop();
   }
   const [first] = tokens;
   if (first === undefined) {
-    throw invalid('`sql` is empty');
+    throw queryInvalid('`sql` is empty');
   }
   if (tokens.some((token) => token.kind === 'symbol' && token.text === ';')) {
-    throw refused('one statement at a time: there is a semicolon in the middle');
+    throw queryRefused('one statement at a time: there is a semicolon in the middle');
   }
   if (first.kind !== 'word' || !READING.includes(first.text)) {
-    throw refused(
+    throw queryRefused(
       `a query begins with SELECT, WITH or VALUES, not with ${first.text.slice(0, 30).toUpperCase()}`,
     );
   }
@@ -138,25 +142,25 @@ export function requireParameters(tokens: readonly Token[], given: number): void
   const named = tokens.filter((token) => token.kind === 'parameter').map((token) => token.text);
   const other = named.find((text) => !/^\$[1-9]\d{0,3}$/.test(text));
   if (other !== undefined) {
-    throw invalid(`a parameter is written $1, $2, …, got ${other}`);
+    throw queryInvalid(`a parameter is written $1, $2, …, got ${other}`);
   }
   const wanted = Math.max(0, ...named.map((text) => Number(text.slice(1))));
   for (let at = 1; at <= wanted; at += 1) {
     if (!named.includes(`$${at}`)) {
-      throw invalid(`the statement uses $${wanted} but not $${at}`);
+      throw queryInvalid(`the statement uses $${wanted} but not $${at}`);
     }
   }
   if (wanted !== given) {
-    throw invalid(`the statement has ${wanted} parameters, and \`params\` has ${given} values`);
+    throw queryInvalid(`the statement has ${wanted} parameters, and \`params\` has ${given} values`);
   }
 }
 
-export function invalid(message: string): LastseenError {
+export function queryInvalid(message: string): LastseenError {
   return new LastseenError('ERR_QUERY_INVALID', message, {
     faults: [{ pointer: '/sql', detail: message }],
   });
 }
 
-export function refused(message: string): LastseenError {
+export function queryRefused(message: string): LastseenError {
   return new LastseenError('ERR_QUERY_REFUSED', message);
 }

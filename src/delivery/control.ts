@@ -3,7 +3,7 @@
  * and `$control`, and every process follows them like any subscriber, so that it acts everywhere (G10).
  */
 import { CONTROL, USERS } from '../identity/feeds.ts';
-import type { Revoked } from '../identity/revocations.ts';
+import type { Revocation } from '../identity/revocations.ts';
 import { type Event, serviceEvent } from '../log/event.ts';
 import { followFeed } from '../log/follow.ts';
 import type { Log } from '../log/log.ts';
@@ -13,7 +13,7 @@ export interface ControlOptions {
   readonly log: Log;
   readonly hub: Hub;
   /** Told of each revocation before the sessions concerned are closed. */
-  readonly onRevoked: (what: Revoked) => void;
+  readonly onRevoked: (what: Revocation) => void;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -57,7 +57,7 @@ export function followControl(options: ControlOptions): () => void {
     }
   }
 
-  function revoke(what: Revoked): void {
+  function revoke(what: Revocation): void {
     onRevoked(what);
     hub.revoke(what);
   }

@@ -1,6 +1,6 @@
 /** The sessions of this process: their health checks, drops by access_id, revocations, totals of what was delivered. */
 import type { Principal } from '../identity/principal.ts';
-import { concerns, type Revoked } from '../identity/revocations.ts';
+import { concerns, type Revocation } from '../identity/revocations.ts';
 import type { Clock, Timers } from '../runtime.ts';
 import type { CloseReason } from './connection.ts';
 import type { Delivered, Session } from './session.ts';
@@ -23,7 +23,7 @@ export interface Hub {
   /** Closes what reads `accessId` and began before `position`. */
   drop(accessId: string, position: number): void;
   /** Closes what lives on a token that is revoked. */
-  revoke(what: Revoked): void;
+  revoke(what: Revocation): void;
   /** Connections of this principal. */
   countOf(subject: string): number;
   /** Connections that read this access_id. */

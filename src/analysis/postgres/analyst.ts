@@ -64,7 +64,7 @@ export async function createAnalyst(
     }
     const verb = existing === undefined ? 'create' : 'alter';
     await client.query(
-      `${verb} role ${name} login nosuperuser nocreatedb nocreaterole noreplication connection limit 20 password '${verifier(password, random)}'`,
+      `${verb} role ${name} login nosuperuser nocreatedb nocreaterole noreplication connection limit 20 password '${scramVerifier(password, random)}'`,
     );
     for (const setting of SETTINGS) {
       await client.query(`alter role ${name} set ${setting}`);
@@ -73,14 +73,14 @@ export async function createAnalyst(
     await client.query(`grant lastseen_query to ${name}`);
     await client.query('commit');
   } catch (error) {
-    throw toldOf(error);
+    throw toUserError(error);
   } finally {
     await client.end().catch(() => undefined);
   }
 }
 
 /** What PostgreSQL keeps of a password (RFC 5803): made here, so that it never reaches the server or its log in clear. */
-export function verifier(password: string, random: Pick<Random, 'bytes'>): string {
+export function scramVerifier(password: string, random: Pick<Random, 'bytes'>): string {
   const salt = Buffer.from(random.bytes(16));
   const salted = pbkdf2Sync(password, salt, SCRAM_ITERATIONS, 32, 'sha256');
   const sign = (text: string): Buffer => createHmac('sha256', salted).update(text).digest();
@@ -89,7 +89,7 @@ export function verifier(password: string, random: Pick<Random, 'bytes'>): strin
   return `SCRAM-SHA-256$${SCRAM_ITERATIONS}:${salt.toString('base64')}$${stored}:${server}`;
 }
 
-function toldOf(error: unknown): unknown {
+function toUserError(error: unknown): unknown {
   if (error instanceof LastseenError) {
     return error;
   }

@@ -4,7 +4,7 @@
  * refused wherever they stand.
  */
 import { POSTGRES_BEFORE_PARENTHESIS, POSTGRES_FUNCTIONS } from '../functions.ts';
-import { refused, type Token } from '../statement.ts';
+import { queryRefused, type Token } from '../statement.ts';
 
 /** Names of the catalogue, of types that look into it, and words that tell of the server. */
 const NEVER =
@@ -20,11 +20,11 @@ export function requirePostgresNames(tokens: readonly Token[], callable: Readonl
       return;
     }
     if (NEVER.test(token.text)) {
-      throw refused(`the name ${shownName(token)} is not available to queries`);
+      throw queryRefused(`the name ${quoteName(token)} is not available to queries`);
     }
     if (isSymbol(tokens[at - 1], '.') && callable.has(token.text) && !POSTGRES_FUNCTIONS.has(token.text)) {
-      throw refused(
-        `${shownName(token)} behind a dot would call a function that is not available to queries: give the column another name`,
+      throw queryRefused(
+        `${quoteName(token)} behind a dot would call a function that is not available to queries: give the column another name`,
       );
     }
     if (!isSymbol(tokens[at + 1], '(')) {
@@ -39,8 +39,8 @@ export function requirePostgresNames(tokens: readonly Token[], callable: Readonl
     if (namesColumns(tokens, at)) {
       return;
     }
-    throw refused(
-      `the function ${shownName(token)} is not available to queries (before an alias with columns write AS)`,
+    throw queryRefused(
+      `the function ${quoteName(token)} is not available to queries (before an alias with columns write AS)`,
     );
   });
 }
@@ -87,6 +87,6 @@ function isWord(token: Token | undefined, text: string): boolean {
   return token?.kind === 'word' && token.text === text;
 }
 
-function shownName(token: Token): string {
+function quoteName(token: Token): string {
   return token.text.slice(0, 63);
 }

@@ -7,8 +7,8 @@ import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import { type Access, accessCondition, EVENT_COLUMNS, EVENTS, VIEWS } from '../contract.ts';
 import type { Cell } from '../format.ts';
-import type { Question, Sandbox } from '../sandbox.ts';
-import { invalid, requireParameters, requireReading } from '../statement.ts';
+import type { Query, Sandbox } from '../sandbox.ts';
+import { queryInvalid, requireParameters, requireReadStatement } from '../statement.ts';
 import { requirePostgresNames } from './names.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -30,7 +30,7 @@ const NUMBERS: readonly number[] = [
 ];
 
 /** Everything as the text that it is; what it means is told by the columns. */
-const asText = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
+const TEXT_TYPES = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
 
 interface Session {
   readonly client: pg.Client;
@@ -47,20 +47,20 @@ export function postgresSandbox(url: string): Sandbox {
   let isRunning = false;
 
   async function run(
-    question: Question,
+    query: Query,
     onColumns: (columns: readonly string[]) => void,
     onRow: (cells: readonly Cell[]) => boolean,
   ): Promise<void> {
-    const { text, tokens } = requireReading(question.sql);
-    requireParameters(tokens, question.params.length);
-    session ??= await open(url, () => (session = undefined));
+    const { text, tokens } = requireReadStatement(query.sql);
+    requireParameters(tokens, query.params.length);
+    session ??= await openSession(url, () => (session = undefined));
     const { client } = session;
     requirePostgresNames(tokens, session.callable);
     isRunning = true;
     try {
       await client.query('begin');
-      await enter(session, question);
-      await read(client, text, question, onColumns, onRow);
+      await enterSandbox(session, query);
+      await readRows(client, text, query, onColumns, onRow);
     } finally {
       isRunning = false;
       // A lock of the session would outlive the transaction.
@@ -76,7 +76,7 @@ export function postgresSandbox(url: string): Sandbox {
       try {
         await run(...all);
       } catch (error) {
-        throw toldOf(error);
+        throw toUserError(error);
       }
     },
     async cancel() {
@@ -92,13 +92,13 @@ export function postgresSandbox(url: string): Sandbox {
   };
 }
 
-async function open(url: string, onLost: () => void): Promise<Session> {
+async function openSession(url: string, onLost: () => void): Promise<Session> {
   const client = new pg.Client({
     connectionString: url,
     application_name: 'lastseen-query',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
-    types: asText,
+    types: TEXT_TYPES,
   });
   client.on('error', onLost);
   await client.connect();
@@ -138,7 +138,7 @@ async function open(url: string, onLost: () => void): Promise<Session> {
 }
 
 /** From here to the end of the transaction nothing but reading is possible, and only of what the access covers. */
-async function enter(session: Session, { access, timeoutMs }: Question): Promise<void> {
+async function enterSandbox(session: Session, { access, timeoutMs }: Query): Promise<void> {
   const { client, schema } = session;
   const isRestricted = access !== 'everything';
   await client.query(
@@ -154,7 +154,7 @@ async function enter(session: Session, { access, timeoutMs }: Question): Promise
      set local cursor_tuple_fraction = 1`,
   );
   if (isRestricted) {
-    await showPart(session, access);
+    await createRestrictedViews(session, access);
   }
   await client.query(
     `set transaction read only; set local role ${isRestricted ? 'lastseen_restricted' : 'lastseen_query'}`,
@@ -162,7 +162,10 @@ async function enter(session: Session, { access, timeoutMs }: Question): Promise
 }
 
 /** Temporary views shadow the contract's names. The barrier keeps the caller's conditions off the rows behind it. */
-async function showPart({ client, schema, views }: Session, access: Exclude<Access, string>): Promise<void> {
+async function createRestrictedViews(
+  { client, schema, views }: Session,
+  access: Exclude<Access, string>,
+): Promise<void> {
   const condition = accessCondition(access);
   await client.query(
     [
@@ -175,24 +178,24 @@ async function showPart({ client, schema, views }: Session, access: Exclude<Acce
   );
 }
 
-async function read(
+async function readRows(
   client: pg.Client,
   text: string,
-  question: Question,
+  query: Query,
   onColumns: (columns: readonly string[]) => void,
   onRow: (cells: readonly Cell[]) => boolean,
 ): Promise<void> {
   // With values the extended protocol is used, which takes one statement; a cursor takes only one that reads.
-  const values = question.params.map((value) => (value === null ? null : String(value)));
+  const values = query.params.map((value) => (value === null ? null : String(value)));
   await client.query({
-    text: `declare question no scroll cursor for ${text}`,
+    text: `declare query no scroll cursor for ${text}`,
     values,
     queryMode: 'extended',
   } as pg.QueryConfig);
   let fields: readonly pg.FieldDef[] | undefined;
   for (let count = FIRST_FETCH; ;) {
     const result = await client.query<(string | null)[]>({
-      text: `fetch ${count} from question`,
+      text: `fetch ${count} from query`,
       rowMode: 'array',
     });
     if (fields === undefined) {
@@ -227,7 +230,7 @@ function cellOf(text: string | null, type: number | undefined): Cell {
   return type !== undefined && NUMBERS.includes(type) ? { numeral: text } : text;
 }
 
-function toldOf(error: unknown): unknown {
+function toUserError(error: unknown): unknown {
   if (error instanceof LastseenError) {
     return error;
   }
@@ -255,5 +258,5 @@ function toldOf(error: unknown): unknown {
       `a query reads the contract, and nothing else (${message})`,
     );
   }
-  return invalid(message);
+  return queryInvalid(message);
 }

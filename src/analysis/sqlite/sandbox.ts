@@ -10,11 +10,11 @@ import type { Random } from '../../runtime.ts';
 import { type Access, accessCondition, EVENT_COLUMNS, EVENTS, VIEWS } from '../contract.ts';
 import type { Cell } from '../format.ts';
 import { SQLITE_FUNCTIONS } from '../functions.ts';
-import type { Question, Sandbox } from '../sandbox.ts';
-import { invalid, refused, requireParameters, requireReading } from '../statement.ts';
+import type { Query, Sandbox } from '../sandbox.ts';
+import { queryInvalid, queryRefused, requireParameters, requireReadStatement } from '../statement.ts';
 
 /** An instruction of a program, as EXPLAIN shows it. */
-interface Step {
+interface Instruction {
   readonly opcode: string;
   readonly p2: number;
   readonly p3: number;
@@ -37,14 +37,14 @@ export function loadSqlite(): void {
 
 export function sqliteSandbox(path: string, random: Pick<Random, 'bytes'>): Sandbox {
   return {
-    run(question, onColumns, onRow) {
+    run(query, onColumns, onRow) {
       const name = `x${Buffer.from(random.bytes(16)).toString('hex')}`;
       const db = new Database(path, { readonly: true, fileMustExist: true });
       try {
-        prepareViews(db, path, name, question.access);
-        query(db, question, onColumns, onRow);
+        prepareViews(db, path, name, query.access);
+        runQuery(db, query, onColumns, onRow);
       } catch (error) {
-        throw toldOf(error, name);
+        throw toUserError(error, name);
       } finally {
         db.close();
       }
@@ -74,29 +74,29 @@ function prepareViews(db: Database.Database, path: string, name: string, access:
   db.pragma('query_only = on');
 }
 
-function query(
+function runQuery(
   db: Database.Database,
-  question: Question,
+  query: Query,
   onColumns: (columns: readonly string[]) => void,
   onRow: (cells: readonly Cell[]) => boolean,
 ): void {
-  const { text, tokens } = requireReading(question.sql);
-  requireParameters(tokens, question.params.length);
+  const { text, tokens } = requireReadStatement(query.sql);
+  requireParameters(tokens, query.params.length);
   // Parameters in SQLite's other ways of writing them.
   const other = tokens.find((token) => token.kind === 'symbol' && /^[@:#]$/.test(token.text));
   if (other !== undefined) {
-    throw invalid(`a parameter is written $1, $2, …, got ${other.text}`);
+    throw queryInvalid(`a parameter is written $1, $2, …, got ${other.text}`);
   }
-  const values = Object.fromEntries(question.params.map((value, at) => [String(at + 1), bound(value)]));
-  const given = question.params.length === 0 ? [] : [values];
-  const roots = rootsOf(db);
-  const tables = ['json_each', 'json_tree'].map((table) => virtualTable(db, table));
-  for (const step of db.prepare<unknown[], Step>(`explain ${text}`).all(...given)) {
-    check(step, roots, tables);
+  const values = Object.fromEntries(query.params.map((value, at) => [String(at + 1), bindable(value)]));
+  const given = query.params.length === 0 ? [] : [values];
+  const roots = eventRoots(db);
+  const tables = ['json_each', 'json_tree'].map((table) => tableFunctionName(db, table));
+  for (const step of db.prepare<unknown[], Instruction>(`explain ${text}`).all(...given)) {
+    requireAllowed(step, roots, tables);
   }
   const statement = db.prepare<unknown[], Cell[]>(text).safeIntegers(true);
   if (!statement.reader || !statement.readonly) {
-    throw refused('a query only reads');
+    throw queryRefused('a query only reads');
   }
   onColumns(statement.columns().map((column) => column.name));
   for (const row of statement.raw().iterate(...given)) {
@@ -107,7 +107,7 @@ function query(
 }
 
 /** The roots of `events` and its indexes. */
-function rootsOf(db: Database.Database): ReadonlySet<number> {
+function eventRoots(db: Database.Database): ReadonlySet<number> {
   const rows = db
     .prepare<[], { rootpage: number }>(
       `select rootpage from main.sqlite_master where tbl_name = '${EVENTS}' and rootpage > 0`,
@@ -117,55 +117,55 @@ function rootsOf(db: Database.Database): ReadonlySet<number> {
 }
 
 /** How this connection's programs name a table-valued function. */
-function virtualTable(db: Database.Database, name: string): string | null | undefined {
-  const steps = db.prepare<[], Step>(`explain select * from ${name}('[]')`).all();
+function tableFunctionName(db: Database.Database, name: string): string | null | undefined {
+  const steps = db.prepare<[], Instruction>(`explain select * from ${name}('[]')`).all();
   return steps.find((step) => step.opcode === 'VOpen')?.p4;
 }
 
 /** @throws ERR_QUERY_REFUSED when the instruction reaches beyond the contract */
-function check(
-  { opcode, p2, p3, p4, p5 }: Step,
+function requireAllowed(
+  { opcode, p2, p3, p4, p5 }: Instruction,
   roots: ReadonlySet<number>,
   tables: readonly (string | null | undefined)[],
 ): void {
   // Bit 16 of p5: the root is in a register, known only when the program runs.
   const isOwn = p3 === ATTACHED && roots.has(p2) && (p5 & 16) === 0;
   if (OPEN_B_TREE.test(opcode) && !isOwn) {
-    throw beyond();
+    throw outsideContract();
   }
   if (opcode === 'VOpen' && (p4 === null || !tables.includes(p4))) {
-    throw beyond();
+    throw outsideContract();
   }
   if (NEVER.test(opcode)) {
-    throw refused('a query only reads');
+    throw queryRefused('a query only reads');
   }
   if (!CALL.test(opcode)) {
     return;
   }
   const called = (p4 ?? '').replace(/\(-?\d+\)$/, '');
   if (!SQLITE_FUNCTIONS.has(called)) {
-    throw refused(`the function ${called} is not available to queries`);
+    throw queryRefused(`the function ${called} is not available to queries`);
   }
 }
 
-function beyond(): LastseenError {
-  return refused(`a query reaches ${[EVENTS, ...VIEWS].join(', ')}, and nothing else`);
+function outsideContract(): LastseenError {
+  return queryRefused(`a query reaches ${[EVENTS, ...VIEWS].join(', ')}, and nothing else`);
 }
 
-function bound(value: Question['params'][number]): string | number | bigint | null {
+function bindable(value: Query['params'][number]): string | number | bigint | null {
   if (typeof value === 'boolean') {
     return value ? 1n : 0n;
   }
   return typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
 }
 
-function toldOf(error: unknown, name: string): unknown {
+function toUserError(error: unknown, name: string): unknown {
   if (!(error instanceof Error) || error instanceof LastseenError) {
     return error;
   }
   const message = error.message.replaceAll(name, 'main');
   if (!('code' in error)) {
-    return error instanceof RangeError ? invalid(message) : error;
+    return error instanceof RangeError ? queryInvalid(message) : error;
   }
   const code = String(error.code);
   if (/^SQLITE_(NOMEM|TOOBIG|FULL)/.test(code)) {
@@ -174,5 +174,5 @@ function toldOf(error: unknown, name: string): unknown {
   if (/^SQLITE_(BUSY|IOERR|CANTOPEN|CORRUPT|NOTADB)/.test(code)) {
     return new LastseenError('ERR_STORE_UNAVAILABLE', `the store failed (${message}): try again later`);
   }
-  return invalid(message);
+  return queryInvalid(message);
 }

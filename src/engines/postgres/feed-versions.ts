@@ -13,7 +13,7 @@ export interface FeedVersions {
   readonly versions: ReadonlyMap<string, number>;
   /** What is known of a log whose head is this one. */
   at(head: number): ReadonlyMap<string, number>;
-  /** A commit of ours has moved the head. Returns the map for the last versions of the feeds that it appended to. */
+  /** Reports that our commit moved the head. Returns a map: the caller writes the last versions of its feeds into it. */
   move(headBefore: number, head: number): Map<string, number>;
   clear(): void;
 }

@@ -1,6 +1,6 @@
 /** What a device may do on the log: as much of its client's rights as concerns the device itself. */
 import type { ClientRecord } from '../../identity/client-store.ts';
-import { ANYONE, createPrincipal, isWithin, type Principal, type Scope } from '../../identity/principal.ts';
+import { ANYONE, createPrincipal, isSubset, type Principal, type Scope } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';
 
 const SCOPES = ['subscribe', 'push'] as const;
@@ -20,7 +20,7 @@ export function devicePrincipal(
   const wide = client?.accessIds ?? ANYONE.accessIds;
   // A name that ends in "*" would be a pattern.
   const accessIds = [deviceId, `${deviceId}/up`].filter(
-    (name) => !name.endsWith('*') && (granted.has('admin') || isWithin(name, wide)),
+    (name) => !name.endsWith('*') && (granted.has('admin') || isSubset(name, wide)),
   );
   if (!scopes.has('subscribe') || !accessIds.includes(deviceId)) {
     return undefined;

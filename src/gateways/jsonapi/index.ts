@@ -83,7 +83,7 @@ export const jsonApi = defineGateway({
         async 'PATCH /api/json/accounts/users/{id}'(request, response) {
           const id = pathParameter(request, 'id');
           requireOwner(principalOf(request), id);
-          const user = await users.change(id, decodeUpdate(await body(request), id));
+          const user = await users.update(id, decodeUpdate(await body(request), id));
           send(response, 200, document(resource(user), { self: request.originalUrl }));
         },
         async 'DELETE /api/json/accounts/users/{id}'(request, response) {

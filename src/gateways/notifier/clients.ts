@@ -35,7 +35,7 @@ export function connectedHere(hub: Hub, log: Log): string {
 /** @throws ERR_NOT_ACCEPTABLE */
 export async function sendClients(peers: Peers, request: Request, response: Response): Promise<void> {
   const type = negotiate(request, ['application/json', 'text/plain']);
-  const answers = await peers.ask();
+  const answers = await peers.askAll();
   const connected = answers.flatMap((answer) => JSON.parse(answer) as ConnectedClient[]);
   if (type === 'application/json') {
     response.json(connected);

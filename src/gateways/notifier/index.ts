@@ -22,7 +22,7 @@ export const notifier = defineGateway({
   description: notifierDescription,
   needs,
   mount(ports) {
-    ports.peers.onAsk(() => connectedHere(ports.hub, ports.log));
+    ports.peers.answerWith(() => connectedHere(ports.hub, ports.log));
     ports.routes.serve(notifierDescription, {
       'POST /push_events': { fast: (request, response) => push(ports, request, response) },
       'POST /drop_user': (request, response) => drop(ports, request, response),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { LastseenError, shown } from '../../errors.ts';
 import type { ClientRecord } from '../../identity/client-store.ts';
 import { MAX_TOKEN_SECONDS } from '../../identity/keys.ts';
-import { isWithin, type Principal, SCOPES } from '../../identity/principal.ts';
+import { isSubset, type Principal, SCOPES } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';
 import { DEFAULT_TOKEN_SECONDS, type IssuedToken, type TokenRequest } from '../../identity/tokens.ts';
 import { nameFault } from '../../log/event.ts';
@@ -144,7 +144,7 @@ export function requireWithin(holder: Principal, request: TokenRequest): void {
     return;
   }
   const isWithinScope = request.scope.split(' ').every((one) => holder.scopes.has(one as never));
-  const isWithinIds = request.accessIds.every((name) => isWithin(name, holder.accessIds));
+  const isWithinIds = request.accessIds.every((name) => isSubset(name, holder.accessIds));
   if (isWithinScope && isWithinIds) {
     return;
   }

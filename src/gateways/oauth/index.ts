@@ -8,6 +8,7 @@ import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import { answerError } from '../../http/problem.ts';
 import { pathParameter } from '../../http/routes.ts';
 import type { ClientRecord } from '../../identity/client-store.ts';
+import { PROVIDER_PREFIX } from '../../identity/principal.ts';
 import { TICKET_SECONDS } from '../../identity/tickets.ts';
 import { defineGateway, type Given } from '../gateway.ts';
 import {
@@ -164,7 +165,7 @@ async function revokeAccess({ guards, tokens }: OauthPorts, token: string): Prom
   } catch {
     return;
   }
-  if (holder.jti !== null && !holder.jti.startsWith('outside:')) {
+  if (holder.jti !== null && !holder.jti.startsWith(PROVIDER_PREFIX)) {
     await tokens.revoke(holder.jti);
   }
 }

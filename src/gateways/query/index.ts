@@ -69,7 +69,7 @@ async function answer(
   }
   const format = formatOf(mediaType);
   try {
-    const { body, isTruncated } = await queries.ask(
+    const { body, isTruncated } = await queries.run(
       { sql, params, access: accessOf(principal) },
       format,
       gone.signal,

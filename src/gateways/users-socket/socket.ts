@@ -185,11 +185,9 @@ export function serve(
       const entries = await users.meta(target.id, property);
       value = property === undefined ? metaText(entries) : entries[0]?.value;
     } else {
-      await users.writeMeta(
-        target.id,
-        act.type === 'set' ? [act.entry] : act.entries,
-        act.type === 'replace',
-      );
+      await users.writeMeta(target.id, act.type === 'set' ? [act.entry] : act.entries, {
+        isWhole: act.type === 'replace',
+      });
       value = act.type === 'set' ? act.entry.value : act.text;
     }
     connection.write(metaFrame(dialect, { value, property, username: username ?? nameOf(target) }));
@@ -201,7 +199,7 @@ export function serve(
       if (username === undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', 'Please enter a valid username');
       }
-      const found = await users.named(username);
+      const found = await users.findByName(username);
       if (found === undefined) {
         throw new LastseenError('ERR_NOT_FOUND', `Could not find user ${username}`);
       }
