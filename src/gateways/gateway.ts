@@ -10,7 +10,7 @@ import type { Hub } from '../delivery/hub.ts';
 import type { Description } from '../http/description.ts';
 import type { ErrorReporter } from '../http/error-reporter.ts';
 import type { Guards } from '../http/guards.ts';
-import type { Limits } from '../http/rate-limits.ts';
+import type { RateLimits } from '../http/rate-limits.ts';
 import type { Routes } from '../http/routes.ts';
 import type { Sockets } from '../http/sockets.ts';
 import type { Clients } from '../identity/clients.ts';
@@ -34,7 +34,7 @@ export interface Ports {
   /** A server on a port of its own: it listens and stops with the service. */
   readonly listenOn: (server: Server, port: number) => void;
   readonly guards: Guards;
-  readonly limits: Limits;
+  readonly limits: RateLimits;
   readonly admission: Admission;
   readonly log: Log;
   readonly hub: Hub;
@@ -67,7 +67,7 @@ export interface Needs {
 }
 
 /** What a gateway with these needs is mounted with. */
-export type Given<N extends Needs> = Pick<Ports, N['ports'][number]> & ValuesOf<N['settings']>;
+export type PortsOf<N extends Needs> = Pick<Ports, N['ports'][number]> & ValuesOf<N['settings']>;
 
 /** Closes what the gateway has opened for itself. */
 export type Close = () => void;
@@ -77,7 +77,7 @@ export interface Gateway {
   readonly description: Description;
   readonly needs: Needs;
   /** @throws ERR_REQUEST_INVALID when what the application brings cannot be mounted */
-  mount(given: object): Close;
+  mount(ports: object): Close;
 }
 
 export function defineGateway<const N extends Needs>(gateway: {
@@ -85,11 +85,11 @@ export function defineGateway<const N extends Needs>(gateway: {
   readonly description: Description;
   readonly needs: N;
   /** Returns how to close what it opens, or nothing. */
-  readonly mount: (given: Given<N>) => Close | undefined;
+  readonly mount: (ports: PortsOf<N>) => Close | undefined;
 }): Gateway {
   return {
     ...gateway,
-    mount: (given) => gateway.mount(given as Given<N>) ?? ((): void => undefined),
+    mount: (ports) => gateway.mount(ports as PortsOf<N>) ?? ((): void => undefined),
   };
 }
 

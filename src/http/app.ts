@@ -2,7 +2,7 @@
 import { createServer, IncomingMessage, type Server, ServerResponse } from 'node:http';
 import express, { type Express, type Request, type Response } from 'express';
 import helmet from 'helmet';
-import { LastseenError, shown } from '../errors.ts';
+import { LastseenError, quote } from '../errors.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 import { answerError, problemHandler } from './problem.ts';
 
@@ -64,7 +64,7 @@ export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): 
     },
     mountFallbacks() {
       app.use(securityHeaders, (request) => {
-        throw new LastseenError('ERR_NOT_FOUND', `nothing is served at ${shown(request.path)}`);
+        throw new LastseenError('ERR_NOT_FOUND', `nothing is served at ${quote(request.path)}`);
       });
       app.use(problemHandler(errors));
     },
@@ -92,10 +92,10 @@ export function routesOf(app: Express): string[] {
 }
 
 function withPrototype<T extends new (...args: never[]) => object>(base: T, prototype: object): T {
-  function Made(this: object, ...args: unknown[]): void {
+  function Constructor(this: object, ...args: unknown[]): void {
     // The constructors of node:http are functions of the old kind and may be called on an object.
     (base as unknown as { apply(self: object, args: unknown[]): void }).apply(this, args);
   }
-  Made.prototype = prototype;
-  return Made as unknown as T;
+  Constructor.prototype = prototype;
+  return Constructor as unknown as T;
 }

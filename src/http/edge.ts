@@ -8,7 +8,7 @@ import { createHttpApp, routesOf } from './app.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 import { createGuards, type GuardOptions, type Guards } from './guards.ts';
 import { createListeners, type Listeners } from './listeners.ts';
-import { createLimits, type Limits } from './rate-limits.ts';
+import { createRateLimits, type RateLimits } from './rate-limits.ts';
 import { createRoutes, type Routes } from './routes.ts';
 import type { httpSettings } from './settings.ts';
 import { createSockets, type Sockets } from './sockets.ts';
@@ -18,7 +18,7 @@ export interface Edge {
   readonly sockets: Sockets;
   readonly listeners: Listeners;
   readonly guards: Guards;
-  readonly limits: Limits;
+  readonly limits: RateLimits;
   /** Every method and path that is served, as `GET /health`. */
   served(): string[];
   /** Call when all gateways are mounted. */
@@ -55,7 +55,7 @@ export function createEdge({
     sockets,
     listeners,
     guards: createGuards({ ...identity, origins: settings.origins }),
-    limits: createLimits({ ...settings, clock }),
+    limits: createRateLimits({ ...settings, clock }),
     served: () => routesOf(app),
     mountFallbacks,
     async drain() {

@@ -13,7 +13,7 @@ export interface ErrorReporter {
 export function createErrorReporter(logger: Logger, random: Random): ErrorReporter {
   const counts = new Map<ErrorCode, number>();
 
-  function expected(error: unknown): LastseenError {
+  function toUserError(error: unknown): LastseenError {
     if (error instanceof LastseenError) {
       if (error.cause !== undefined) {
         const cause = error.cause instanceof Error ? error.cause.message : 'unknown';
@@ -29,9 +29,9 @@ export function createErrorReporter(logger: Logger, random: Random): ErrorReport
   return {
     counts,
     report(error) {
-      const known = expected(error);
-      counts.set(known.code, (counts.get(known.code) ?? 0) + 1);
-      return known;
+      const userError = toUserError(error);
+      counts.set(userError.code, (counts.get(userError.code) ?? 0) + 1);
+      return userError;
     },
   };
 }

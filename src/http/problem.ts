@@ -109,7 +109,7 @@ export function problemOf(error: LastseenError, extra: Readonly<Record<string, s
 
 /** Answers with the error. A response that has begun is cut, so that nobody takes it for whole. */
 export function answerError(
-  known: LastseenError,
+  error: LastseenError,
   { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
   extra: Readonly<Record<string, string>> = {},
 ): void {
@@ -117,7 +117,7 @@ export function answerError(
     response.destroy();
     return;
   }
-  const { status, headers, body } = problemOf(known, extra);
+  const { status, headers, body } = problemOf(error, extra);
   // The rest of a refused body is not read: the connection cannot be used again.
   if (!request.complete) {
     response.setHeader('Connection', 'close');

@@ -217,9 +217,9 @@ function refuse(socket: Duplex, { status, headers, body }: Problem): void {
 type CloseCodes = Readonly<Record<CloseReason, readonly [code: number, text: string]>>;
 
 function inboxOf(socket: WebSocket): Inbox {
-  const gone = new AbortController();
+  const closed = new AbortController();
   socket.once('close', () => {
-    gone.abort();
+    closed.abort();
   });
   return {
     get isOpen() {
@@ -231,7 +231,7 @@ function inboxOf(socket: WebSocket): Inbox {
     resume() {
       socket.resume();
     },
-    signal: gone.signal,
+    signal: closed.signal,
   };
 }
 

@@ -12,12 +12,12 @@ export interface PushedObject {
 }
 
 /** Collects what is wrong: `pointer` is a JSON Pointer into the object. */
-export type Report = (pointer: string, detail: string) => void;
+export type ReportFault = (pointer: string, detail: string) => void;
 
 /** `created_at`, `id` and `payload` of the object; `undefined` when a fault was reported. */
 export function decodePushedObject(
   { value, text, start }: PushedObject,
-  report: Report,
+  report: ReportFault,
 ): Omit<NewEvent, 'accessId'> | undefined {
   const createdAt = value['created_at'];
   const id = value['id'] ?? null;
@@ -53,7 +53,7 @@ export function checkPayload(
     maxBytes,
     pointer,
     report,
-  }: { readonly maxBytes: number; readonly pointer: string; readonly report: Report },
+  }: { readonly maxBytes: number; readonly pointer: string; readonly report: ReportFault },
 ): void {
   const bytes = Buffer.byteLength(payload);
   if (bytes > maxBytes) {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { it } from 'node:test';
-import { connect,destroyConnection } from '../../src/engines/postgres/connection.ts';
+import { connect, destroyConnection } from '../../src/engines/postgres/connection.ts';
 
 /** A message of the server (PostgreSQL protocol 3.0): its type, its length, its body. */
 function message(type: string, body: Buffer): Buffer {

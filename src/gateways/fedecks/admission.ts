@@ -46,18 +46,18 @@ export function createDeviceAdmission<O extends DeviceOwner>(
   async function resumeByToken({ deviceId, token = null }: DeviceAuth): Promise<O> {
     const opened = await service.tokens.open(token);
     if (!opened.isOwn) {
-      throw new DeviceRefusal(deviceId, 'invalid_token', '');
+      throw new DeviceRefusal('invalid_token', { deviceId });
     }
     if (opened.isExpired) {
-      throw new DeviceRefusal(deviceId, 'invalid_token', '', { hint: 'token_expired' });
+      throw new DeviceRefusal('invalid_token', { deviceId, hint: 'token_expired' });
     }
     if (opened.deviceId !== deviceId) {
       const info = `wrong device id in token, '${opened.deviceId}'`;
-      throw new DeviceRefusal(deviceId, 'invalid_token', info);
+      throw new DeviceRefusal('invalid_token', { deviceId, info });
     }
     const owner = await service.resume(deviceId, opened.grant);
     if (owner === undefined) {
-      throw new DeviceRefusal(deviceId, 'invalid_token', '');
+      throw new DeviceRefusal('invalid_token', { deviceId });
     }
     return owner;
   }
@@ -69,12 +69,14 @@ export function createDeviceAdmission<O extends DeviceOwner>(
     // Not the name that other secrets are counted under: a fleet behind one address must not lock out connectors.
     const names = [`devices at ${service.path} from ${request.socket.remoteAddress ?? ''}`];
     try {
-      await limits.checkAttempts(names);
+      await limits.requireAttemptsLeft(names);
     } catch (error) {
       if (!(error instanceof LastseenError)) {
         throw error;
       }
-      throw new DeviceRefusal(deviceId, 'authentication_failed', 'too many failed logins from this address', {
+      throw new DeviceRefusal('authentication_failed', {
+        deviceId,
+        info: 'too many failed logins from this address',
         hint: 'rate_limited',
         retryAfterSeconds: error.retryAfterSeconds,
       });
@@ -83,8 +85,8 @@ export function createDeviceAdmission<O extends DeviceOwner>(
     if (owner !== undefined) {
       return owner;
     }
-    await limits.failed(names);
-    throw new DeviceRefusal(deviceId, 'authentication_failed', '');
+    await limits.recordFailure(names);
+    throw new DeviceRefusal('authentication_failed', { deviceId });
   }
 
   function record({ deviceId, type, info, hint }: DeviceRefusal, request: IncomingMessage): void {

@@ -1,10 +1,10 @@
 /** Bodies of POST /push_events ⇄ new events. Payloads keep the sender's text (G9). */
 import { z } from 'zod';
-import { type InputFault, LastseenError, shown } from '../../errors.ts';
+import { type InputFault, LastseenError, quote } from '../../errors.ts';
 import { parseJson } from '../../http/body.ts';
 import { compact, elementSpans, isJsonObject, type Span } from '../../json-text.ts';
 import { accessIdFault, invalidEvents, nameFault, type NewEvent } from '../../log/event.ts';
-import { checkPayload, decodePushedObject, type Report } from '../../log/pushed-event.ts';
+import { checkPayload, decodePushedObject, type ReportFault } from '../../log/pushed-event.ts';
 import type { Receipt } from '../../log/store.ts';
 
 export const PUSH_TYPES = [
@@ -29,7 +29,7 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
   const body = parseJson(text);
   const isSingle = type === 'application/cloudevents+json';
   if (!isSingle && !Array.isArray(body)) {
-    throw invalidEvents([{ pointer: '', detail: `must be a JSON array of events, got ${shown(body)}` }]);
+    throw invalidEvents([{ pointer: '', detail: `must be a JSON array of events, got ${quote(body)}` }]);
   }
   const values: readonly unknown[] = isSingle ? [body] : (body as unknown[]);
   if (values.length > limits.maxBatchEvents) {
@@ -45,19 +45,19 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
       return;
     }
     const span = spans[index];
-    const at = isSingle ? '' : `/${index}`;
+    const pointer = isSingle ? '' : `/${index}`;
     const report = (field: string, detail: string): void => {
-      faults.push({ pointer: `${at}${field}`, detail });
+      faults.push({ pointer: `${pointer}${field}`, detail });
     };
     if (!isJsonObject(value) || span === undefined) {
-      report('', `must be an object, got ${shown(value)}`);
+      report('', `must be an object, got ${quote(value)}`);
       return;
     }
     const event = decode({ value, text, span, report });
     if (event === undefined) {
       return;
     }
-    checkPayload(event.payload, { maxBytes: limits.maxPayloadBytes, pointer: at, report });
+    checkPayload(event.payload, { maxBytes: limits.maxPayloadBytes, pointer, report });
     events.push(event);
   });
   if (faults.length > 0) {
@@ -66,14 +66,14 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
   return events;
 }
 
-interface Source {
+interface PushedItem {
   readonly value: Readonly<Record<string, unknown>>;
   readonly text: string;
   readonly span: Span;
-  readonly report: Report;
+  readonly report: ReportFault;
 }
 
-function decodeEvent({ value, text, span, report }: Source): NewEvent | undefined {
+function decodeEvent({ value, text, span, report }: PushedItem): NewEvent | undefined {
   const name = 'accessid' in value ? 'accessid' : 'access_id';
   const accessId = value[name];
   const accessFault = accessIdFault(accessId);
@@ -97,7 +97,7 @@ export const CloudEvent = z.object({
   time: z.iso.datetime({ offset: true }).optional(),
 });
 
-function decodeCloudEvent({ value, text, span, report }: Source): NewEvent | undefined {
+function decodeCloudEvent({ value, text, span, report }: PushedItem): NewEvent | undefined {
   const parsed = CloudEvent.safeParse(value);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {

@@ -1,6 +1,6 @@
 /** Who may open a Phoenix socket: a registered user by its UUID, or the holder of a token. Refused before the upgrade. */
 import type { IncomingMessage } from 'node:http';
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import { type Problem, problemOf } from '../../http/problem.ts';
 import { createPrincipal, type Principal } from '../../identity/principal.ts';
 import { type Serializer, serializerOf } from './codec.ts';
@@ -24,7 +24,7 @@ export async function admit(request: IncomingMessage, ports: PhoenixPorts): Prom
   const vsn = query.get('vsn');
   const serializer = serializerOf(vsn);
   if (serializer === undefined) {
-    throw new LastseenError('ERR_REQUEST_INVALID', `vsn must be 1.0.0 or 2.0.0, got ${shown(vsn)}`);
+    throw new LastseenError('ERR_REQUEST_INVALID', `vsn must be 1.0.0 or 2.0.0, got ${quote(vsn)}`);
   }
   const principal = await principalOf(request, query.get('userToken'), ports);
   ports.admission.requirePrincipal(principal.subject);

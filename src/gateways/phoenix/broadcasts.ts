@@ -19,11 +19,19 @@ export interface Member {
   send(frame: Buffer): void;
 }
 
+export interface Broadcast {
+  readonly topic: string;
+  readonly event: string;
+  readonly payload: Payload;
+  /** Selects the members that receive the frame. Default: every member of the topic. */
+  readonly isRecipient?: (member: Member) => boolean;
+}
+
 export interface Broadcasts {
   join(member: Member): void;
   leave(member: Member): void;
   /** Sends to the members on this node, or to those of them for whom `isFor` holds. */
-  broadcast(topic: string, event: string, payload: Payload, isFor?: (member: Member) => boolean): void;
+  broadcast(broadcast: Broadcast): void;
   /** To the members of `notifications` on every node; resolves once it is on disk. */
   append(event: string, payload: Payload): Promise<void>;
   stop(): void;
@@ -31,28 +39,22 @@ export interface Broadcasts {
 
 export function createBroadcasts(log: Log, onFault: (error: unknown) => void): Broadcasts {
   const members = new Map<string, Set<Member>>();
-  const stop = followFeed(
-    log,
-    BROADCASTS,
-    (event) => {
-      const found = broadcastOf(event);
-      if (found !== undefined) {
-        broadcast('notifications', found.event, found.payload);
+  const stop = followFeed(log, {
+    accessId: BROADCASTS,
+    onEvent: (event) => {
+      const decoded = broadcastOf(event);
+      if (decoded !== undefined) {
+        broadcast({ topic: 'notifications', ...decoded });
       }
     },
     onFault,
-  );
+  });
 
   /** Framed once for each version of the wire. */
-  function broadcast(
-    topic: string,
-    event: string,
-    payload: Payload,
-    isFor: (member: Member) => boolean = () => true,
-  ): void {
+  function broadcast({ topic, event, payload, isRecipient = () => true }: Broadcast): void {
     const frames = new Map<Serializer, Buffer | undefined>();
     for (const member of members.get(topic) ?? []) {
-      if (!isFor(member)) {
+      if (!isRecipient(member)) {
         continue;
       }
       const { serializer } = member;
@@ -68,17 +70,17 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
 
   return {
     join(member) {
-      const known = members.get(member.topic);
-      if (known === undefined) {
+      const topicMembers = members.get(member.topic);
+      if (topicMembers === undefined) {
         members.set(member.topic, new Set([member]));
       } else {
-        known.add(member);
+        topicMembers.add(member);
       }
     },
     leave(member) {
-      const known = members.get(member.topic);
-      known?.delete(member);
-      if (known?.size === 0) {
+      const topicMembers = members.get(member.topic);
+      topicMembers?.delete(member);
+      if (topicMembers?.size === 0) {
         members.delete(member.topic);
       }
     },

@@ -23,12 +23,12 @@ export const phoenix = defineGateway({
       peers,
       runtime,
       onDiff(topic, diff) {
-        broadcasts.broadcast(
+        broadcasts.broadcast({
           topic,
-          'presence_diff',
-          { json: diff },
-          (member) => member.presenceRef !== undefined,
-        );
+          event: 'presence_diff',
+          payload: { json: diff },
+          isRecipient: (member) => member.presenceRef !== undefined,
+        });
       },
     });
     const context = { ...ports, broadcasts, presence };
