@@ -35,6 +35,52 @@ export default tseslint.config(
     },
   },
   {
+    // Time and chance are ports (src/runtime.ts); the console is a page and has the browser's.
+    files: ['src/**'],
+    ignores: ['src/system-runtime.ts', 'src/console/**'],
+    rules: {
+      'no-restricted-globals': [
+        'error',
+        ...['setTimeout', 'setInterval', 'setImmediate', 'clearTimeout', 'clearInterval', 'performance'].map(
+          (name) => ({ name, message: 'Take the port of src/runtime.ts.' }),
+        ),
+      ],
+      'no-restricted-properties': [
+        'error',
+        { object: 'Date', property: 'now', message: 'Take the clock of src/runtime.ts.' },
+        {
+          object: 'crypto',
+          property: 'getRandomValues',
+          message: 'Take the random numbers of src/runtime.ts.',
+        },
+        { object: 'crypto', property: 'randomUUID', message: 'Take the random numbers of src/runtime.ts.' },
+        { object: 'Math', property: 'random', message: 'Take the random numbers of src/runtime.ts.' },
+      ],
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "NewExpression[callee.name='Date'][arguments.length=0]",
+          message: 'Take the clock of src/runtime.ts.',
+        },
+      ],
+      'no-restricted-imports': [
+        'error',
+        {
+          paths: [
+            { name: 'node:timers', message: 'Take the timers of src/runtime.ts.' },
+            { name: 'node:timers/promises', message: 'Take the timers of src/runtime.ts.' },
+            { name: 'node:perf_hooks', message: 'Take the clock of src/runtime.ts.' },
+            {
+              name: 'node:crypto',
+              importNames: ['randomBytes', 'randomUUID', 'randomInt', 'randomFillSync', 'webcrypto'],
+              message: 'Take the random numbers of src/runtime.ts.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
     files: ['test/**'],
     rules: {
       // node:test returns promises that its runner awaits.

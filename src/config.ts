@@ -3,7 +3,7 @@ import { querySettings } from './analysis/settings.ts';
 import { deliverySettings } from './delivery/settings.ts';
 import type { Database } from './engines/engine.ts';
 import { engineSettings } from './engines/settings.ts';
-import { LastseenError, shown } from './errors.ts';
+import { LastseenError, quote } from './errors.ts';
 import { fedecksSettings } from './gateways/fedecks/settings.ts';
 import { notifierSettings } from './gateways/notifier/settings.ts';
 import { phoenixSettings } from './gateways/phoenix/settings.ts';
@@ -48,7 +48,7 @@ export function readConfig(environment: Environment): Config {
     const parsed = schema.safeParse(given);
     if (!parsed.success) {
       const isHidden = isSecret || name.startsWith('DATABASE_');
-      const got = isHidden ? '' : `, got ${shown(given)}`;
+      const got = isHidden ? '' : `, got ${quote(given)}`;
       throw invalid(`${name}: ${parsed.error.issues[0]?.message ?? 'is invalid'}${got}`);
     }
     values[key] = parsed.data;
@@ -56,7 +56,7 @@ export function readConfig(environment: Environment): Config {
   const settings = values as unknown as ValuesOf<typeof SETTINGS>;
   if (settings.isAuthOpen && !isLoopback(settings.host)) {
     throw invalid(
-      `LASTSEEN_AUTH: "open" serves on a loopback address only, and HOST is ${shown(settings.host)}`,
+      `LASTSEEN_AUTH: "open" serves on a loopback address only, and HOST is ${quote(settings.host)}`,
     );
   }
   return Object.freeze({ ...settings, database: databaseOf(settings), outside: providerOf(settings) });
@@ -150,7 +150,7 @@ const DEFAULT_URL = 'http://127.0.0.1:8080';
 export function readClientConfig(environment: Environment, url?: string): ClientConfig {
   const given = url ?? environment['LASTSEEN_URL'] ?? DEFAULT_URL;
   if (!URL.canParse(given) || !/^https?:/.test(given)) {
-    throw invalid(`--url: must be an http or https URL, got ${shown(given)}`);
+    throw invalid(`--url: must be an http or https URL, got ${quote(given)}`);
   }
   const token = environment['LASTSEEN_TOKEN'] ?? environment['LASTSEEN_ADMIN_TOKEN'];
   return { url: given.replace(/\/+$/, ''), token: token === '' ? undefined : token };

@@ -112,7 +112,7 @@ export function invalidField(pointer: string, detail: string): LastseenError {
 }
 
 /** A value as an error message shows it: a scalar as JSON, at most 60 characters; of an array or object its kind. */
-export function shown(value: unknown): string {
+export function quote(value: unknown): string {
   if (value === undefined) {
     return 'nothing';
   }

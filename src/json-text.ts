@@ -10,6 +10,11 @@ export interface Span {
   readonly end: number;
 }
 
+/** True for a JSON object: neither `null` nor an array. */
+export function isJsonObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /** Deepest nesting of arrays and objects in a payload: SQLite and PostgreSQL give up not far above 1,000. */
 export const MAX_DEPTH = 512;
 
@@ -19,21 +24,21 @@ const COMMA = 44;
 
 /** The elements of the array that `text` is, or the text itself when it is no array. */
 export function elementSpans(text: string): Span[] {
-  let at = skipSpace(text, 0);
-  if (text[at] !== '[') {
-    return [{ start: at, end: skipValue(text, at) }];
+  let index = skipSpace(text, 0);
+  if (text[index] !== '[') {
+    return [{ start: index, end: skipValue(text, index) }];
   }
   const spans: Span[] = [];
-  at = skipSpace(text, at + 1);
-  while (at < text.length && text[at] !== ']') {
-    const end = skipValue(text, at);
-    if (end === at) {
+  index = skipSpace(text, index + 1);
+  while (index < text.length && text[index] !== ']') {
+    const end = skipValue(text, index);
+    if (end === index) {
       break;
     }
-    spans.push({ start: at, end });
-    at = skipSpace(text, end);
-    if (text.charCodeAt(at) === COMMA) {
-      at = skipSpace(text, at + 1);
+    spans.push({ start: index, end });
+    index = skipSpace(text, end);
+    if (text.charCodeAt(index) === COMMA) {
+      index = skipSpace(text, index + 1);
     }
   }
   return spans;
@@ -42,20 +47,20 @@ export function elementSpans(text: string): Span[] {
 /** The value of member `name` of the object that begins at `start`; the last one if the name stands twice. */
 export function memberSpan(text: string, start: number, name: string): Span | undefined {
   let found: Span | undefined;
-  let at = skipSpace(text, start + 1);
-  while (at < text.length && text.charCodeAt(at) === QUOTE) {
-    const keyEnd = skipString(text, at);
-    const isWanted = keyIs(text, at, keyEnd, name);
-    at = skipSpace(text, skipSpace(text, keyEnd) + 1);
-    const end = skipValue(text, at);
+  let index = skipSpace(text, start + 1);
+  while (index < text.length && text.charCodeAt(index) === QUOTE) {
+    const keyEnd = skipString(text, index);
+    const isWanted = isKey(text.slice(index + 1, keyEnd - 1), name);
+    index = skipSpace(text, skipSpace(text, keyEnd) + 1);
+    const end = skipValue(text, index);
     if (isWanted) {
-      found = { start: at, end };
+      found = { start: index, end };
     }
-    at = skipSpace(text, end);
-    if (text.charCodeAt(at) !== COMMA) {
+    index = skipSpace(text, end);
+    if (text.charCodeAt(index) !== COMMA) {
       break;
     }
-    at = skipSpace(text, at + 1);
+    index = skipSpace(text, index + 1);
   }
   return found;
 }
@@ -63,18 +68,18 @@ export function memberSpan(text: string, start: number, name: string): Span | un
 /** All members of the object that begins at `start`, in their order; a name that stands twice comes twice. */
 export function memberSpans(text: string, start: number): { readonly name: string; readonly value: Span }[] {
   const members: { name: string; value: Span }[] = [];
-  let at = skipSpace(text, start + 1);
-  while (at < text.length && text.charCodeAt(at) === QUOTE) {
-    const keyEnd = skipString(text, at);
-    const name = JSON.parse(text.slice(at, keyEnd)) as string;
-    at = skipSpace(text, skipSpace(text, keyEnd) + 1);
-    const end = skipValue(text, at);
-    members.push({ name, value: { start: at, end } });
-    at = skipSpace(text, end);
-    if (text.charCodeAt(at) !== COMMA) {
+  let index = skipSpace(text, start + 1);
+  while (index < text.length && text.charCodeAt(index) === QUOTE) {
+    const keyEnd = skipString(text, index);
+    const name = JSON.parse(text.slice(index, keyEnd)) as string;
+    index = skipSpace(text, skipSpace(text, keyEnd) + 1);
+    const end = skipValue(text, index);
+    members.push({ name, value: { start: index, end } });
+    index = skipSpace(text, end);
+    if (text.charCodeAt(index) !== COMMA) {
       break;
     }
-    at = skipSpace(text, at + 1);
+    index = skipSpace(text, index + 1);
   }
   return members;
 }
@@ -84,32 +89,32 @@ export function compact(text: string): string {
   if (!/[\t\n\r ]/.test(text)) {
     return text;
   }
-  let out = '';
-  let from = 0;
-  let at = 0;
-  while (at < text.length) {
-    const code = text.charCodeAt(at);
+  let result = '';
+  let copiedTo = 0;
+  let index = 0;
+  while (index < text.length) {
+    const code = text.charCodeAt(index);
     if (code === QUOTE) {
-      at = skipString(text, at);
+      index = skipString(text, index);
     } else if (isSpace(code)) {
-      out += text.slice(from, at);
-      at = skipSpace(text, at);
-      from = at;
+      result += text.slice(copiedTo, index);
+      index = skipSpace(text, index);
+      copiedTo = index;
     } else {
-      at += 1;
+      index += 1;
     }
   }
-  return out + text.slice(from);
+  return result + text.slice(copiedTo);
 }
 
 /** How deep arrays and objects nest in `text`: 0 for a scalar. */
 export function depthOf(text: string): number {
   let depth = 0;
   let deepest = 0;
-  for (let at = 0; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
     if (code === QUOTE) {
-      at = skipString(text, at) - 1;
+      index = skipString(text, index) - 1;
     } else if (code === 91 || code === 123) {
       deepest = Math.max(deepest, (depth += 1));
     } else if (code === 93 || code === 125) {
@@ -119,52 +124,51 @@ export function depthOf(text: string): number {
   return deepest;
 }
 
-function keyIs(text: string, start: number, end: number, name: string): boolean {
-  const raw = text.slice(start + 1, end - 1);
+function isKey(raw: string, name: string): boolean {
   return raw === name || (raw.includes('\\') && JSON.parse(`"${raw}"`) === name);
 }
 
 /** The end of the value that begins at `at`. */
-function skipValue(text: string, at: number): number {
-  const first = text.charCodeAt(at);
+function skipValue(text: string, start: number): number {
+  const first = text.charCodeAt(start);
   if (first === QUOTE) {
-    return skipString(text, at);
+    return skipString(text, start);
   }
   if (first !== 91 && first !== 123) {
-    return skipScalar(text, at);
+    return skipScalar(text, start);
   }
   let depth = 0;
-  for (let i = at; i < text.length; i += 1) {
-    const code = text.charCodeAt(i);
+  for (let index = start; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
     if (code === QUOTE) {
-      i = skipString(text, i) - 1;
+      index = skipString(text, index) - 1;
     } else if (code === 91 || code === 123) {
       depth += 1;
     } else if (code === 93 || code === 125) {
       depth -= 1;
       if (depth === 0) {
-        return i + 1;
+        return index + 1;
       }
     }
   }
   return text.length;
 }
 
-function skipScalar(text: string, at: number): number {
-  let i = at;
-  while (i < text.length) {
-    const code = text.charCodeAt(i);
+function skipScalar(text: string, start: number): number {
+  let index = start;
+  while (index < text.length) {
+    const code = text.charCodeAt(index);
     if (code === COMMA || code === 93 || code === 125 || isSpace(code)) {
       break;
     }
-    i += 1;
+    index += 1;
   }
-  return i;
+  return index;
 }
 
 /** The end of the string whose opening quote is at `at`. */
-function skipString(text: string, at: number): number {
-  let close = text.indexOf('"', at + 1);
+function skipString(text: string, start: number): number {
+  let close = text.indexOf('"', start + 1);
   while (close !== -1) {
     let before = close - 1;
     while (text.charCodeAt(before) === BACKSLASH) {
@@ -178,12 +182,12 @@ function skipString(text: string, at: number): number {
   return text.length;
 }
 
-function skipSpace(text: string, at: number): number {
-  let i = at;
-  while (i < text.length && isSpace(text.charCodeAt(i))) {
-    i += 1;
+function skipSpace(text: string, start: number): number {
+  let index = start;
+  while (index < text.length && isSpace(text.charCodeAt(index))) {
+    index += 1;
   }
-  return i;
+  return index;
 }
 
 function isSpace(code: number): boolean {

@@ -1,16 +1,15 @@
 /** Composition root: engine, log, identity, delivery, gateways, listeners. What was opened is closed in reverse. */
 import { createQueries } from './analysis/queries.ts';
-import { createClosers } from './closers.ts';
+import { type Closers, createClosers } from './closers.ts';
 import type { Config } from './config.ts';
-import { createAdmission } from './delivery/admission.ts';
-import { followControl } from './delivery/control.ts';
-import { createHub } from './delivery/hub.ts';
+import { createDelivery } from './delivery/delivery.ts';
 import { openEngine } from './engines/open.ts';
 import type { DeviceMount } from './gateways/fedecks/handler.ts';
 import { mountGateway } from './gateways/gateway.ts';
 import { GATEWAYS } from './gateways/index.ts';
 import { createMeters } from './gateways/metrics/meters.ts';
 import { createEdge } from './http/edge.ts';
+import { createErrorReporter } from './http/error-reporter.ts';
 import { createIdentity } from './identity/identity.ts';
 import { createLog } from './log/log.ts';
 import { startRetention } from './log/retention.ts';
@@ -48,26 +47,22 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
-type AddCloser = ReturnType<typeof createClosers>['add'];
-
 async function start(
   { config, logger, onAdminToken, devices = [] }: ServerOptions,
-  onClose: AddCloser,
+  onClose: Closers['add'],
 ): Promise<Omit<RunningServer, 'stop'>> {
-  const { clock, timers } = runtime;
   const meters = createMeters();
   const onFault = (error: unknown): void => {
     meters.countFault();
     logger.error({ err: error }, 'background failure');
   };
-  const onNotice = (message: string): void => {
-    logger.warn(message);
-  };
   const engine = await openEngine(config.database, {
     runtime,
     migrate: config.shouldMigrate,
     onError: onFault,
-    onNotice,
+    onNotice: (message) => {
+      logger.warn(message);
+    },
   });
   const { observeCommit: onCommitDuration } = meters;
   const log = await createLog({ store: engine.store, runtime, onError: onFault, onCommitDuration });
@@ -79,29 +74,20 @@ async function start(
     settings: config,
     runtime,
   });
-  const hub = createHub({ timers, clock, isRevoked: identity.revocations.isRevoked });
-  onClose(hub.stop);
-  onClose(followControl({ log, hub, onRevoked: identity.authenticator.revoke, onFault }));
-  log.onReset(() => {
-    logger.warn(
-      'the log was replaced by another (restored?): every connection is closed, to resume or be refused',
-    );
-    hub.closeAll('restarting');
-  });
-  const queries = createQueries({ source: config.database, limits: config, timers });
+  const abort = new AbortController();
+  const draining = abort.signal;
+  const delivery = createDelivery({ log, identity, limits: config, onFault, draining, logger, runtime });
+  onClose(delivery.close);
+  const queries = createQueries({ source: config.database, limits: config, timers: runtime.timers });
   onClose(queries.close);
-
-  const draining = new AbortController();
-  const admission = createAdmission(hub, config, draining.signal);
-  const edge = createEdge({ ...identity, settings: config, admission, logger, runtime });
-  const { sockets, listeners } = edge;
+  const errors = createErrorReporter(logger, runtime.random);
+  const edge = createEdge({ ...identity, ...delivery, settings: config, errors, logger, runtime });
   const ports = {
     ...identity,
+    ...delivery,
     ...edge,
-    listenOn: listeners.add,
-    admission,
+    listenOn: edge.listeners.add,
     log,
-    hub,
     peers: engine.peers,
     queries,
     meters,
@@ -109,23 +95,21 @@ async function start(
     descriptions: GATEWAYS.map(({ description }) => description),
     version: packageVersion(),
     devices,
+    errors,
     logger,
     runtime,
-    draining: draining.signal,
+    draining,
   };
   for (const gateway of GATEWAYS) {
     onClose(mountGateway(gateway, ports, config));
   }
   edge.mountFallbacks();
   onClose(async () => {
-    draining.abort();
-    const drained = listeners.drain();
-    hub.closeAll('restarting');
-    sockets.closeAll('restarting');
-    await drained;
+    abort.abort();
+    await edge.drain();
   });
-  await listeners.listen();
-  const url = listeners.url();
+  await edge.listeners.listen();
+  const url = edge.listeners.url();
   if (identity.newAdminToken !== undefined) {
     onAdminToken?.(identity.newAdminToken, url);
   }

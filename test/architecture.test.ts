@@ -26,7 +26,7 @@ const GATEWAY = [
  */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
-  'json-text.ts': ['errors.ts'],
+  'json-text.ts': [],
   'peers.ts': [],
   'runtime.ts': [],
   'backoff.ts': ['runtime.ts'],
@@ -36,7 +36,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'system-runtime.ts': ['runtime.ts'],
   'logger.ts': ['settings.ts'],
   'version.ts': [],
-  log: [...EVERYWHERE],
+  log: [...EVERYWHERE, 'json-text.ts'],
   delivery: [...EVERYWHERE, 'log', 'identity'],
   identity: [...EVERYWHERE, 'log'],
   engines: [...EVERYWHERE, 'peers.ts', 'log', 'identity'],

@@ -28,12 +28,12 @@ export function createAdmission(hub: Hub, limits: AdmissionLimits, draining: Abo
     },
     requireCapacity(openSockets = 0) {
       if (hub.sessions.size >= limits.maxConnections || openSockets >= limits.maxConnections) {
-        throw tooMany('the server has too many connections');
+        throw tooManyConnections('the server has too many connections');
       }
     },
     requirePrincipal(subject) {
       if (hub.countOf(subject) >= limits.maxConnectionsPerPrincipal) {
-        throw tooMany('this principal has too many connections');
+        throw tooManyConnections('this principal has too many connections');
       }
     },
     requireReader(accessId) {
@@ -42,12 +42,12 @@ export function createAdmission(hub: Hub, limits: AdmissionLimits, draining: Abo
         return;
       }
       if (hub.countReaders(accessId) >= limits.maxConnectionsPerAccessId) {
-        throw tooMany('too many connections read this access_id');
+        throw tooManyConnections('too many connections read this access_id');
       }
     },
   };
 }
 
-function tooMany(reason: string): LastseenError {
+function tooManyConnections(reason: string): LastseenError {
   return new LastseenError('ERR_TOO_MANY_CONNECTIONS', `${reason}: try again later`);
 }

@@ -13,7 +13,7 @@ export interface ControlOptions {
   readonly log: Log;
   readonly hub: Hub;
   /** Told of each revocation before the sessions concerned are closed. */
-  readonly onRevoked: (what: Revocation) => void;
+  readonly onRevoked: (revoked: Revocation) => void;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -24,14 +24,14 @@ export async function dropUser(log: Log, accessId: string): Promise<void> {
 
 /** Follows control from now on. Returns how to stop. */
 export function followControl(options: ControlOptions): () => void {
-  const { log, hub, onRevoked } = options;
+  const { log, hub, onRevoked, onFault } = options;
   const stops = [
-    followFeed(log, USERS, obeyUsers, options.onFault),
-    followFeed(log, CONTROL, obeyControl, options.onFault),
+    followFeed(log, { accessId: USERS, onEvent: handleUserEvent, onFault }),
+    followFeed(log, { accessId: CONTROL, onEvent: handleControlEvent, onFault }),
   ];
 
-  function obeyUsers(event: Event): void {
-    const { type, access_id: accessId, id } = orderOf(event);
+  function handleUserEvent(event: Event): void {
+    const { type, access_id: accessId, id } = payloadOf(event);
     if (type === 'dropped' && typeof accessId === 'string') {
       hub.drop(accessId, event.position);
     }
@@ -40,8 +40,8 @@ export function followControl(options: ControlOptions): () => void {
     }
   }
 
-  function obeyControl(event: Event): void {
-    const { type, jti, family, client_id: clientId, subject } = orderOf(event);
+  function handleControlEvent(event: Event): void {
+    const { type, jti, family, client_id: clientId, subject } = payloadOf(event);
     if (type === 'token_revoked') {
       if (typeof jti === 'string') {
         revoke({ jti });
@@ -57,9 +57,9 @@ export function followControl(options: ControlOptions): () => void {
     }
   }
 
-  function revoke(what: Revocation): void {
-    onRevoked(what);
-    hub.revoke(what);
+  function revoke(revoked: Revocation): void {
+    onRevoked(revoked);
+    hub.revoke(revoked);
   }
 
   return () => {
@@ -69,6 +69,6 @@ export function followControl(options: ControlOptions): () => void {
   };
 }
 
-function orderOf(event: Event): Readonly<Record<string, unknown>> {
+function payloadOf(event: Event): Readonly<Record<string, unknown>> {
   return JSON.parse(event.payload) as Record<string, unknown>;
 }

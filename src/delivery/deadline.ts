@@ -2,7 +2,7 @@
 import { type Cancel, MAX_TIMER_MS, type Runtime } from '../runtime.ts';
 
 /** The warning comes a minute before the token expires, or at half of the remaining time when that is later. */
-const WARN_MS = 60_000;
+const MAX_WARNING_MS = 60_000;
 
 export interface Deadline {
   /** Milliseconds since 1970; `null`: none. Replaces the one before. */
@@ -20,13 +20,13 @@ export function createDeadline({ runtime, onExpiring, onExpired }: DeadlineOptio
   const { clock, timers } = runtime;
   let cancel: Cancel | undefined;
 
-  function wait(until: number, then: () => void): void {
-    const leftMs = until - clock.now();
+  function runAt(time: number, run: () => void): void {
+    const leftMs = time - clock.now();
     cancel = timers.after(Math.min(Math.max(leftMs, 0), MAX_TIMER_MS), () => {
-      if (until > clock.now()) {
-        wait(until, then);
+      if (time > clock.now()) {
+        runAt(time, run);
       } else {
-        then();
+        run();
       }
     });
   }
@@ -38,9 +38,9 @@ export function createDeadline({ runtime, onExpiring, onExpired }: DeadlineOptio
         return;
       }
       const leftMs = Math.max(0, expiresAt - clock.now());
-      wait(expiresAt - Math.min(WARN_MS, leftMs / 2), () => {
+      runAt(expiresAt - Math.min(MAX_WARNING_MS, leftMs / 2), () => {
         onExpiring(Math.max(0, Math.round((expiresAt - clock.now()) / 1_000)));
-        wait(expiresAt, onExpired);
+        runAt(expiresAt, onExpired);
       });
     },
   };

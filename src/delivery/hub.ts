@@ -23,7 +23,7 @@ export interface Hub {
   /** Closes what reads `accessId` and began before `position`. */
   drop(accessId: string, position: number): void;
   /** Closes what lives on a token that is revoked. */
-  revoke(what: Revocation): void;
+  revoke(revoked: Revocation): void;
   /** Connections of this principal. */
   countOf(subject: string): number;
   /** Connections that read this access_id. */
@@ -43,11 +43,11 @@ export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
   const bucketOf = new Map<Session, Set<Session>>();
   const subjects = new Map<string, number>();
   const subjectOf = new Map<Session, string>();
-  const ended = new Map<string, Delivered>();
+  const endedTotals = new Map<string, Delivered>();
   let tick = 0;
 
   /** A session counts for the principal that held it at its start. */
-  function count(session: Session, change: 1 | -1): void {
+  function countSubject(session: Session, change: 1 | -1): void {
     const subject = subjectOf.get(session) ?? session.principal.subject;
     const total = (subjects.get(subject) ?? 0) + change;
     if (total > 0) {
@@ -85,7 +85,7 @@ export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
       bucket.add(session);
       bucketOf.set(session, bucket);
       sessions.add(session);
-      count(session, 1);
+      countSubject(session, 1);
       // What was revoked while the session was being set up.
       if (isRevoked?.(session.principal) === true) {
         session.close('token-revoked');
@@ -95,31 +95,31 @@ export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
       bucketOf.get(session)?.delete(session);
       bucketOf.delete(session);
       if (sessions.delete(session)) {
-        count(session, -1);
-        addTo(ended, session.connection.gateway, session.delivered);
+        countSubject(session, -1);
+        addTo(endedTotals, session.connection.gateway, session.delivered);
       }
       session.dispose();
     },
     delivered() {
-      const totals = new Map([...ended].map(([gateway, total]) => [gateway, { ...total }]));
+      const totals = new Map([...endedTotals].map(([gateway, total]) => [gateway, { ...total }]));
       for (const session of sessions) {
         addTo(totals, session.connection.gateway, session.delivered);
       }
       return totals;
     },
     countDelivered(gateway, events, bytes) {
-      addTo(ended, gateway, { caughtUpEvents: events, liveEvents: 0, bytes });
+      addTo(endedTotals, gateway, { caughtUpEvents: events, liveEvents: 0, bytes });
     },
     drop(accessId, position) {
       for (const session of [...sessions]) {
-        if (session.sinceHead < position && reads(session, accessId)) {
+        if (session.headAtStart < position && reads(session, accessId)) {
           session.close('dropped');
         }
       }
     },
-    revoke(what) {
+    revoke(revoked) {
       for (const session of [...sessions]) {
-        if (concerns(what, session.principal)) {
+        if (concerns(revoked, session.principal)) {
           session.close('token-revoked');
         }
       }

@@ -3,7 +3,7 @@
  * takes them: a slow client stops its own cursors, which continue from the store later (G7), and disturbs nobody (G8).
  * The hub's health check sends heartbeats and closes peers that do not answer pings or take no bytes.
  */
-import { LastseenError, shown } from '../errors.ts';
+import { LastseenError, quote } from '../errors.ts';
 import { type Principal, requireAccess, requireScope } from '../identity/principal.ts';
 import type { Event } from '../log/event.ts';
 import type { Log } from '../log/log.ts';
@@ -81,14 +81,14 @@ export interface Session {
   /** A new token on the open connection: the subscriptions go on. @throws ERR_FORBIDDEN if it does not cover them */
   renew(principal: Principal): void;
   /** Milliseconds since 1970. */
-  readonly since: number;
+  readonly startedAt: number;
   /** Head of the log when the session began: a drop before it does not concern it. */
-  readonly sinceHead: number;
+  readonly headAtStart: number;
   readonly feeds: readonly SessionFeed[];
   /** Since the start of the session. */
   readonly delivered: Readonly<Delivered>;
   /** Asks before anything is sent whether `subscribe` would refuse this name. @throws as `subscribe` does */
-  requireFree(name: string): void;
+  requireSubscribable(name: string): void;
   /** @throws ERR_TOO_MANY_SUBSCRIPTIONS, ERR_REQUEST_INVALID when there is one of that name */
   subscribe(request: FeedRequest): void;
   /** @throws as `subscribe` does */
@@ -139,8 +139,8 @@ export function createSession(options: SessionOptions): Session {
   let isDisposed = false;
   let missedPongs = 0;
   let flushedAtProgress = 0;
-  const since = clock.now();
-  let progressAt = since;
+  const startedAt = clock.now();
+  let progressAt = startedAt;
 
   connection.onDrain(() => {
     for (const feed of feeds.values()) {
@@ -157,7 +157,7 @@ export function createSession(options: SessionOptions): Session {
           return;
         }
         if (next instanceof Promise) {
-          wait(feed, next);
+          awaitPage(feed, next);
         } else {
           deliver(feed, next);
         }
@@ -167,7 +167,7 @@ export function createSession(options: SessionOptions): Session {
     }
   }
 
-  function wait(feed: Feed, next: Promise<readonly Event[] | undefined>): void {
+  function awaitPage(feed: Feed, next: Promise<readonly Event[] | undefined>): void {
     feed.isReading = true;
     next.then(
       (events) => {
@@ -223,9 +223,9 @@ export function createSession(options: SessionOptions): Session {
       const close = (): void => {
         connection.close('cursor-refused');
       };
-      const said = options.onOvertaken?.(error, feed.accessIds);
-      if (said instanceof Promise) {
-        said.then(close, close);
+      const announcement = options.onOvertaken?.(error, feed.accessIds);
+      if (announcement instanceof Promise) {
+        announcement.then(close, close);
       } else {
         close();
       }
@@ -235,11 +235,11 @@ export function createSession(options: SessionOptions): Session {
     connection.close('fault');
   }
 
-  function requireFree(name: string): void {
+  function requireSubscribable(name: string): void {
     if (feeds.has(name)) {
       throw new LastseenError(
         'ERR_REQUEST_INVALID',
-        `${shown(name)} is subscribed on this connection already`,
+        `${quote(name)} is subscribed on this connection already`,
       );
     }
     if (feeds.size >= MAX_SUBSCRIPTIONS) {
@@ -249,7 +249,7 @@ export function createSession(options: SessionOptions): Session {
   }
 
   function follow({ name, open, encoder, accessIds }: SubscriptionRequest): void {
-    requireFree(name);
+    requireSubscribable(name);
     const subscription = open(() => {
       pump(feed);
     });
@@ -272,26 +272,26 @@ export function createSession(options: SessionOptions): Session {
     get principal() {
       return principal;
     },
-    renew(fresh) {
-      requireScope(fresh, 'subscribe');
+    renew(newPrincipal) {
+      requireScope(newPrincipal, 'subscribe');
       for (const { accessIds } of feeds.values()) {
         for (const accessId of accessIds) {
-          requireAccess(fresh, accessId);
+          requireAccess(newPrincipal, accessId);
         }
       }
-      principal = fresh;
-      deadline.set(fresh.expiresAt);
+      principal = newPrincipal;
+      deadline.set(newPrincipal.expiresAt);
     },
     delivered,
-    since,
-    sinceHead: log.head,
+    startedAt,
+    headAtStart: log.head,
     get feeds() {
       const subscribed = [...feeds.values()].flatMap(({ accessIds, subscription: { position, isLive } }) =>
         accessIds.map((accessId) => ({ accessId, position, isLive })),
       );
       return options.otherFeeds === undefined ? subscribed : [...subscribed, ...options.otherFeeds()];
     },
-    requireFree,
+    requireSubscribable,
     subscribe({ accessId, position, encoder, name = accessId }) {
       const open = (onMore: () => void): Subscription => log.subscribe(accessId, position, onMore);
       follow({ name, open, encoder, accessIds: [accessId] });
@@ -300,7 +300,7 @@ export function createSession(options: SessionOptions): Session {
     unsubscribe(name) {
       const feed = feeds.get(name);
       if (feed === undefined) {
-        throw new LastseenError('ERR_REQUEST_INVALID', `${shown(name)} is not subscribed on this connection`);
+        throw new LastseenError('ERR_REQUEST_INVALID', `${quote(name)} is not subscribed on this connection`);
       }
       release(feed);
     },

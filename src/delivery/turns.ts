@@ -17,7 +17,7 @@ export interface Inbox {
 
 export interface Turns {
   /** Does the work in its turn. What it throws goes to `onFault`. */
-  take(work: () => unknown): void;
+  enqueue(work: () => unknown): void;
   /** True while the socket is not read. */
   readonly isBusy: boolean;
 }
@@ -31,8 +31,8 @@ export interface TurnsOptions {
 
 /** Create it before the session of the connection: the session, when it may write again, fills the buffer again. */
 export function createTurns({ inbox, connection, onFault }: TurnsOptions): Turns {
-  let waiting = 0;
-  let last: Promise<void> = Promise.resolve();
+  let pending = 0;
+  let tail: Promise<void> = Promise.resolve();
   let release: () => void = () => undefined;
 
   connection.onDrain(() => {
@@ -44,7 +44,7 @@ export function createTurns({ inbox, connection, onFault }: TurnsOptions): Turns
 
   function updateReading(): void {
     // A socket that closes is read: for the peer's own close.
-    if (inbox.isOpen && waiting > 0) {
+    if (inbox.isOpen && pending > 0) {
       inbox.pause();
     } else {
       inbox.resume();
@@ -73,18 +73,18 @@ export function createTurns({ inbox, connection, onFault }: TurnsOptions): Turns
     } catch (error) {
       onFault(error);
     }
-    waiting -= 1;
+    pending -= 1;
     updateReading();
   }
 
   return {
-    take(work) {
-      waiting += 1;
+    enqueue(work) {
+      pending += 1;
       updateReading();
-      last = last.then(() => run(work));
+      tail = tail.then(() => run(work));
     },
     get isBusy() {
-      return waiting > 0;
+      return pending > 0;
     },
   };
 }

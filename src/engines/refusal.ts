@@ -1,5 +1,5 @@
 /** The errors of an append, with the same messages on both engines. */
-import { LastseenError, shown } from '../errors.ts';
+import { LastseenError, quote } from '../errors.ts';
 import type { AppendRequest } from '../log/store.ts';
 
 /** `index` is the place of the event in its batch, or −1 when the batch's key is in conflict. */
@@ -8,7 +8,7 @@ export function conflict(request: AppendRequest, index: number): LastseenError {
     const message = 'the Idempotency-Key was used before with another batch: nothing was appended';
     return new LastseenError('ERR_ID_CONFLICT', message);
   }
-  const detail = `the id ${shown(request.events[index]?.id)} is taken in this access_id by an event with other content`;
+  const detail = `the id ${quote(request.events[index]?.id)} is taken in this access_id by an event with other content`;
   const faults = [{ pointer: `/${index}/id`, detail }];
   return new LastseenError('ERR_ID_CONFLICT', `nothing was appended: /${index}/id: ${detail}`, {
     faults,

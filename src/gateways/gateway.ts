@@ -8,8 +8,9 @@ import type { Queries } from '../analysis/queries.ts';
 import type { Admission } from '../delivery/admission.ts';
 import type { Hub } from '../delivery/hub.ts';
 import type { Description } from '../http/description.ts';
+import type { ErrorReporter } from '../http/error-reporter.ts';
 import type { Guards } from '../http/guards.ts';
-import type { Limits } from '../http/rate-limits.ts';
+import type { RateLimits } from '../http/rate-limits.ts';
 import type { Routes } from '../http/routes.ts';
 import type { Sockets } from '../http/sockets.ts';
 import type { Clients } from '../identity/clients.ts';
@@ -33,7 +34,7 @@ export interface Ports {
   /** A server on a port of its own: it listens and stops with the service. */
   readonly listenOn: (server: Server, port: number) => void;
   readonly guards: Guards;
-  readonly limits: Limits;
+  readonly limits: RateLimits;
   readonly admission: Admission;
   readonly log: Log;
   readonly hub: Hub;
@@ -53,6 +54,7 @@ export interface Ports {
   readonly version: string;
   /** Handlers of devices that the application brings. */
   readonly devices: readonly DeviceMount[];
+  readonly errors: ErrorReporter;
   readonly logger: Logger;
   readonly runtime: Runtime;
   /** Aborted when the service begins to shut down. */
@@ -65,7 +67,7 @@ export interface Needs {
 }
 
 /** What a gateway with these needs is mounted with. */
-export type Given<N extends Needs> = Pick<Ports, N['ports'][number]> & ValuesOf<N['settings']>;
+export type PortsOf<N extends Needs> = Pick<Ports, N['ports'][number]> & ValuesOf<N['settings']>;
 
 /** Closes what the gateway has opened for itself. */
 export type Close = () => void;
@@ -75,7 +77,7 @@ export interface Gateway {
   readonly description: Description;
   readonly needs: Needs;
   /** @throws ERR_REQUEST_INVALID when what the application brings cannot be mounted */
-  mount(given: object): Close;
+  mount(ports: object): Close;
 }
 
 export function defineGateway<const N extends Needs>(gateway: {
@@ -83,11 +85,11 @@ export function defineGateway<const N extends Needs>(gateway: {
   readonly description: Description;
   readonly needs: N;
   /** Returns how to close what it opens, or nothing. */
-  readonly mount: (given: Given<N>) => Close | undefined;
+  readonly mount: (ports: PortsOf<N>) => Close | undefined;
 }): Gateway {
   return {
     ...gateway,
-    mount: (given) => gateway.mount(given as Given<N>) ?? ((): void => undefined),
+    mount: (ports) => gateway.mount(ports as PortsOf<N>) ?? ((): void => undefined),
   };
 }
 

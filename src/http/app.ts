@@ -2,8 +2,8 @@
 import { createServer, IncomingMessage, type Server, ServerResponse } from 'node:http';
 import express, { type Express, type Request, type Response } from 'express';
 import helmet from 'helmet';
-import { LastseenError, shown } from '../errors.ts';
-import type { Logger } from '../logger.ts';
+import { LastseenError, quote } from '../errors.ts';
+import type { ErrorReporter } from './error-reporter.ts';
 import { answerError, problemHandler } from './problem.ts';
 
 export interface HttpApp {
@@ -26,7 +26,7 @@ export interface HttpApp {
 const HEADERS_TIMEOUT_MS = 15_000;
 
 /** `requestTimeoutMs`: what has not come whole by then is answered 408 and closed. */
-export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp {
+export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): HttpApp {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -50,7 +50,7 @@ export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp
       }
       // Made by the constructors above, they are what express would have made of them.
       handle(request as Request, response as Response).catch((error: unknown) => {
-        answerError(error, request, response, logger);
+        answerError(errors.report(error), { request, response });
       });
     },
   );
@@ -64,9 +64,9 @@ export function createHttpApp(logger: Logger, requestTimeoutMs: number): HttpApp
     },
     mountFallbacks() {
       app.use(securityHeaders, (request) => {
-        throw new LastseenError('ERR_NOT_FOUND', `nothing is served at ${shown(request.path)}`);
+        throw new LastseenError('ERR_NOT_FOUND', `nothing is served at ${quote(request.path)}`);
       });
-      app.use(problemHandler(logger));
+      app.use(problemHandler(errors));
     },
   };
 }
@@ -92,10 +92,10 @@ export function routesOf(app: Express): string[] {
 }
 
 function withPrototype<T extends new (...args: never[]) => object>(base: T, prototype: object): T {
-  function Made(this: object, ...args: unknown[]): void {
+  function Constructor(this: object, ...args: unknown[]): void {
     // The constructors of node:http are functions of the old kind and may be called on an object.
     (base as unknown as { apply(self: object, args: unknown[]): void }).apply(this, args);
   }
-  Made.prototype = prototype;
-  return Made as unknown as T;
+  Constructor.prototype = prototype;
+  return Constructor as unknown as T;
 }

@@ -1,7 +1,8 @@
 /** Reading a request's body: bounded before it is read, and only text that is really UTF-8. */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { LastseenError, shown } from '../errors.ts';
+import { LastseenError, quote } from '../errors.ts';
+import { isJsonObject } from '../json-text.ts';
 
 /** The media type of a request without its parameters, in lower case; empty if there is none. */
 export function mediaType(request: IncomingMessage): string {
@@ -18,16 +19,16 @@ export function requireMediaType(request: IncomingMessage, accepted: readonly st
   if (!accepted.includes(type)) {
     throw new LastseenError(
       'ERR_MEDIA_TYPE',
-      `Content-Type must be ${accepted.join(' or ')}, got ${shown(type)}`,
+      `Content-Type must be ${accepted.join(' or ')}, got ${quote(type)}`,
     );
   }
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8') {
-    throw new LastseenError('ERR_MEDIA_TYPE', `the body must be UTF-8, got charset ${shown(charset)}`);
+    throw new LastseenError('ERR_MEDIA_TYPE', `the body must be UTF-8, got charset ${quote(charset)}`);
   }
   if (encoding !== undefined && encoding !== 'identity') {
     throw new LastseenError(
       'ERR_MEDIA_TYPE',
-      `the body must not be encoded, got Content-Encoding ${shown(encoding)}`,
+      `the body must not be encoded, got Content-Encoding ${quote(encoding)}`,
     );
   }
   return type;
@@ -61,11 +62,11 @@ export function readText(request: IncomingMessage, maxBytes: number): Promise<st
         reject(new LastseenError('ERR_BODY_MALFORMED', 'the body is not UTF-8'));
       }
     });
-    const cut = (): void => {
+    const rejectCutOff = (): void => {
       reject(new LastseenError('ERR_BODY_MALFORMED', 'the body was cut off'));
     };
-    request.on('aborted', cut);
-    request.on('error', cut);
+    request.on('aborted', rejectCutOff);
+    request.on('error', rejectCutOff);
   });
 }
 
@@ -75,12 +76,12 @@ export async function readJsonObject(
   maxBytes: number,
 ): Promise<Record<string, unknown>> {
   const value = parseJson(await readText(request, maxBytes));
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (!isJsonObject(value)) {
     throw new LastseenError('ERR_REQUEST_INVALID', 'the body must be a JSON object', {
-      faults: [{ pointer: '', detail: `must be an object, got ${shown(value)}` }],
+      faults: [{ pointer: '', detail: `must be an object, got ${quote(value)}` }],
     });
   }
-  return value as Record<string, unknown>;
+  return value;
 }
 
 /** Strict JSON (RFC 8259). @throws ERR_BODY_MALFORMED */

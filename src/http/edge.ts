@@ -1,12 +1,14 @@
 /** The service's edge: express and sockets on one server, the listeners, and what every gateway asks of a request. */
 import type { Admission } from '../delivery/admission.ts';
+import type { Hub } from '../delivery/hub.ts';
 import type { Logger } from '../logger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { ValuesOf } from '../settings.ts';
 import { createHttpApp, routesOf } from './app.ts';
+import type { ErrorReporter } from './error-reporter.ts';
 import { createGuards, type GuardOptions, type Guards } from './guards.ts';
 import { createListeners, type Listeners } from './listeners.ts';
-import { createLimits, type Limits } from './rate-limits.ts';
+import { createRateLimits, type RateLimits } from './rate-limits.ts';
 import { createRoutes, type Routes } from './routes.ts';
 import type { httpSettings } from './settings.ts';
 import { createSockets, type Sockets } from './sockets.ts';
@@ -16,32 +18,51 @@ export interface Edge {
   readonly sockets: Sockets;
   readonly listeners: Listeners;
   readonly guards: Guards;
-  readonly limits: Limits;
+  readonly limits: RateLimits;
   /** Every method and path that is served, as `GET /health`. */
   served(): string[];
   /** Call when all gateways are mounted. */
   mountFallbacks(): void;
+  /** Closes every session and socket, and drains the listeners. */
+  drain(): Promise<void>;
 }
 
 export interface EdgeOptions extends Omit<GuardOptions, 'origins'> {
   readonly settings: ValuesOf<typeof httpSettings>;
   readonly admission: Admission;
+  readonly hub: Hub;
+  readonly errors: ErrorReporter;
   readonly logger: Logger;
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
 }
 
-export function createEdge({ settings, admission, logger, runtime, ...identity }: EdgeOptions): Edge {
+export function createEdge({
+  settings,
+  admission,
+  hub,
+  errors,
+  logger,
+  runtime,
+  ...identity
+}: EdgeOptions): Edge {
   const { clock, timers } = runtime;
-  const { app, server, fastRoute, mountFallbacks } = createHttpApp(logger, settings.requestTimeoutMs);
+  const { app, server, fastRoute, mountFallbacks } = createHttpApp(errors, settings.requestTimeoutMs);
   const listeners = createListeners({ host: settings.host, timers });
   listeners.add(server, settings.port);
+  const sockets = createSockets({ app, server, admission, timers, errors, logger });
   return {
     routes: createRoutes({ app, fastRoute }),
-    sockets: createSockets({ app, server, admission, timers, logger }),
+    sockets,
     listeners,
     guards: createGuards({ ...identity, origins: settings.origins }),
-    limits: createLimits({ ...settings, clock }),
+    limits: createRateLimits({ ...settings, clock }),
     served: () => routesOf(app),
     mountFallbacks,
+    async drain() {
+      const drained = listeners.drain();
+      hub.closeAll('restarting');
+      sockets.closeAll('restarting');
+      await drained;
+    },
   };
 }

@@ -5,12 +5,12 @@
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
-const asked = createRequire(require.resolve('express-ws')).resolve('ws');
-const ours = require.resolve('ws');
+const bundledWs = createRequire(require.resolve('express-ws')).resolve('ws');
+const ownWs = require.resolve('ws');
 
-require(ours);
-if (asked !== ours) {
-  require.cache[asked] = require.cache[ours];
+require(ownWs);
+if (bundledWs !== ownWs) {
+  require.cache[bundledWs] = require.cache[ownWs];
 }
 
 export const expressWs = require('express-ws') as typeof import('express-ws');

@@ -1,6 +1,6 @@
 /** Authenticates requests and upgrades, and checks the origins of pages that open sockets. */
 import type { IncomingMessage } from 'node:http';
-import { LastseenError, shown } from '../errors.ts';
+import { LastseenError, quote } from '../errors.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import { type Principal, requireScope, type Scope } from '../identity/principal.ts';
 import type { Tickets } from '../identity/tickets.ts';
@@ -46,7 +46,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     }
     throw new LastseenError(
       'ERR_ORIGIN',
-      `with LASTSEEN_AUTH=open only loopback names are served, got Host ${shown(host)}`,
+      `with LASTSEEN_AUTH=open only loopback names are served, got Host ${quote(host)}`,
     );
   }
 
@@ -56,7 +56,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     if (origin === undefined || isAllowed(origin.toLowerCase(), request, origins)) {
       return;
     }
-    throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
+    throw new LastseenError('ERR_ORIGIN', `the origin ${quote(origin)} may not open sockets here`);
   }
 
   async function principalOf(request: IncomingMessage): Promise<Principal | undefined> {
@@ -70,9 +70,9 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
       checkHost(request);
       const principal = authenticator.authenticate(bearerOf(request));
       if (principal instanceof Promise) {
-        return principal.then((found) => admitted(found, scope));
+        return principal.then((authenticated) => withScope(authenticated, scope));
       }
-      return admitted(principal, scope);
+      return withScope(principal, scope);
     },
     async authenticate(request) {
       checkHost(request);
@@ -102,7 +102,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
   };
 }
 
-function admitted(principal: Principal, scope: Scope): Principal {
+function withScope(principal: Principal, scope: Scope): Principal {
   requireScope(principal, scope);
   return principal;
 }

@@ -42,19 +42,19 @@ export function createListeners({
     },
     async drain() {
       const closed = Promise.all(servers().map(close));
-      const stopIdle = timers.every(CLOSE_IDLE_EVERY_MS, () => {
+      const stopClosingIdle = timers.every(CLOSE_IDLE_EVERY_MS, () => {
         for (const server of servers()) {
           server.closeIdleConnections();
         }
       });
-      const cancelCut = timers.after(DRAIN_MS, () => {
+      const cancelForcedClose = timers.after(DRAIN_MS, () => {
         for (const server of servers()) {
           server.closeAllConnections();
         }
       });
       await closed;
-      stopIdle();
-      cancelCut();
+      stopClosingIdle();
+      cancelForcedClose();
     },
     url() {
       const { port } = entries[0]?.server.address() as AddressInfo;

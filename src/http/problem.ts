@@ -1,10 +1,9 @@
 /** Errors on their way to a user: as a problem document (RFC 9457), and as the close code of a WebSocket. */
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorRequestHandler } from 'express';
 import type { CloseReason } from '../delivery/connection.ts';
 import { type ErrorCode, LastseenError, meaningOf } from '../errors.ts';
-import type { Logger } from '../logger.ts';
+import type { ErrorReporter } from './error-reporter.ts';
 
 /** The errors that end a WebSocket, and how; `undefined`: the socket goes on. */
 const CLOSE_REASONS: Readonly<Record<ErrorCode, CloseReason | undefined>> = {
@@ -108,52 +107,17 @@ export function problemOf(error: LastseenError, extra: Readonly<Record<string, s
   };
 }
 
-/** How often each code was sent since the process began: every error on its way to a user passes `userError`. */
-const counts = new Map<ErrorCode, number>();
-
-export function errorCounts(): ReadonlyMap<ErrorCode, number> {
-  return counts;
-}
-
-/** An expected error as it is; anything else is logged under an id, and the user sees the id. */
-export function userError(error: unknown, logger: Logger): LastseenError {
-  const known = knownError(error, logger);
-  counts.set(known.code, (counts.get(known.code) ?? 0) + 1);
-  return known;
-}
-
-function knownError(error: unknown, logger: Logger): LastseenError {
-  if (error instanceof LastseenError) {
-    if (error.cause !== undefined) {
-      logger.warn(
-        { code: error.code, cause: error.cause instanceof Error ? error.cause.message : 'unknown' },
-        error.message,
-      );
-    }
-    return error;
-  }
-  const id = randomUUID();
-  logger.error({ id, err: error }, 'unexpected error');
-  return new LastseenError(
-    'ERR_INTERNAL',
-    `something went wrong on our side; its id in the server's log is ${id}`,
-  );
-}
-
 /** Answers with the error. A response that has begun is cut, so that nobody takes it for whole. */
 export function answerError(
-  error: unknown,
-  request: IncomingMessage,
-  response: ServerResponse,
-  logger: Logger,
+  error: LastseenError,
+  { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
   extra: Readonly<Record<string, string>> = {},
 ): void {
-  const known = userError(error, logger);
   if (response.headersSent) {
     response.destroy();
     return;
   }
-  const { status, headers, body } = problemOf(known, extra);
+  const { status, headers, body } = problemOf(error, extra);
   // The rest of a refused body is not read: the connection cannot be used again.
   if (!request.complete) {
     response.setHeader('Connection', 'close');
@@ -162,11 +126,11 @@ export function answerError(
 }
 
 /** Express's last handler. */
-export function problemHandler(logger: Logger): ErrorRequestHandler {
+export function problemHandler(errors: ErrorReporter): ErrorRequestHandler {
   // Express tells an error handler by its four parameters.
   // eslint-disable-next-line @typescript-eslint/no-unused-vars
   return (error: unknown, request, response, _next) => {
-    answerError(fromExpress(error), request, response, logger);
+    answerError(errors.report(fromExpress(error)), { request, response });
   };
 }
 

@@ -5,18 +5,18 @@ import { LastseenError } from '../errors.ts';
 import type { Principal } from '../identity/principal.ts';
 import type { Clock } from '../runtime.ts';
 
-export interface Limits {
+export interface RateLimits {
   /** @throws ERR_RATE_LIMITED */
-  takeRequest(principal: Principal): void;
+  countRequest(principal: Principal): void;
   /** @throws ERR_RATE_LIMITED */
-  takeEvents(principal: Principal, count: number): void;
+  countEvents(principal: Principal, count: number): void;
   /** Before a secret is looked at. @throws ERR_RATE_LIMITED after too many failures under any of the names */
-  checkAttempts(names: readonly string[]): Promise<void>;
+  requireAttemptsLeft(names: readonly string[]): Promise<void>;
   /** A secret was wrong. */
-  failed(names: readonly string[]): Promise<void>;
+  recordFailure(names: readonly string[]): Promise<void>;
 }
 
-export interface LimitOptions {
+export interface RateLimitOptions {
   /** A principal's requests and pushed events a second; 0: no limit. */
   readonly maxRequestsPerSecond: number;
   readonly maxEventsPerSecond: number;
@@ -30,7 +30,7 @@ const FAILURE_SECONDS = 60;
 /** Names that have a bucket at once; one more empties the table, and every bucket begins full. */
 const MAX_BUCKETS = 100_000;
 
-export function createLimits(options: LimitOptions): Limits {
+export function createRateLimits(options: RateLimitOptions): RateLimits {
   const { maxRequestsPerSecond, maxEventsPerSecond, clock } = options;
   const requests = createBuckets('requests', { perSecond: maxRequestsPerSecond, seconds: 1, clock });
   // One whole batch may always go when nothing went for a while.
@@ -38,21 +38,21 @@ export function createLimits(options: LimitOptions): Limits {
   const failures = new RateLimiterMemory({ points: MAX_FAILURES, duration: FAILURE_SECONDS });
 
   return {
-    takeRequest: (principal) => {
+    countRequest: (principal) => {
       requests(principal.subject, 1);
     },
-    takeEvents: (principal, count) => {
+    countEvents: (principal, count) => {
       events(principal.subject, count);
     },
-    async checkAttempts(names) {
+    async requireAttemptsLeft(names) {
       for (const name of names) {
         const state = await failures.get(name);
         if (state !== null && state.consumedPoints >= MAX_FAILURES) {
-          throw limited('too many wrong secrets', state.msBeforeNext);
+          throw rateLimitedError('too many wrong secrets', state.msBeforeNext);
         }
       }
     },
-    async failed(names) {
+    async recordFailure(names) {
       for (const name of names) {
         await failures.penalty(name);
       }
@@ -84,12 +84,12 @@ function createBuckets(
     }
     const waitMs = bucket.take(count);
     if (waitMs > 0) {
-      throw limited(`more than ${perSecond} ${unit} per second`, waitMs);
+      throw rateLimitedError(`more than ${perSecond} ${unit} per second`, waitMs);
     }
   };
 }
 
-function limited(reason: string, waitMs: number): LastseenError {
+function rateLimitedError(reason: string, waitMs: number): LastseenError {
   const seconds = Math.max(1, Math.ceil(waitMs / 1_000));
   return new LastseenError('ERR_RATE_LIMITED', `${reason}: try again in ${seconds} s`, {
     retryAfterSeconds: seconds,

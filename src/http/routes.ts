@@ -2,7 +2,7 @@
  * Routes as their descriptions name them. A gateway hands over one handler for each route that it describes, no more and
  * no fewer, so that nothing is served without a description, and each path answers other methods with 405 and `Allow`.
  */
-import type { Express, Request, Response } from 'express';
+import type { Request, Response } from 'express';
 import { LastseenError } from '../errors.ts';
 import type { HttpApp } from './app.ts';
 import type { Description } from './description.ts';
@@ -40,7 +40,7 @@ export function createRoutes({ app, fastRoute }: Pick<HttpApp, 'app' | 'fastRout
         if (isFast) {
           fastRoute(method, path, handler.fast);
         }
-        mount(app, method, path, wrap(isFast ? handler.fast : handler));
+        app[method.toLowerCase() as Method](expressPath(path), wrap(isFast ? handler.fast : handler));
         methodsByPath.set(path, [...(methodsByPath.get(path) ?? []), method]);
       }
       // A path without parameters first: `/tokens/ticket` is also a `/tokens/{jti}`.
@@ -60,10 +60,6 @@ export function createRoutes({ app, fastRoute }: Pick<HttpApp, 'app' | 'fastRout
       app.all(`${path}/{*rest}`, handler);
     },
   };
-}
-
-function mount(app: Express, method: string, path: string, handler: Handler): void {
-  app[method.toLowerCase() as Method](expressPath(path), handler);
 }
 
 /** `/tokens/{jti}` as express writes it. */

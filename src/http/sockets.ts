@@ -15,8 +15,9 @@ import type { Inbox } from '../delivery/turns.ts';
 import { LastseenError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Timers } from '../runtime.ts';
+import type { ErrorReporter } from './error-reporter.ts';
 import { expressWs } from './express-ws.ts';
-import { CLOSE_CODES, type Problem, problemOf, userError } from './problem.ts';
+import { CLOSE_CODES, type Problem, problemOf } from './problem.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
 /** Bytes of a message from a client, unless its route takes more. */
@@ -68,6 +69,7 @@ export interface SocketOptions {
   readonly server: Server;
   readonly admission: Admission;
   readonly timers: Timers;
+  readonly errors: ErrorReporter;
   readonly logger: Logger;
 }
 
@@ -80,10 +82,10 @@ interface Upgrade {
 }
 
 export function createSockets(options: SocketOptions): Sockets {
-  const { logger } = options;
+  const { errors, logger } = options;
   const upgrades = new Map<string, Upgrade>();
   const admissions = new WeakMap<IncomingMessage, unknown>();
-  const problem = (error: unknown): Problem => problemOf(userError(error, logger));
+  const problem = (error: unknown): Problem => problemOf(errors.report(error));
 
   async function admit(request: IncomingMessage, upgrade: Upgrade | undefined): Promise<void> {
     if (upgrade === undefined) {
@@ -174,7 +176,7 @@ export function createSockets(options: SocketOptions): Sockets {
             receivedBytes: () => request.socket.bytesRead,
           });
         } catch (error) {
-          userError(error, logger);
+          errors.report(error);
           closeSocket(socket, closeCodes.fault, options.timers);
         }
       });
@@ -215,9 +217,9 @@ function refuse(socket: Duplex, { status, headers, body }: Problem): void {
 type CloseCodes = Readonly<Record<CloseReason, readonly [code: number, text: string]>>;
 
 function inboxOf(socket: WebSocket): Inbox {
-  const gone = new AbortController();
+  const closed = new AbortController();
   socket.once('close', () => {
-    gone.abort();
+    closed.abort();
   });
   return {
     get isOpen() {
@@ -229,7 +231,7 @@ function inboxOf(socket: WebSocket): Inbox {
     resume() {
       socket.resume();
     },
-    signal: gone.signal,
+    signal: closed.signal,
   };
 }
 

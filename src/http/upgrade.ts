@@ -11,13 +11,13 @@ type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) 
 const OFFER_HEADERS = new Set(['upgrade', 'connection', 'http2-settings']);
 
 /** Node 22.21, 24.9 and later ask it for each request; the types of Node 22 do not have it. */
-interface AskingServer extends Server {
+interface ServerWithUpgradeCallback extends Server {
   shouldUpgradeCallback: (request: IncomingMessage) => boolean;
 }
 
 /** Lets the listeners that `server` has now see WebSocket upgrades only. */
 export function ignoreOtherUpgrades(server: Server): void {
-  if (doesAsk(server)) {
+  if (hasUpgradeCallback(server)) {
     server.shouldUpgradeCallback = isWebSocket;
     return;
   }
@@ -35,7 +35,7 @@ export function ignoreOtherUpgrades(server: Server): void {
   });
 }
 
-function doesAsk(server: Server): server is AskingServer {
+function hasUpgradeCallback(server: Server): server is ServerWithUpgradeCallback {
   return 'shouldUpgradeCallback' in server;
 }
 
@@ -45,10 +45,10 @@ function isWebSocket(request: IncomingMessage): boolean {
 
 function headWithoutOffer(request: IncomingMessage): Buffer {
   const lines = [`${request.method ?? 'GET'} ${request.url ?? '/'} HTTP/${request.httpVersion}`];
-  for (let at = 0; at + 1 < request.rawHeaders.length; at += 2) {
-    const name = request.rawHeaders[at] ?? '';
+  for (let index = 0; index + 1 < request.rawHeaders.length; index += 2) {
+    const name = request.rawHeaders[index] ?? '';
     if (!OFFER_HEADERS.has(name.toLowerCase())) {
-      lines.push(`${name}: ${request.rawHeaders[at + 1] ?? ''}`);
+      lines.push(`${name}: ${request.rawHeaders[index + 1] ?? ''}`);
     }
   }
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');

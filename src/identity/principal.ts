@@ -1,5 +1,5 @@
 /** The principal: who a token says you are, and what it allows. */
-import { LastseenError, shown } from '../errors.ts';
+import { LastseenError, quote } from '../errors.ts';
 import { RESERVED_PREFIX } from '../log/event.ts';
 
 export const SCOPES = ['push', 'subscribe', 'drop', 'query', 'admin'] as const;
@@ -54,7 +54,7 @@ export function requireScope(principal: Principal, scope: Scope): void {
   if (principal.scopes.has(scope) || principal.scopes.has('admin')) {
     return;
   }
-  throw new LastseenError('ERR_FORBIDDEN', `the token lacks the scope ${shown(scope)}`);
+  throw new LastseenError('ERR_FORBIDDEN', `the token lacks the scope ${quote(scope)}`);
 }
 
 /** @throws ERR_FORBIDDEN unless the principal's access_ids cover this one. */
@@ -62,7 +62,7 @@ export function requireAccess(principal: Principal, accessId: string): void {
   if (principal.scopes.has('admin') || principal.accessIds.some((pattern) => covers(pattern, accessId))) {
     return;
   }
-  throw new LastseenError('ERR_FORBIDDEN', `the token does not cover the access_id ${shown(accessId)}`);
+  throw new LastseenError('ERR_FORBIDDEN', `the token does not cover the access_id ${quote(accessId)}`);
 }
 
 /** Begins the subjects and token names of an identity provider, so that they never equal our own. */

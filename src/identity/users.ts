@@ -1,5 +1,5 @@
 /** Registered users. Each change writes a row and an event of `$users` together. The events hold ids and no personal data. */
-import { LastseenError, shown } from '../errors.ts';
+import { LastseenError, quote } from '../errors.ts';
 import { serviceEvent } from '../log/event.ts';
 import type { RowChange } from '../log/store.ts';
 import type { Runtime } from '../runtime.ts';
@@ -88,7 +88,7 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
     async findByName(name) {
       const [user, other] = await findUsersByName(users, name);
       if (other !== undefined) {
-        throw new LastseenError('ERR_REQUEST_INVALID', `several users are named ${shown(name)}: give the id`);
+        throw new LastseenError('ERR_REQUEST_INVALID', `several users are named ${quote(name)}: give the id`);
       }
       return user;
     },

@@ -2,7 +2,7 @@
  * What a client holds: the epoch of the log and a position in it, opaque on the wire and exclusive (it names what
  * was seen; the reader gets what comes after). A cursor that cannot be honoured is refused, never clamped (G6).
  */
-import { LastseenError, shown } from '../errors.ts';
+import { LastseenError, quote } from '../errors.ts';
 import type { Bounds } from './store.ts';
 
 /** A cursor, taken apart. */
@@ -11,7 +11,7 @@ export interface Cursor {
   readonly position: number;
 }
 
-const FORM = /^([0-9a-z]{8})\.(0|[1-9a-z][0-9a-z]{0,10})$/;
+const PATTERN = /^([0-9a-z]{8})\.(0|[1-9a-z][0-9a-z]{0,10})$/;
 
 /** The wire form of a place in the log. */
 export function encodeCursor(epoch: string, position: number): string {
@@ -28,7 +28,7 @@ export function resolveCursor(text: string, bounds: Bounds, prunedThrough: numbe
   const floor = encodeCursor(bounds.epoch, prunedThrough);
   const cursor = parse(text);
   if (cursor === undefined) {
-    const message = `the cursor is malformed: ${shown(text)}. Give back a cursor as it was received, "start" or "now"`;
+    const message = `the cursor is malformed: ${quote(text)}. Give back a cursor as it was received, "start" or "now"`;
     throw new LastseenError('ERR_CURSOR_MALFORMED', message, { floor });
   }
   if (cursor.epoch !== bounds.epoch) {
@@ -40,19 +40,19 @@ export function resolveCursor(text: string, bounds: Bounds, prunedThrough: numbe
     throw new LastseenError('ERR_CURSOR_AHEAD', message, { floor });
   }
   if (cursor.position < prunedThrough) {
-    throw tooOld(bounds.epoch, prunedThrough);
+    throw tooOldError(bounds.epoch, prunedThrough);
   }
   return cursor.position;
 }
 
 /** The verdict on a reader that has not seen what is gone. `prunedThrough` is the position it may begin after. */
-export function tooOld(epoch: string, prunedThrough: number): LastseenError {
+export function tooOldError(epoch: string, prunedThrough: number): LastseenError {
   const message = `the cursor is older than the retained log: events after it are gone. Read again from the floor, or from "start"`;
   return new LastseenError('ERR_CURSOR_TOO_OLD', message, { floor: encodeCursor(epoch, prunedThrough) });
 }
 
 function parse(text: string): Cursor | undefined {
-  const match = FORM.exec(text);
+  const match = PATTERN.exec(text);
   if (match?.[1] === undefined || match[2] === undefined) {
     return undefined;
   }

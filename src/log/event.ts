@@ -1,5 +1,5 @@
 /** What the log holds, and the rules an event must meet to enter it. */
-import { type InputFault, LastseenError, shown } from '../errors.ts';
+import { type InputFault, LastseenError, quote } from '../errors.ts';
 
 /** An event on its way in. */
 export interface NewEvent {
@@ -49,12 +49,12 @@ export function eventBytes(event: Event): number {
 /** What is wrong with a name (an access_id or an event id), or `undefined` if it may be used. */
 export function nameFault(value: unknown): string | undefined {
   if (typeof value !== 'string') {
-    return `must be a string, got ${shown(value)}`;
+    return `must be a string, got ${quote(value)}`;
   }
   if (value.length === 0) {
     return 'must not be empty';
   }
-  if (value.length > MAX_NAME_CHARACTERS && tooLong(value)) {
+  if (value.length > MAX_NAME_CHARACTERS && isTooLong(value)) {
     return `must have at most ${MAX_NAME_CHARACTERS} characters, got ${[...value].length}`;
   }
   if (LONE_SURROGATE.test(value)) {
@@ -73,7 +73,7 @@ export function accessIdFault(value: unknown): string | undefined {
     return fault;
   }
   return (value as string).startsWith(RESERVED_PREFIX)
-    ? `must not begin with "$", which is reserved, got ${shown(value)}`
+    ? `must not begin with "$", which is reserved, got ${quote(value)}`
     : undefined;
 }
 
@@ -81,16 +81,16 @@ export function accessIdFault(value: unknown): string | undefined {
 export function createdAtFault(value: unknown): string | undefined {
   return Number.isSafeInteger(value)
     ? undefined
-    : `must be an integer, −2^53 < n < 2^53, got ${shown(value)}`;
+    : `must be an integer, −2^53 < n < 2^53, got ${quote(value)}`;
 }
 
 /** The refusal of a batch, naming the event and the field. */
 export function invalidEvents(faults: readonly InputFault[]): LastseenError {
   const first = faults[0];
-  const where = first === undefined ? '' : `${first.pointer}: ${first.detail}`;
-  return new LastseenError('ERR_EVENT_INVALID', `nothing was appended: ${where}`, { faults });
+  const location = first === undefined ? '' : `${first.pointer}: ${first.detail}`;
+  return new LastseenError('ERR_EVENT_INVALID', `nothing was appended: ${location}`, { faults });
 }
 
-function tooLong(value: string): boolean {
+function isTooLong(value: string): boolean {
   return value.length > 2 * MAX_NAME_CHARACTERS || [...value].length > MAX_NAME_CHARACTERS;
 }

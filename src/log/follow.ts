@@ -1,16 +1,21 @@
-/** Following a feed inside the process: each event once, in order, from now on. */
+/** Follows one feed inside the process: each new event once, in log order. */
 import type { Event } from './event.ts';
 import type { Log } from './log.ts';
 
-/** Calls `take` for each later event of `accessId`, also of a log that replaces this one. Returns how to stop. */
-export function followFeed(
-  log: Log,
-  accessId: string,
-  take: (event: Event) => void,
-  onFault: (error: unknown) => void,
-): () => void {
+export interface FollowOptions {
+  readonly accessId: string;
+  readonly onEvent: (event: Event) => void;
+  /** Receives a failed read and an error that `onEvent` throws. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/**
+ * Calls `onEvent` for each event of `accessId` that is appended after this call.
+ * When another log replaces this one, it follows the new log. Returns a function that stops it.
+ */
+export function followFeed(log: Log, { accessId, onEvent, onFault }: FollowOptions): () => void {
   let stop = follow();
-  const forget = log.onReset(() => {
+  const stopReset = log.onReset(() => {
     stop();
     stop = follow();
   });
@@ -21,11 +26,11 @@ export function followFeed(
     const subscription = log.subscribe(accessId, log.head, () => {
       isWoken = true;
       if (!isReading) {
-        void takeAll();
+        void readAll();
       }
     });
 
-    async function takeAll(): Promise<void> {
+    async function readAll(): Promise<void> {
       isReading = true;
       try {
         while (isWoken) {
@@ -36,7 +41,7 @@ export function followFeed(
             events = await subscription.next()
           ) {
             for (const event of events) {
-              take(event);
+              onEvent(event);
             }
           }
         }
@@ -53,7 +58,7 @@ export function followFeed(
   }
 
   return () => {
-    forget();
+    stopReset();
     stop();
   };
 }

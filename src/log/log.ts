@@ -3,7 +3,7 @@
  * together the writer, the tail and subscriptions over any engine's store.
  */
 import type { Runtime } from '../runtime.ts';
-import { encodeCursor, resolveCursor, tooOld } from './cursor.ts';
+import { encodeCursor, resolveCursor, tooOldError } from './cursor.ts';
 import { mergeSubscriptions } from './merged-subscription.ts';
 import type { AppendRequest, Bounds, EventStore, Page, PageLimit, PruneRule, Receipt } from './store.ts';
 import { createSubscription, type Subscription } from './subscription.ts';
@@ -62,7 +62,12 @@ export async function createLog(options: LogOptions): Promise<Log> {
   const { epoch: firstEpoch, head } = await openBounds(store);
   let epoch = firstEpoch;
   const resetListeners = new Set<() => void>();
-  const tail = createTail(store, head, onError, options.tail);
+  const tail = createTail({
+    store,
+    head,
+    onError,
+    ...(options.tail === undefined ? {} : { limits: options.tail }),
+  });
   const writer = createWriter({
     store,
     runtime,
@@ -89,7 +94,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
   async function read(accessId: string, position: number, limit: PageLimit): Promise<Page> {
     const page = await store.readFeed(accessId, position, limit);
     if (page.prunedThrough > position) {
-      throw tooOld(epoch, page.prunedThrough);
+      throw tooOldError(epoch, page.prunedThrough);
     }
     return page;
   }

@@ -8,7 +8,7 @@ import { CATCH_UP_LIMIT, type Subscription } from './subscription.ts';
 interface Source {
   readonly subscription: Subscription;
   events: readonly Event[];
-  next: number;
+  nextIndex: number;
 }
 
 export interface MergedSubscriptionOptions {
@@ -23,17 +23,17 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
   const sources: Source[] = options.subscriptions.map((subscription) => ({
     subscription,
     events: [],
-    next: 0,
+    nextIndex: 0,
   }));
   let position = options.position;
   let isLive = false;
 
   /** The source whose next event comes first; `undefined` when none may be given now, a promise while one is read. */
-  function earliest(): Source | undefined | Promise<void> {
+  function nextSource(): Source | undefined | Promise<void> {
     let first: Source | undefined;
-    let isOneDry = false;
+    let hasEmptySource = false;
     for (const source of sources) {
-      if (source.next === source.events.length) {
+      if (source.nextIndex === source.events.length) {
         const read = source.subscription.next();
         if (read instanceof Promise) {
           return read.then((events) => {
@@ -42,42 +42,44 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
         }
         refill(source, read);
       }
-      if (source.next === source.events.length) {
-        isOneDry = true;
-      } else if (first === undefined || placeOf(source) < placeOf(first)) {
+      if (source.nextIndex === source.events.length) {
+        hasEmptySource = true;
+      } else if (first === undefined || nextPositionOf(source) < nextPositionOf(first)) {
         first = source;
       }
     }
     // A dry source has nothing up to the head. What the store shows beyond it waits until the tail has come there.
-    return first !== undefined && isOneDry && placeOf(first) > options.head() ? undefined : first;
+    return first !== undefined && hasEmptySource && nextPositionOf(first) > options.head()
+      ? undefined
+      : first;
   }
 
   function next(): ReturnType<Subscription['next']> {
     const events: Event[] = [];
     let bytes = 0;
     while (events.length < CATCH_UP_LIMIT.maxEvents && bytes < CATCH_UP_LIMIT.maxBytes) {
-      const source = earliest();
+      const source = nextSource();
       if (source instanceof Promise) {
         // What was collected goes first; the page that is being read is there at the next call.
-        return source.then(() => (events.length > 0 ? handOut(events) : next()));
+        return source.then(() => (events.length > 0 ? advanceTo(events) : next()));
       }
-      const event = source?.events[source.next];
+      const event = source?.events[source.nextIndex];
       if (source === undefined || event === undefined) {
         break;
       }
-      source.next += 1;
+      source.nextIndex += 1;
       events.push(event);
       bytes += eventBytes(event);
     }
     if (events.length > 0) {
-      return handOut(events);
+      return advanceTo(events);
     }
     position = Math.max(position, options.head());
     isLive = true;
     return undefined;
   }
 
-  function handOut(events: readonly Event[]): readonly Event[] {
+  function advanceTo(events: readonly Event[]): readonly Event[] {
     position = events.at(-1)?.position ?? position;
     return events;
   }
@@ -100,9 +102,9 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
 
 function refill(source: Source, events: readonly Event[] | undefined): void {
   source.events = events ?? [];
-  source.next = 0;
+  source.nextIndex = 0;
 }
 
-function placeOf(source: Source): number {
-  return source.events[source.next]?.position ?? Infinity;
+function nextPositionOf(source: Source): number {
+  return source.events[source.nextIndex]?.position ?? Infinity;
 }

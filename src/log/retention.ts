@@ -12,7 +12,7 @@ export interface Retention {
   readonly keepPerAccessId?: number;
 }
 
-const EVERY_MS = 60_000;
+const PRUNE_INTERVAL_MS = 60_000;
 
 const AGE_UNITS_MS: Readonly<Record<string, number>> = {
   s: 1_000,
@@ -83,7 +83,7 @@ export function startRetention({ log, retention, logger, runtime }: RetentionOpt
   const tick = (): void => {
     running ??= prune().finally(() => (running = undefined));
   };
-  const cancel = runtime.timers.every(EVERY_MS, tick);
+  const cancel = runtime.timers.every(PRUNE_INTERVAL_MS, tick);
   tick();
   return async () => {
     cancel();

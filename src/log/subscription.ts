@@ -40,9 +40,9 @@ export function createSubscription(options: {
   let covered = options.position;
   let position = options.position;
   let isLive = false;
-  const unfollow = tail.follow(accessId, options.onMore);
+  const stopFollowing = tail.follow(accessId, options.onMore);
 
-  function handOut(events: readonly Event[]): readonly Event[] {
+  function advanceTo(events: readonly Event[]): readonly Event[] {
     const last = events.at(-1);
     if (last !== undefined) {
       position = last.position;
@@ -55,9 +55,9 @@ export function createSubscription(options: {
     if (covered < tail.floor) {
       return readStore();
     }
-    const events = tail.after(accessId, covered, limit);
+    const events = tail.readAfter(accessId, covered, limit);
     if (events !== undefined) {
-      return handOut(events);
+      return advanceTo(events);
     }
     covered = Math.max(covered, tail.head);
     isLive = true;
@@ -69,7 +69,7 @@ export function createSubscription(options: {
       const page = await read(accessId, covered, limit);
       covered = Math.max(covered, page.through);
       if (page.events.length > 0) {
-        return handOut(page.events);
+        return advanceTo(page.events);
       }
     }
     return next();
@@ -83,6 +83,6 @@ export function createSubscription(options: {
       return isLive;
     },
     next,
-    close: unfollow,
+    close: stopFollowing,
   };
 }

@@ -29,7 +29,7 @@ export interface Tail {
    * The events of `accessId` after `position`, ascending, as many as `limit` allows; `undefined` if there are none.
    * Only for `position >= floor`. Subscribers at the same place get the same array, so work done on it is shared.
    */
-  after(accessId: string, position: number, limit: PageLimit): readonly Event[] | undefined;
+  readAfter(accessId: string, position: number, limit: PageLimit): readonly Event[] | undefined;
   /** Forgets everything and goes on from `head`: the log was replaced. */
   reset(head: number): void;
   close(): void;
@@ -48,13 +48,16 @@ interface FeedRing extends Queue {
 
 const READ_LIMIT: PageLimit = { maxEvents: 2_000, maxBytes: 4 * 1024 * 1024 };
 
-/** Starts at `head`: what was committed before is read from the store. */
-export function createTail(
-  store: Pick<EventStore, 'readLog'>,
-  head: number,
-  onError: (error: unknown) => void,
-  limits: TailLimits = DEFAULT_TAIL_LIMITS,
-): Tail {
+export interface TailOptions {
+  readonly store: Pick<EventStore, 'readLog'>;
+  /** Highest position committed when the tail starts. Subscriptions read earlier events from the store. */
+  readonly head: number;
+  readonly onError: (error: unknown) => void;
+  readonly limits?: TailLimits;
+}
+
+export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...options }: TailOptions): Tail {
+  let { head } = options;
   let floor = head;
   let bytes = 0;
   const ring: Queue = { events: [], start: 0 };
@@ -66,11 +69,11 @@ export function createTail(
   let isWoken = false;
   let isClosed = false;
 
-  function take(events: readonly Event[]): void {
+  function accept(events: readonly Event[]): void {
     if (isClosed) {
       return;
     }
-    const touched = new Set<string>();
+    const changedFeeds = new Set<string>();
     for (const event of events) {
       if (event.position !== head + 1) {
         continue;
@@ -84,13 +87,13 @@ export function createTail(
       } else {
         feed.events.push(event);
       }
-      touched.add(event.accessId);
+      changedFeeds.add(event.accessId);
     }
     evict();
-    for (const accessId of touched) {
-      const following = listeners.get(accessId);
-      if (following !== undefined) {
-        for (const listener of [...following]) {
+    for (const accessId of changedFeeds) {
+      const feedListeners = listeners.get(accessId);
+      if (feedListeners !== undefined) {
+        for (const listener of [...feedListeners]) {
           listener();
         }
       }
@@ -120,23 +123,23 @@ export function createTail(
   }
 
   /** What the store gave after `head`. A hole in it was made by retention: the ring begins anew behind it. */
-  function takeRead(events: readonly Event[]): void {
-    let from = 0;
-    for (const [at, event] of events.entries()) {
-      const before = at === 0 ? head : (events[at - 1]?.position ?? 0);
-      if (event.position <= before + 1) {
+  function acceptPage(events: readonly Event[]): void {
+    let start = 0;
+    for (const [index, event] of events.entries()) {
+      const previous = index === 0 ? head : (events[index - 1]?.position ?? 0);
+      if (event.position <= previous + 1) {
         continue;
       }
-      take(events.slice(from, at));
-      clear(event.position - 1);
-      from = at;
+      accept(events.slice(start, index));
+      restartAt(event.position - 1);
+      start = index;
     }
-    take(events.slice(from));
+    accept(events.slice(start));
   }
 
-  function clear(to: number): void {
-    head = to;
-    floor = to;
+  function restartAt(position: number): void {
+    head = position;
+    floor = position;
     bytes = 0;
     ring.events = [];
     ring.start = 0;
@@ -144,19 +147,19 @@ export function createTail(
   }
 
   /** Drain, then wait: reads until the store has no more, once more if woken meanwhile. */
-  async function readOn(): Promise<void> {
+  async function readStore(): Promise<void> {
     isReading = true;
     try {
       while (isWoken) {
         isWoken = false;
         for (;;) {
-          const readIn = generation;
+          const startGeneration = generation;
           const events = await store.readLog(head, READ_LIMIT);
           if (events.length === 0) {
             break;
           }
-          if (readIn === generation) {
-            takeRead(events);
+          if (startGeneration === generation) {
+            acceptPage(events);
           }
         }
       }
@@ -170,7 +173,7 @@ export function createTail(
   function wake(): void {
     isWoken = true;
     if (!isReading && !isClosed) {
-      void readOn();
+      void readStore();
     }
   }
 
@@ -189,42 +192,42 @@ export function createTail(
       if (first.position > head + 1) {
         wake();
       } else {
-        take(events);
+        accept(events);
       }
     },
     wake,
     follow(accessId, listener) {
-      const following = listeners.get(accessId) ?? new Set();
-      listeners.set(accessId, following);
-      following.add(listener);
+      const feedListeners = listeners.get(accessId) ?? new Set();
+      listeners.set(accessId, feedListeners);
+      feedListeners.add(listener);
       return () => {
-        following.delete(listener);
-        if (following.size === 0 && listeners.get(accessId) === following) {
+        feedListeners.delete(listener);
+        if (feedListeners.size === 0 && listeners.get(accessId) === feedListeners) {
           listeners.delete(accessId);
         }
       };
     },
-    after(accessId, position, limit) {
+    readAfter(accessId, position, limit) {
       const feed = feeds.get(accessId);
       if (feed === undefined) {
         return undefined;
       }
-      const from = firstAfter(feed, position);
-      const first = feed.events[from];
+      const start = firstAfter(feed, position);
+      const first = feed.events[start];
       if (first === undefined) {
         return undefined;
       }
-      const to = endOfPage(feed.events, from, limit);
+      const end = endOfPage(feed.events, start, limit);
       const shared = feed.shared;
-      if (shared?.[0] === first && shared.at(-1) === feed.events[to - 1]) {
+      if (shared?.[0] === first && shared.at(-1) === feed.events[end - 1]) {
         return shared;
       }
-      feed.shared = feed.events.slice(from, to) as Event[];
+      feed.shared = feed.events.slice(start, end) as Event[];
       return feed.shared;
     },
-    reset(to) {
+    reset(position) {
       generation += 1;
-      clear(to);
+      restartAt(position);
     },
     close() {
       isClosed = true;
@@ -262,19 +265,19 @@ function firstAfter(feed: FeedRing, position: number): number {
   return low;
 }
 
-function endOfPage(events: readonly (Event | undefined)[], from: number, limit: PageLimit): number {
+function endOfPage(events: readonly (Event | undefined)[], start: number, limit: PageLimit): number {
   let bytes = 0;
-  let to = from;
-  while (to < events.length && to - from < limit.maxEvents) {
-    const event = events[to];
+  let end = start;
+  while (end < events.length && end - start < limit.maxEvents) {
+    const event = events[end];
     if (event === undefined) {
       break;
     }
     bytes += eventBytes(event);
-    if (to > from && bytes > limit.maxBytes) {
+    if (end > start && bytes > limit.maxBytes) {
       break;
     }
-    to += 1;
+    end += 1;
   }
-  return to;
+  return end;
 }

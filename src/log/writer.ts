@@ -46,7 +46,7 @@ export interface Writer {
   drain(): Promise<void>;
 }
 
-interface Waiting {
+interface QueuedRequest {
   readonly request: AppendRequest;
   readonly characters: number;
   readonly resolve: (receipts: readonly Receipt[]) => void;
@@ -66,7 +66,7 @@ export interface WriterOptions {
 export function createWriter(options: WriterOptions): Writer {
   const { store, runtime, onCommitted, limits = DEFAULT_WRITER_LIMITS, onDuration } = options;
   const counts = { batches: 0, appendedEvents: 0, duplicateEvents: 0, failedCommits: 0 };
-  let queue: Waiting[] = [];
+  let queue: QueuedRequest[] = [];
   let queuedEvents = 0;
   let queuedCharacters = 0;
   let isDraining = false;
@@ -80,14 +80,14 @@ export function createWriter(options: WriterOptions): Writer {
       const group = takeGroup();
       const startedAt = runtime.clock.steady();
       try {
-        const answered = await store.append(group.map((waiting) => waiting.request));
-        if ('pending' in answered) {
-          answerLater(group, answered.pending);
+        const answer = await store.append(group.map((queued) => queued.request));
+        if ('pending' in answer) {
+          acknowledgeLater(group, answer.pending);
         } else {
-          answer(group, answered);
+          acknowledge(group, answer);
         }
       } catch (error) {
-        refuse(group, error);
+        rejectAll(group, error);
       }
       onDuration?.(runtime.clock.steady() - startedAt);
     }
@@ -95,43 +95,43 @@ export function createWriter(options: WriterOptions): Writer {
   }
 
   /** The store was lost while it committed: those behind do not wait for what becomes of this group. */
-  function answerLater(group: readonly Waiting[], result: Promise<AppendResult>): void {
+  function acknowledgeLater(group: readonly QueuedRequest[], result: Promise<AppendResult>): void {
     const settled = result
       .then(
         (done) => {
-          answer(group, done);
+          acknowledge(group, done);
         },
         (error: unknown) => {
-          refuse(group, error);
+          rejectAll(group, error);
         },
       )
       .finally(() => pending.delete(settled));
     pending.add(settled);
   }
 
-  function refuse(group: readonly Waiting[], error: unknown): void {
+  function rejectAll(group: readonly QueuedRequest[], error: unknown): void {
     counts.failedCommits += 1;
-    for (const waiting of group) {
-      waiting.reject(unavailable(error));
+    for (const queued of group) {
+      queued.reject(unavailable(error));
     }
-    leave(group);
+    release(group);
   }
 
-  function leave(group: readonly Waiting[]): void {
-    for (const waiting of group) {
-      queuedEvents -= waiting.request.events.length;
-      queuedCharacters -= waiting.characters;
+  function release(group: readonly QueuedRequest[]): void {
+    for (const queued of group) {
+      queuedEvents -= queued.request.events.length;
+      queuedCharacters -= queued.characters;
     }
   }
 
-  function takeGroup(): Waiting[] {
+  function takeGroup(): QueuedRequest[] {
     let events = 0;
     let count = 0;
-    for (const waiting of queue) {
-      if (count > 0 && events + waiting.request.events.length > limits.maxCommitEvents) {
+    for (const queued of queue) {
+      if (count > 0 && events + queued.request.events.length > limits.maxCommitEvents) {
         break;
       }
-      events += waiting.request.events.length;
+      events += queued.request.events.length;
       count += 1;
     }
     const group = queue.slice(0, count);
@@ -139,14 +139,14 @@ export function createWriter(options: WriterOptions): Writer {
     return group;
   }
 
-  function answer(group: readonly Waiting[], result: AppendResult): void {
+  function acknowledge(group: readonly QueuedRequest[], result: AppendResult): void {
     const events: Event[] = [];
-    group.forEach((waiting, index) => {
+    group.forEach((queued, index) => {
       const outcome = result.outcomes[index];
       if (outcome === undefined || !('receipts' in outcome)) {
         return;
       }
-      collect(waiting.request, outcome.receipts, result.recordedAt, events);
+      collectNew(events, queued.request, { receipts: outcome.receipts, recordedAt: result.recordedAt });
       counts.batches += 1;
       counts.duplicateEvents += outcome.receipts.length;
     });
@@ -155,8 +155,8 @@ export function createWriter(options: WriterOptions): Writer {
     if (events.length > 0) {
       onCommitted(events);
     }
-    group.forEach((waiting, index) => settle(waiting, result.outcomes[index]));
-    leave(group);
+    group.forEach((queued, index) => settle(queued, result.outcomes[index]));
+    release(group);
   }
 
   return {
@@ -195,21 +195,21 @@ export function createWriter(options: WriterOptions): Writer {
   };
 }
 
-function settle(waiting: Waiting, outcome: AppendOutcome | undefined): void {
+function settle(queued: QueuedRequest, outcome: AppendOutcome | undefined): void {
   if (outcome === undefined) {
-    waiting.reject(new Error('the engine gave no outcome for a request'));
+    queued.reject(new Error('the engine gave no outcome for a request'));
   } else if ('refused' in outcome) {
-    waiting.reject(outcome.refused);
+    queued.reject(outcome.refused);
   } else {
-    waiting.resolve(outcome.receipts);
+    queued.resolve(outcome.receipts);
   }
 }
 
-function collect(
+/** Adds the events of the request that were not in the log before. */
+function collectNew(
+  events: Event[],
   request: AppendRequest,
-  receipts: readonly Receipt[],
-  recordedAt: number,
-  into: Event[],
+  { receipts, recordedAt }: { readonly receipts: readonly Receipt[]; readonly recordedAt: number },
 ): void {
   request.events.forEach((event, index) => {
     const receipt = receipts[index];
@@ -217,7 +217,7 @@ function collect(
       return;
     }
     const createdAt = event.createdAt ?? recordedAt;
-    into.push({
+    events.push({
       position: receipt.position,
       accessId: event.accessId,
       version: receipt.version,

@@ -147,11 +147,11 @@ describe('the tail', () => {
 
   it('G3: takes only what continues it, and reads the store for what it missed', async () => {
     const stored = [1, 2, 3, 4, 5].map((position) => event(position));
-    const tail = createTail(
-      { readLog: (after) => Promise.resolve(stored.filter((one) => one.position > after)) },
-      0,
-      (error) => assert.fail(String(error)),
-    );
+    const tail = createTail({
+      store: { readLog: (after) => Promise.resolve(stored.filter((one) => one.position > after)) },
+      head: 0,
+      onError: (error) => assert.fail(String(error)),
+    });
     tail.offer([event(1), event(2)]);
     tail.offer([event(2)]);
     assert.equal(tail.head, 2);
@@ -159,38 +159,38 @@ describe('the tail', () => {
     await turns();
     assert.equal(tail.head, 5);
     assert.deepEqual(
-      tail.after('a', 0, limit)?.map((one) => one.position),
+      tail.readAfter('a', 0, limit)?.map((one) => one.position),
       [1, 2, 3, 4, 5],
     );
   });
 
   it('G7: keeps a bounded number of bytes; the floor follows', () => {
-    const tail = createTail(
-      { readLog: () => Promise.resolve([]) },
-      0,
-      (error) => assert.fail(String(error)),
-      { maxBytes: 10_000 },
-    );
+    const tail = createTail({
+      store: { readLog: () => Promise.resolve([]) },
+      head: 0,
+      onError: (error) => assert.fail(String(error)),
+      limits: { maxBytes: 10_000 },
+    });
     for (let position = 1; position <= 5_000; position += 1) {
       tail.offer([event(position, `f${position % 7}`, '"xxxxxxxxxx"')]);
     }
     assert.equal(tail.head, 5_000);
     assert.ok(tail.floor > 4_900 && tail.floor < 5_000);
-    const kept = [0, 1, 2, 3, 4, 5, 6].flatMap((feed) => tail.after(`f${feed}`, tail.floor, limit) ?? []);
+    const kept = [0, 1, 2, 3, 4, 5, 6].flatMap((feed) => tail.readAfter(`f${feed}`, tail.floor, limit) ?? []);
     assert.equal(kept.length, 5_000 - tail.floor);
   });
 
   it('a failing store is told to the operator, and the next hint reads again', async () => {
     const errors: unknown[] = [];
     let fails = true;
-    const tail = createTail(
-      {
+    const tail = createTail({
+      store: {
         readLog: (after) =>
           fails ? Promise.reject(new Error('gone')) : Promise.resolve(after === 0 ? [event(1)] : []),
       },
-      0,
-      (error) => errors.push(error),
-    );
+      head: 0,
+      onError: (error) => errors.push(error),
+    });
     tail.wake();
     await turns();
     assert.equal(errors.length, 1);

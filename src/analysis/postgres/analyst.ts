@@ -1,7 +1,7 @@
 /** The PostgreSQL role with which analysts log in: it may read the contract and nothing else. */
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import pg from 'pg';
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import type { Random } from '../../runtime.ts';
 import { GRANT_CONTRACT } from './grants.ts';
 
@@ -45,7 +45,7 @@ export async function createAnalyst(
   if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name)) {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
-      `--name: must be 1 to 63 lower-case letters, digits and _, got ${shown(name)}`,
+      `--name: must be 1 to 63 lower-case letters, digits and _, got ${quote(name)}`,
     );
   }
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { KeyedBatch, PrunedFeed } from '../../engines/archive.ts';
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import { compact, memberSpan } from '../../json-text.ts';
 import { type Event, MAX_NAME_CHARACTERS } from '../../log/event.ts';
 
@@ -92,7 +92,7 @@ export function encodeLine(value: Readonly<Record<string, unknown>>): string {
 export function decodeLine(text: string, number: number): ArchiveLine {
   const parsed = Lines.safeParse(parseJson(text, number));
   if (!parsed.success) {
-    throw lineError(number, `is not a line of an archive (lastseen export --format archive): ${shown(text)}`);
+    throw lineError(number, `is not a line of an archive (lastseen export --format archive): ${quote(text)}`);
   }
   const value = parsed.data;
   if ('lastseen_export' in value) {

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
 import { type ClientError, createPublisher, type NewEvent } from '../../client/index.ts';
 import { readClientConfig } from '../../config.ts';
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import { elementSpans, memberSpan } from '../../json-text.ts';
 import { systemRuntime } from '../../system-runtime.ts';
 import { addUrlOption } from '../io/options.ts';
@@ -111,7 +111,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
 function parseEvent(text: string): NewEvent {
   const value = JSON.parse(text) as unknown;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new LastseenError('ERR_EVENT_INVALID', `an event must be an object, got ${shown(value)}`);
+    throw new LastseenError('ERR_EVENT_INVALID', `an event must be an object, got ${quote(value)}`);
   }
   const { accessid, access_id: accessId, created_at: createdAt, id } = value as Record<string, unknown>;
   const payload = memberSpan(text, text.indexOf('{'), 'payload');

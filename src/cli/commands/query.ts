@@ -2,7 +2,7 @@
 import { text as textOf } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
 import { readClientConfig } from '../../config.ts';
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import { addUrlOption } from '../io/options.ts';
 
 interface QueryOptions {
@@ -52,7 +52,7 @@ async function query(sql: string, options: QueryOptions): Promise<void> {
   if (accept === undefined) {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
-      `--format must be one of ${Object.keys(ACCEPT).join(', ')}, got ${shown(options.format)}`,
+      `--format must be one of ${Object.keys(ACCEPT).join(', ')}, got ${quote(options.format)}`,
     );
   }
   const response = await fetch(`${client.url}/query`, {

@@ -3,8 +3,8 @@
  * resolved to a position once (G11), so the next export can begin exactly where this one ended (G3).
  */
 import type { LogSource } from '../../engines/archive.ts';
-import { LastseenError, shown } from '../../errors.ts';
-import { encodeCursor, resolveCursor, tooOld } from '../../log/cursor.ts';
+import { LastseenError, quote } from '../../errors.ts';
+import { encodeCursor, resolveCursor, tooOldError } from '../../log/cursor.ts';
 import { type Event, nameFault } from '../../log/event.ts';
 
 const PAGE_EVENTS = 2_000;
@@ -130,7 +130,7 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
   }
 
   function refusePruned(pruned: number): never {
-    throw tooOld(epoch, pruned);
+    throw tooOldError(epoch, pruned);
   }
 
   return {
@@ -187,7 +187,7 @@ function parseTime(option: string, text: string | undefined): number | undefined
     day !== undefined && !Number.isNaN(Date.parse(day)) && new Date(day).toISOString().startsWith(day);
   if (!isDay || Number.isNaN(time)) {
     const example = 'a day such as 2026-01-31, or a time with its zone such as 2026-01-31T12:00:00Z';
-    throw invalid(option, `must be ${example}, got ${shown(text)}`);
+    throw invalid(option, `must be ${example}, got ${quote(text)}`);
   }
   return time;
 }

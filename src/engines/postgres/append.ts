@@ -63,11 +63,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
     if (current !== undefined) {
       return current;
     }
-    const client = await connect(options.url, {
-      onLost: () => {
-        discard(client);
-      },
-    });
+    const client = await connect(options.url, { onLost: discard });
     current = { client, writerId: runtime.random.uuid(), lastGroup: 0 };
     return current;
   }

@@ -37,15 +37,18 @@ export function connectionConfig(url: string, name = 'lastseen'): pg.ClientConfi
 }
 
 export interface ConnectOptions {
-  /** Called when the connection is lost. Without it a lost connection shows at its next statement. */
-  readonly onLost?: (error: Error) => void;
+  /** The connection is lost. It may be lost before `connect` has returned it. */
+  readonly onLost?: (client: pg.Client) => void;
+  /** What the server's list of connections shows. */
   readonly name?: string;
 }
 
-/** Opens a connection. Its errors go to `onLost`: they do not end the process. */
-export async function connect(url: string, options: ConnectOptions = {}): Promise<pg.Client> {
-  const client = new pg.Client(connectionConfig(url, options.name));
-  client.on('error', options.onLost ?? (() => undefined));
+/** Opens a connection whose later failures go to `onLost`: it throws none of them. */
+export async function connect(url: string, { onLost, name }: ConnectOptions = {}): Promise<pg.Client> {
+  const client = new pg.Client(connectionConfig(url, name));
+  client.on('error', () => {
+    onLost?.(client);
+  });
   try {
     await client.connect();
   } catch (error) {

@@ -92,8 +92,8 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
     try {
       const client = await connect(url, {
         name: 'lastseen listen',
-        onLost: () => {
-          reconnectLater(client, url);
+        onLost: (lost) => {
+          reconnectLater(lost, url);
         },
       });
       client.on('notification', (message) => {

@@ -2,7 +2,7 @@
 import type { ChannelDescription, Description } from '../../http/description.ts';
 import { createSchemaCollector, type Json } from './json-schema.ts';
 
-const SERVER_OF: Readonly<Record<ChannelDescription['kind'], readonly string[]>> = {
+const SERVERS_BY_KIND: Readonly<Record<ChannelDescription['kind'], readonly string[]>> = {
   websocket: ['sockets', 'secureSockets'],
   'event-stream': ['http', 'secureHttp'],
 };
@@ -11,12 +11,14 @@ export function asyncApiOf(descriptions: readonly Description[], version: string
   const schemas = createSchemaCollector('draft-07');
   const channels: Record<string, Json> = {};
   const operations: Record<string, Json> = {};
-  for (const [name, channel] of descriptions.flatMap(({ channels: own = {} }) => Object.entries(own))) {
+  for (const [name, channel] of descriptions.flatMap((description) =>
+    Object.entries(description.channels ?? {}),
+  )) {
     channels[name] = {
       address: channel.address,
       title: channel.summary,
       description: channel.text,
-      servers: SERVER_OF[channel.kind].map((server) => ({ $ref: `#/servers/${server}` })),
+      servers: SERVERS_BY_KIND[channel.kind].map((server) => ({ $ref: `#/servers/${server}` })),
       messages: Object.fromEntries(
         Object.entries(channel.messages).map(([message, { summary, payload, contentType }]) => [
           message,

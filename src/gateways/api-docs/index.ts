@@ -43,10 +43,10 @@ export const apiDocs = defineGateway({
 });
 
 /** Made when it is first asked for, and then kept. */
-function cached(make: () => object): Handler {
+function cached(build: () => object): Handler {
   let text: string | undefined;
   return (_request, response: Response) => {
-    text ??= JSON.stringify(make());
+    text ??= JSON.stringify(build());
     response.set('Cache-Control', 'public, max-age=60').type('json').end(text);
   };
 }

@@ -16,7 +16,7 @@ export function createSchemaCollector(target: 'draft-2020-12' | 'draft-07'): Sch
   return {
     collected,
     schemaOf(schema) {
-      const made = z.toJSONSchema(schema, {
+      const converted = z.toJSONSchema(schema, {
         target,
         io: 'input',
         unrepresentable: 'any',
@@ -27,7 +27,7 @@ export function createSchemaCollector(target: 'draft-2020-12' | 'draft-07'): Sch
           }
         },
       });
-      const { $defs, definitions, ...plain } = moved(made) as Record<string, unknown>;
+      const { $defs, definitions, ...plain } = rewriteReferences(converted) as Record<string, unknown>;
       Object.assign(collected, $defs, definitions);
       delete plain['$schema'];
       return plain;
@@ -36,9 +36,9 @@ export function createSchemaCollector(target: 'draft-2020-12' | 'draft-07'): Sch
 }
 
 /** References into a schema's own definitions, turned to the common ones. */
-function moved(value: unknown): unknown {
+function rewriteReferences(value: unknown): unknown {
   if (Array.isArray(value)) {
-    return value.map(moved);
+    return value.map(rewriteReferences);
   }
   if (typeof value !== 'object' || value === null) {
     return value;
@@ -52,7 +52,7 @@ function moved(value: unknown): unknown {
       if (key === 'id' && typeof inner === 'string') {
         return [];
       }
-      return [[key, moved(inner)]];
+      return [[key, rewriteReferences(inner)]];
     }),
   );
 }

@@ -25,17 +25,17 @@ const PROBLEM: Content = { 'application/problem+json': Problem };
 export function openApiOf(descriptions: readonly Description[], version: string): Json {
   const schemas = createSchemaCollector('draft-2020-12');
   const paths: Record<string, Record<string, Json>> = {};
-  const add = (tag: string, name: string, route: RouteDescription): void => {
+  const addOperation = (tag: string, name: string, route: RouteDescription): void => {
     const [method = '', path = ''] = name.split(' ', 2);
     (paths[path] ??= {})[method.toLowerCase()] = { tags: [tag], ...operationOf(name, route, schemas) };
   };
   for (const { name, routes, channels = {} } of descriptions) {
     for (const [route, description] of Object.entries(routes)) {
-      add(name, route, description);
+      addOperation(name, route, description);
     }
     for (const channel of Object.values(channels)) {
       if (channel.kind === 'websocket') {
-        add(name, `GET ${channel.address}`, upgradeOf(channel.summary));
+        addOperation(name, `GET ${channel.address}`, upgradeOf(channel.summary));
       }
     }
   }
@@ -93,7 +93,7 @@ function operationIdOf(name: string): string {
   const words = name.replaceAll(/\{(\w+)\}/g, 'by $1').split(/[^A-Za-z0-9]+/);
   return words
     .filter((word) => word !== '')
-    .map((word, at) => (at === 0 ? word.toLowerCase() : word.charAt(0).toUpperCase() + word.slice(1)))
+    .map((word, index) => (index === 0 ? word.toLowerCase() : word.charAt(0).toUpperCase() + word.slice(1)))
     .join('');
 }
 
@@ -138,22 +138,22 @@ function contentOf(content: Content, schemas: SchemaCollector): Json {
 
 /** One answer a status, naming the codes that come with it. */
 function errorsOf(route: RouteDescription, schemas: SchemaCollector): Json {
-  const usual: ErrorCode[] = ['ERR_INTERNAL'];
+  const commonErrors: ErrorCode[] = ['ERR_INTERNAL'];
   if (route.access !== 'open' && route.access !== 'client') {
-    usual.push('ERR_UNAUTHENTICATED');
+    commonErrors.push('ERR_UNAUTHENTICATED');
   }
   if (route.access !== 'open' && route.access !== 'client' && route.access !== 'any') {
-    usual.push('ERR_FORBIDDEN');
+    commonErrors.push('ERR_FORBIDDEN');
   }
   const codes = new Map<number, ErrorCode[]>();
-  for (const code of [...(route.errors ?? []), ...usual]) {
+  for (const code of [...(route.errors ?? []), ...commonErrors]) {
     const status = meaningOf(code).status;
     codes.set(status, [...(codes.get(status) ?? []), code]);
   }
   return Object.fromEntries(
-    [...codes].map(([status, list]) => [
+    [...codes].map(([status, statusCodes]) => [
       status,
-      { description: list.join(', '), content: contentOf(route.errorContent ?? PROBLEM, schemas) },
+      { description: statusCodes.join(', '), content: contentOf(route.errorContent ?? PROBLEM, schemas) },
     ]),
   );
 }

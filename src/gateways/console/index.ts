@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import type { Description, RouteDescription } from '../../http/description.ts';
 import { pathParameter } from '../../http/routes.ts';
 import { defineGateway } from '../gateway.ts';
@@ -52,15 +52,15 @@ interface Asset {
 /** One set for the process: it does not change while it runs. */
 let loading: Promise<ReadonlyMap<string, Asset>> | undefined;
 
-function assets(): Promise<ReadonlyMap<string, Asset>> {
-  loading ??= load().catch((error: unknown) => {
+function loadAssets(): Promise<ReadonlyMap<string, Asset>> {
+  loading ??= readAssets().catch((error: unknown) => {
     loading = undefined;
     throw error;
   });
   return loading;
 }
 
-async function load(): Promise<ReadonlyMap<string, Asset>> {
+async function readAssets(): Promise<ReadonlyMap<string, Asset>> {
   const files = import.meta.url.endsWith('.ts') ? await fromSource() : await fromPackage();
   return new Map(
     [...files].map(([name, contents]) => {
@@ -85,7 +85,7 @@ async function fromPackage(): Promise<ReadonlyMap<string, Uint8Array>> {
   );
 }
 
-function file(
+function fileRoute(
   summary: string,
   types: readonly string[],
 ): Omit<RouteDescription, 'summary'> & { summary: string } {
@@ -103,9 +103,9 @@ const description = {
   name: 'console',
   text: 'A page for operators.',
   routes: {
-    'GET /console': file('The page', ['text/html']),
+    'GET /console': fileRoute('The page', ['text/html']),
     'GET /console/{file}': {
-      ...file('Its script, style sheet and icon', ['text/javascript', 'text/css', 'image/svg+xml']),
+      ...fileRoute('Its script, style sheet and icon', ['text/javascript', 'text/css', 'image/svg+xml']),
       path: { file: 'app.js, app.css or icon.svg' },
       errors: ['ERR_NOT_FOUND'],
     },
@@ -127,14 +127,14 @@ export const consoleGateway = defineGateway({
 });
 
 async function sendFile(name: string, request: Request, response: Response): Promise<void> {
-  const asset = (await assets()).get(name);
+  const asset = (await loadAssets()).get(name);
   if (asset === undefined) {
-    throw new LastseenError('ERR_NOT_FOUND', `the console has no file ${shown(name)}`);
+    throw new LastseenError('ERR_NOT_FOUND', `the console has no file ${quote(name)}`);
   }
-  send(asset, request, response);
+  sendAsset(asset, request, response);
 }
 
-function send({ type, tag, plain, zipped }: Asset, request: Request, response: Response): void {
+function sendAsset({ type, tag, plain, zipped }: Asset, request: Request, response: Response): void {
   response.set(HEADERS).set('ETag', tag);
   if (request.headers['if-none-match'] === tag) {
     response.status(304).end();

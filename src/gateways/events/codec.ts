@@ -1,6 +1,6 @@
 /** Queries of GET /events ⇄ values, and the two forms of its answer. Pure. */
 import { z } from 'zod';
-import { invalidField, shown } from '../../errors.ts';
+import { invalidField, quote } from '../../errors.ts';
 import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
@@ -16,7 +16,7 @@ export const DEFAULT_LIMIT = 500;
 export const MAX_LIMIT = 5_000;
 export const MAX_WAIT_SECONDS = 60;
 
-const whole = (max: number, min: number): z.ZodType<number, string> =>
+const integerText = (max: number, min: number): z.ZodType<number, string> =>
   z
     .string()
     .regex(/^\d{1,9}$/)
@@ -34,11 +34,11 @@ export const Query = z.object({
     .transform(Number)
     .meta({ type: 'integer' })
     .optional(),
-  limit: whole(MAX_LIMIT, 1).optional(),
-  wait: whole(MAX_WAIT_SECONDS, 0).optional(),
+  limit: integerText(MAX_LIMIT, 1).optional(),
+  wait: integerText(MAX_WAIT_SECONDS, 0).optional(),
 });
 
-const RULES: Readonly<Record<string, string>> = {
+const RULE_BY_PARAMETER: Readonly<Record<string, string>> = {
   access_id: 'must be given once',
   after: 'must be a cursor, "start" or "now"',
   timestamp: 'must be an integer',
@@ -53,20 +53,20 @@ export function decodeQuery(query: unknown, lastEventId: string | undefined): Ev
     const name = String(parsed.error.issues[0]?.path[0]);
     throw invalidField(
       `/${name}`,
-      `${RULES[name] ?? 'is not valid'}, got ${shown((query as Record<string, unknown>)[name])}`,
+      `${RULE_BY_PARAMETER[name] ?? 'is not valid'}, got ${quote((query as Record<string, unknown>)[name])}`,
     );
   }
   const { access_id: accessId, after, timestamp, limit, wait } = parsed.data;
-  const nameIs = nameFault(accessId);
-  if (nameIs !== undefined) {
-    throw invalidField('/access_id', nameIs);
+  const accessIdFault = nameFault(accessId);
+  if (accessIdFault !== undefined) {
+    throw invalidField('/access_id', accessIdFault);
   }
   if (timestamp !== undefined && after !== undefined) {
     throw invalidField('/timestamp', 'must not stand beside `after`');
   }
-  const timeIs = timestamp === undefined ? undefined : createdAtFault(timestamp);
-  if (timeIs !== undefined) {
-    throw invalidField('/timestamp', timeIs);
+  const timestampFault = timestamp === undefined ? undefined : createdAtFault(timestamp);
+  if (timestampFault !== undefined) {
+    throw invalidField('/timestamp', timestampFault);
   }
   return {
     accessId,
@@ -80,15 +80,20 @@ function startOf(after: string | undefined, createdAt: number | undefined): Star
   return after === undefined && createdAt !== undefined ? { createdAt } : { after: after ?? 'start' };
 }
 
+export interface PageAnswer {
+  readonly accessId: string;
+  readonly events: readonly Event[];
+  /** The position after which the next page starts. */
+  readonly position: number;
+  readonly isCaughtUp: boolean;
+}
+
 export function encodePage(
-  accessId: string,
-  events: readonly Event[],
-  next: number,
-  isCaughtUp: boolean,
+  { accessId, events, position, isCaughtUp }: PageAnswer,
   cursor: (position: number) => string,
 ): string {
   const list = events.map((event) => eventJson(event, cursor)).join(',');
-  return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursor(next)}","caught_up":${isCaughtUp}}`;
+  return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursor(position)}","caught_up":${isCaughtUp}}`;
 }
 
 /** Records of an event stream (HTML Living Standard §9.2). A payload has no line break outside its strings. */

@@ -3,26 +3,25 @@ import type { Request, Response } from 'express';
 import type { CloseReason, Connection } from '../../delivery/connection.ts';
 import { createSession } from '../../delivery/session.ts';
 import { deliverySettings } from '../../delivery/settings.ts';
-import { userError } from '../../http/problem.ts';
 import { negotiate } from '../../http/routes.ts';
 import { type Principal, requireAccess } from '../../identity/principal.ts';
-import { defineGateway, type Given } from '../gateway.ts';
+import { defineGateway, type PortsOf } from '../gateway.ts';
 import { decodeQuery, encodePage, encodeRecords, type EventsQuery } from './codec.ts';
 import { eventsDescription } from './description.ts';
 
 const { LASTSEEN_STALL_SECONDS } = deliverySettings;
 
 const needs = {
-  ports: ['routes', 'guards', 'limits', 'admission', 'log', 'hub', 'logger', 'runtime', 'draining'],
+  ports: ['routes', 'guards', 'limits', 'admission', 'log', 'hub', 'errors', 'logger', 'runtime', 'draining'],
   settings: { LASTSEEN_STALL_SECONDS },
 } as const;
 
-type EventsPorts = Given<typeof needs>;
+type EventsPorts = PortsOf<typeof needs>;
 
 /** Bytes of a page; a single larger event still goes. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 
-const COMMENT_EVERY_MS = 15_000;
+const COMMENT_INTERVAL_MS = 15_000;
 
 /** What a browser waits before it comes back. */
 const RETRY_MS = 2_000;
@@ -35,81 +34,76 @@ export const events = defineGateway({
     ports.routes.serve(eventsDescription, {
       async 'GET /events'(request, response) {
         const principal = await ports.guards.authorize(request, 'subscribe');
-        ports.limits.takeRequest(principal);
+        ports.limits.countRequest(principal);
         const isStream =
           negotiate(request, ['application/json', 'text/event-stream']) === 'text/event-stream';
         const query = decodeQuery(request.query, isStream ? request.get('Last-Event-ID') : undefined);
         requireAccess(principal, query.accessId);
-        await (isStream ? stream(ports, query, principal, response) : page(ports, query, request, response));
+        const options = { ...ports, query, principal };
+        await (isStream ? sendStream(options, response) : sendPage(options, request, response));
       },
     });
     return undefined;
   },
 });
 
-async function page(
-  ports: EventsPorts,
-  query: EventsQuery,
-  request: Request,
-  response: Response,
-): Promise<void> {
-  const { log } = ports;
+interface AnswerOptions extends EventsPorts {
+  readonly query: EventsQuery;
+  readonly principal: Principal;
+}
+
+async function sendPage(options: AnswerOptions, request: Request, response: Response): Promise<void> {
+  const { log, hub, query } = options;
   const { accessId } = query;
   const start = await log.resolve(accessId, query.start);
   const limit = { maxEvents: query.limit, maxBytes: MAX_PAGE_BYTES };
   let wake: () => void = () => undefined;
   const woken = new Promise<void>((resolve) => (wake = resolve));
   // Followed before the first read, so that nothing can come between the two.
-  const following = log.subscribe(accessId, start, wake);
+  const subscription = log.subscribe(accessId, start, wake);
   try {
-    let read = await log.read(accessId, start, limit);
-    if (read.events.length === 0 && query.waitSeconds > 0) {
-      await pause(ports, query.waitSeconds * 1_000, request, woken);
-      read = await log.read(accessId, read.through, limit);
+    let page = await log.read(accessId, start, limit);
+    if (page.events.length === 0 && query.waitSeconds > 0) {
+      await waitForEvents(options, request, woken);
+      page = await log.read(accessId, page.through, limit);
     }
-    const next = read.events.at(-1)?.position ?? read.through;
-    const isCaughtUp = (await log.lastPosition(accessId)) <= next;
+    const position = page.events.at(-1)?.position ?? page.through;
+    const isCaughtUp = (await log.lastPosition(accessId)) <= position;
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
     response.setHeader('Cache-Control', 'no-store');
-    const body = Buffer.from(encodePage(accessId, read.events, next, isCaughtUp, log.cursor));
-    ports.hub.countDelivered('events', read.events.length, body.length);
+    const body = Buffer.from(encodePage({ accessId, events: page.events, position, isCaughtUp }, log.cursor));
+    hub.countDelivered('events', page.events.length, body.length);
     response.end(body);
   } finally {
-    following.close();
+    subscription.close();
   }
 }
 
 /** Resolves when woken, after the time, when the client is gone, or when the server drains. */
-function pause(
-  { runtime, draining }: EventsPorts,
-  timeoutMs: number,
+function waitForEvents(
+  { runtime, draining, query }: AnswerOptions,
   request: Request,
   woken: Promise<void>,
 ): Promise<void> {
   return new Promise((resolve) => {
-    const end = (): void => {
+    const finish = (): void => {
       cancel();
-      request.socket.off('close', end);
-      draining.removeEventListener('abort', end);
+      request.socket.off('close', finish);
+      draining.removeEventListener('abort', finish);
       resolve();
     };
-    const cancel = runtime.timers.after(timeoutMs, end);
-    request.socket.once('close', end);
-    draining.addEventListener('abort', end);
-    void woken.then(end);
+    const cancel = runtime.timers.after(query.waitSeconds * 1_000, finish);
+    request.socket.once('close', finish);
+    draining.addEventListener('abort', finish);
+    void woken.then(finish);
     if (draining.aborted) {
-      end();
+      finish();
     }
   });
 }
 
-async function stream(
-  ports: EventsPorts,
-  query: EventsQuery,
-  principal: Principal,
-  response: Response,
-): Promise<void> {
-  const { log, hub, logger, admission, runtime } = ports;
+async function sendStream(options: AnswerOptions, response: Response): Promise<void> {
+  const { log, hub, errors, logger, admission, runtime, query, principal } = options;
   const { accessId } = query;
   admission.requireRunning();
   admission.requireCapacity();
@@ -131,12 +125,12 @@ async function stream(
     principal,
     runtime,
     heartbeat: () => undefined,
-    stallTimeoutMs: ports.stallTimeoutMs,
+    stallTimeoutMs: options.stallTimeoutMs,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
     },
   });
-  const stopComments = runtime.timers.every(COMMENT_EVERY_MS, () => {
+  const stopComments = runtime.timers.every(COMMENT_INTERVAL_MS, () => {
     // A reader that takes nothing gets no comments either: nothing may pile up.
     if (response.writableLength === 0) {
       response.write(': still here\n\n');

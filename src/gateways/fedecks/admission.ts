@@ -1,7 +1,7 @@
 /** Who may open a device socket, decided before the upgrade: the protocol's decision table, and the record of refusals. */
 import type { IncomingMessage } from 'node:http';
 import { LastseenError } from '../../errors.ts';
-import { type Problem, problemOf, userError } from '../../http/problem.ts';
+import { type Problem, problemOf } from '../../http/problem.ts';
 import type { Principal } from '../../identity/principal.ts';
 import { type DeviceAuth, readAuth } from './auth.ts';
 import { boundCallback } from './callback.ts';
@@ -21,7 +21,7 @@ export interface DeviceAdmission<O> {
 
 export function createDeviceAdmission<O extends DeviceOwner>(
   service: DeviceService<O>,
-  { guards, limits, admission, logger, runtime }: FedecksPorts,
+  { guards, limits, admission, errors, logger, runtime }: FedecksPorts,
 ): DeviceAdmission<O> {
   /** Refusals since the start, by type and info as far as they are ours. */
   const counts = new Map<string, number>();
@@ -46,18 +46,18 @@ export function createDeviceAdmission<O extends DeviceOwner>(
   async function resumeByToken({ deviceId, token = null }: DeviceAuth): Promise<O> {
     const opened = await service.tokens.open(token);
     if (!opened.isOwn) {
-      throw new DeviceRefusal(deviceId, 'invalid_token', '');
+      throw new DeviceRefusal('invalid_token', { deviceId });
     }
     if (opened.isExpired) {
-      throw new DeviceRefusal(deviceId, 'invalid_token', '', { hint: 'token_expired' });
+      throw new DeviceRefusal('invalid_token', { deviceId, hint: 'token_expired' });
     }
     if (opened.deviceId !== deviceId) {
       const info = `wrong device id in token, '${opened.deviceId}'`;
-      throw new DeviceRefusal(deviceId, 'invalid_token', info);
+      throw new DeviceRefusal('invalid_token', { deviceId, info });
     }
     const owner = await service.resume(deviceId, opened.grant);
     if (owner === undefined) {
-      throw new DeviceRefusal(deviceId, 'invalid_token', '');
+      throw new DeviceRefusal('invalid_token', { deviceId });
     }
     return owner;
   }
@@ -69,12 +69,14 @@ export function createDeviceAdmission<O extends DeviceOwner>(
     // Not the name that other secrets are counted under: a fleet behind one address must not lock out connectors.
     const names = [`devices at ${service.path} from ${request.socket.remoteAddress ?? ''}`];
     try {
-      await limits.checkAttempts(names);
+      await limits.requireAttemptsLeft(names);
     } catch (error) {
       if (!(error instanceof LastseenError)) {
         throw error;
       }
-      throw new DeviceRefusal(deviceId, 'authentication_failed', 'too many failed logins from this address', {
+      throw new DeviceRefusal('authentication_failed', {
+        deviceId,
+        info: 'too many failed logins from this address',
         hint: 'rate_limited',
         retryAfterSeconds: error.retryAfterSeconds,
       });
@@ -83,8 +85,8 @@ export function createDeviceAdmission<O extends DeviceOwner>(
     if (owner !== undefined) {
       return owner;
     }
-    await limits.failed(names);
-    throw new DeviceRefusal(deviceId, 'authentication_failed', '');
+    await limits.recordFailure(names);
+    throw new DeviceRefusal('authentication_failed', { deviceId });
   }
 
   function record({ deviceId, type, info, hint }: DeviceRefusal, request: IncomingMessage): void {
@@ -123,6 +125,6 @@ export function createDeviceAdmission<O extends DeviceOwner>(
       }
     },
     refusalOf: (error) =>
-      error instanceof DeviceRefusal ? refusalProblem(error) : problemOf(userError(error, logger)),
+      error instanceof DeviceRefusal ? refusalProblem(error) : problemOf(errors.report(error)),
   };
 }

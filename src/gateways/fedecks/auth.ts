@@ -62,5 +62,5 @@ export function readAuth(header: string | undefined): DeviceAuth {
 }
 
 function invalid(info: string): DeviceRefusal {
-  return new DeviceRefusal(null, 'invalid_auth_header', info);
+  return new DeviceRefusal('invalid_auth_header', { deviceId: null, info });
 }

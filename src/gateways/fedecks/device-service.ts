@@ -36,7 +36,7 @@ export interface DeviceConnection {
   inform(info: unknown): boolean;
 }
 
-export type Answer =
+export type CallbackResult =
   'ok' | { readonly reply: Term } | { readonly push: Term } | { readonly stop: string } | undefined;
 
 /** A missing callback is ignored. One call at a time. */
@@ -46,9 +46,9 @@ export interface Callbacks {
   onConnected?(): void | Promise<void>;
   /** The device has sent its first frame. */
   onFirstFrame?(): void;
-  onMessage?(message: Term): Answer | Promise<Answer>;
-  onRawMessage?(bytes: Uint8Array): Answer | Promise<Answer>;
-  onInfo?(info: unknown): Answer | Promise<Answer>;
+  onMessage?(message: Term): CallbackResult | Promise<CallbackResult>;
+  onRawMessage?(bytes: Uint8Array): CallbackResult | Promise<CallbackResult>;
+  onInfo?(info: unknown): CallbackResult | Promise<CallbackResult>;
   /** Feeds of the device that are not subscribed in the session just now. */
   feeds?(): readonly SessionFeed[];
   /** Retention has overtaken the device; the connection is closed after it. */

@@ -1,5 +1,5 @@
 /** Devices served by an application's own handler: nothing of it reaches the log of events. */
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import { createPrincipal } from '../../identity/principal.ts';
 import { MAX_TIMER_MS, type Runtime } from '../../runtime.ts';
 import type { DeviceOwner, DeviceService } from './device-service.ts';
@@ -14,7 +14,7 @@ export function createHandlerService(mount: DeviceMount, { clock, random }: Runt
   const idleTimeoutMillis = mount.idleTimeoutMillis ?? 60_000;
   const maxMessageBytes = mount.maxMessageBytes ?? 1_048_576;
   if (!/^(\/[\w.~-]+)+$/.test(path)) {
-    throw invalid('path', `must be a path such as "/boxes/websocket", got ${shown(path)}`);
+    throw invalid('path', `must be a path such as "/boxes/websocket", got ${quote(path)}`);
   }
   if (secret.length < 16) {
     throw invalid('secret', 'must have at least 16 characters');
@@ -64,7 +64,7 @@ export function createHandlerService(mount: DeviceMount, { clock, random }: Runt
 
 function requireCount(option: string, value: number, max: number): void {
   if (!Number.isInteger(value) || value < 1 || value > max) {
-    throw invalid(option, `must be an integer from 1 to ${max}, got ${shown(value)}`);
+    throw invalid(option, `must be an integer from 1 to ${max}, got ${quote(value)}`);
   }
 }
 

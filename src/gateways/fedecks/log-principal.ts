@@ -3,6 +3,14 @@ import type { ClientRecord } from '../../identity/client-store.ts';
 import { ANYONE, createPrincipal, isSubset, type Principal, type Scope } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';
 
+export interface DevicePrincipalOptions {
+  /** `undefined`: the service runs without authentication. */
+  readonly client: ClientRecord | undefined;
+  /** A time before the caller read the client and the grant. */
+  readonly issuedAt: number;
+  readonly grant?: TokenRecord;
+}
+
 const SCOPES = ['subscribe', 'push'] as const;
 
 /**
@@ -11,16 +19,14 @@ const SCOPES = ['subscribe', 'push'] as const;
  */
 export function devicePrincipal(
   deviceId: string,
-  client: ClientRecord | undefined,
-  issuedAt: number,
-  grant?: TokenRecord,
+  { client, issuedAt, grant }: DevicePrincipalOptions,
 ): Principal | undefined {
   const granted = new Set(client === undefined ? ANYONE.scopes : client.scope.split(' '));
   const scopes = new Set<Scope>(SCOPES.filter((scope) => granted.has(scope) || granted.has('admin')));
-  const wide = client?.accessIds ?? ANYONE.accessIds;
+  const clientAccessIds = client?.accessIds ?? ANYONE.accessIds;
   // A name that ends in "*" would be a pattern.
   const accessIds = [deviceId, `${deviceId}/up`].filter(
-    (name) => !name.endsWith('*') && (granted.has('admin') || isSubset(name, wide)),
+    (name) => !name.endsWith('*') && (granted.has('admin') || isSubset(name, clientAccessIds)),
   );
   if (!scopes.has('subscribe') || !accessIds.includes(deviceId)) {
     return undefined;

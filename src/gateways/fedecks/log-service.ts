@@ -4,8 +4,7 @@
  * (G10).
  */
 import type { FeedEncoder } from '../../delivery/session.ts';
-import { LastseenError, shown } from '../../errors.ts';
-import { userError } from '../../http/problem.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';
 import { accessIdFault } from '../../log/event.ts';
@@ -58,7 +57,7 @@ export function createLogService(ports: FedecksPorts): DeviceService<LogDevice> 
         return undefined;
       }
       if (isAuthOpen) {
-        return ownerOf(devicePrincipal(deviceId, undefined, issuedAt));
+        return ownerOf(devicePrincipal(deviceId, { client: undefined, issuedAt }));
       }
       const [username, password] = [credentials.get('username'), credentials.get('password')];
       if (typeof username !== 'string' || typeof password !== 'string') {
@@ -66,7 +65,7 @@ export function createLogService(ports: FedecksPorts): DeviceService<LogDevice> 
       }
       try {
         const client = await clients.authenticate(username, password);
-        return await ownerOf(devicePrincipal(deviceId, client, issuedAt));
+        return await ownerOf(devicePrincipal(deviceId, { client, issuedAt }));
       } catch (error) {
         if (error instanceof LastseenError && error.code === 'ERR_CLIENT_INVALID') {
           return undefined;
@@ -81,46 +80,46 @@ export function createLogService(ports: FedecksPorts): DeviceService<LogDevice> 
         return undefined;
       }
       if (isAuthOpen) {
-        return ownerOf(devicePrincipal(deviceId, undefined, issuedAt, grant), grant);
+        return ownerOf(devicePrincipal(deviceId, { client: undefined, issuedAt, grant }), grant);
       }
       const client = grant.clientId === null ? undefined : await clients.find(grant.clientId);
       if (client === undefined) {
         return undefined;
       }
-      return ownerOf(devicePrincipal(deviceId, client, issuedAt, grant), grant);
+      return ownerOf(devicePrincipal(deviceId, { client, issuedAt, grant }), grant);
     },
     serve: (device, owner) => serveFromLog(device, owner, ports),
   };
 }
 
 /** The state of the device's feed: before its first frame, reading, or stopped by a refused cursor. */
-type Reading = 'not-yet' | 'on' | 'stopped';
+type FeedState = 'not-yet' | 'on' | 'stopped';
 
 function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: FedecksPorts): Callbacks {
   const { log, limits, grants, deviceTokenSeconds } = ports;
   const { clock } = ports.runtime;
   const { deviceId, session } = device;
-  const up = `${deviceId}/up`;
-  let reading: Reading = 'not-yet';
+  const uplink = `${deviceId}/up`;
+  let feedState: FeedState = 'not-yet';
   let grant = owner.grant;
   const feed: FeedEncoder = {
     events: (events) => eventFrames(events, log.cursor),
     live: () => undefined,
   };
 
-  function read(position: number): void {
-    reading = 'on';
+  function startReading(position: number): void {
+    feedState = 'on';
     session.subscribe({ accessId: deviceId, position, encoder: feed });
   }
 
   /** From the cursor on, whatever was sent before. A refused one leaves the feed stopped: nothing is skipped unsaid. */
   async function resume(cursor: Term | undefined): Promise<void> {
-    if (reading === 'on') {
+    if (feedState === 'on') {
       session.unsubscribe(deviceId);
     }
-    reading = 'stopped';
+    feedState = 'stopped';
     if (typeof cursor !== 'string') {
-      const message = `"resume" must be a cursor, "start" or "now", got ${shown(cursor)}`;
+      const message = `"resume" must be a cursor, "start" or "now", got ${quote(cursor)}`;
       throw new LastseenError('ERR_CURSOR_MALFORMED', message);
     }
     const position = await log.resolve(deviceId, { after: cursor });
@@ -128,20 +127,20 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
       return;
     }
     device.send(new Map([['resumed', log.cursor(position)]]));
-    read(position);
+    startReading(position);
   }
 
   async function append(payload: string): Promise<Term> {
     const { principal } = session;
     requireScope(principal, 'push');
-    requireAccess(principal, up);
+    requireAccess(principal, uplink);
     if (Buffer.byteLength(payload) > ports.maxPayloadBytes) {
       const message = `as JSON the message has more than ${ports.maxPayloadBytes} bytes`;
       throw new LastseenError('ERR_TOO_LARGE', message);
     }
-    limits.takeRequest(principal);
-    limits.takeEvents(principal, 1);
-    const events = [{ accessId: up, createdAt: null, id: null, payload }];
+    limits.countRequest(principal);
+    limits.countEvents(principal, 1);
+    const events = [{ accessId: uplink, createdAt: null, id: null, payload }];
     const [receipt] = await log.append({ events, key: null });
     if (receipt === undefined) {
       throw new Error('an append without a receipt');
@@ -158,7 +157,7 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
       const reply = await work();
       return reply === undefined ? 'ok' : { reply };
     } catch (error) {
-      return { reply: errorTerm(userError(error, ports.logger)) };
+      return { reply: errorTerm(ports.errors.report(error)) };
     }
   }
 
@@ -181,8 +180,8 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
       return grant.jti;
     },
     onFirstFrame() {
-      if (reading === 'not-yet') {
-        read(owner.position);
+      if (feedState === 'not-yet') {
+        startReading(owner.position);
       }
     },
     onMessage: (message) =>
@@ -194,7 +193,8 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
         return append(toJson(message));
       }),
     onRawMessage: (bytes) => replyWith(() => append(toJson(bytes))),
-    feeds: () => (reading === 'on' ? [] : [{ accessId: deviceId, position: owner.position, isLive: false }]),
+    feeds: () =>
+      feedState === 'on' ? [] : [{ accessId: deviceId, position: owner.position, isLive: false }],
     onOvertaken(error) {
       device.send(errorTerm(error));
     },

@@ -1,7 +1,7 @@
 import { deliverySettings } from '../../delivery/settings.ts';
 import { identitySettings } from '../../identity/settings.ts';
 import { logSettings } from '../../log/settings.ts';
-import type { Given } from '../gateway.ts';
+import type { PortsOf } from '../gateway.ts';
 import { fedecksSettings } from './settings.ts';
 
 const { LASTSEEN_AUTH } = identitySettings;
@@ -20,10 +20,11 @@ export const needs = {
     'clients',
     'grants',
     'keys',
+    'errors',
     'logger',
     'runtime',
   ],
   settings: { ...fedecksSettings, LASTSEEN_AUTH, LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },
 } as const;
 
-export type FedecksPorts = Given<typeof needs>;
+export type FedecksPorts = PortsOf<typeof needs>;

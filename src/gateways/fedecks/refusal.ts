@@ -6,7 +6,16 @@ export type DeviceErrorType = 'invalid_auth_header' | 'invalid_token' | 'authent
 /** What the header `x-fedecks-error` says, beside the types. */
 export type DeviceErrorHint = DeviceErrorType | 'token_expired' | 'rate_limited';
 
-/** A connection that is not let in. */
+export interface DeviceRefusalDetails {
+  /** The device id in the header; `null` if the header contains none. */
+  readonly deviceId: string | null;
+  readonly info?: string;
+  /** Default: the type. */
+  readonly hint?: DeviceErrorHint;
+  readonly retryAfterSeconds?: number | undefined;
+}
+
+/** The refusal of a connection. */
 export class DeviceRefusal extends Error {
   override readonly name = 'DeviceRefusal';
   /** As the header says; `null` where it does not. */
@@ -17,17 +26,15 @@ export class DeviceRefusal extends Error {
   readonly retryAfterSeconds: number | undefined;
 
   constructor(
-    deviceId: string | null,
     type: DeviceErrorType,
-    info: string,
-    more: { readonly hint?: DeviceErrorHint; readonly retryAfterSeconds?: number | undefined } = {},
+    { deviceId, info = '', hint = type, retryAfterSeconds }: DeviceRefusalDetails,
   ) {
     super(`${type} ${info}`);
     this.deviceId = deviceId;
     this.type = type;
     this.info = info;
-    this.hint = more.hint ?? type;
-    this.retryAfterSeconds = more.retryAfterSeconds;
+    this.hint = hint;
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 

@@ -13,13 +13,13 @@ const MAX_PER_MINUTE = 60;
 
 export function createRefusalsFeed(log: Log, clock: Clock): NonNullable<DeviceHandler['onError']> {
   let minute = 0;
-  let kept = 0;
+  let count = 0;
   return async (deviceId, type, info) => {
     const now = Math.floor(clock.now() / 60_000);
     if (now !== minute) {
-      [minute, kept] = [now, 0];
+      [minute, count] = [now, 0];
     }
-    if ((kept += 1) > MAX_PER_MINUTE) {
+    if ((count += 1) > MAX_PER_MINUTE) {
       return;
     }
     const refused = serviceEvent(DEVICES, { type: 'device_refused', device_id: deviceId, error: type, info });

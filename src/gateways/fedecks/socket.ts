@@ -6,12 +6,17 @@
 import type { Connection } from '../../delivery/connection.ts';
 import { createSession } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
-import { userError } from '../../http/problem.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
 import type { Admitted } from './admission.ts';
 import { boundCallback } from './callback.ts';
 import { termFrame, tokenFrame } from './codec.ts';
-import type { Answer, Callbacks, DeviceConnection, DeviceOwner, DeviceService } from './device-service.ts';
+import type {
+  CallbackResult,
+  Callbacks,
+  DeviceConnection,
+  DeviceOwner,
+  DeviceService,
+} from './device-service.ts';
 import { decode } from './etf/decode.ts';
 import { isCharlist } from './etf/term.ts';
 import type { FedecksPorts } from './needs.ts';
@@ -25,12 +30,12 @@ export function serveDevice<O extends DeviceOwner>(
   ports: FedecksPorts,
 ): void {
   const { socket, connection, inbox, admitted, receivedBytes } = accepted;
-  const { log, hub, logger, runtime } = ports;
+  const { log, hub, errors, logger, runtime } = ports;
   const { timers } = runtime;
   const { deviceId, owner } = admitted;
-  const bounded = <T>(work: T | Promise<T>): Promise<T> => boundCallback(timers, service.idleMs, work);
+  const withinIdleTime = <T>(work: T | Promise<T>): Promise<T> => boundCallback(timers, service.idleMs, work);
 
-  const turns = createTurns({ inbox, connection, onFault: fail });
+  const turns = createTurns({ inbox, connection, onFault: handleFailure });
   const session = createSession({
     log,
     connection: withoutPings(connection),
@@ -39,7 +44,7 @@ export function serveDevice<O extends DeviceOwner>(
     heartbeat: () => undefined,
     stallTimeoutMs: ports.stallTimeoutMs,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
     },
     otherFeeds: () => callbacks.feeds?.() ?? [],
     onOvertaken: (error) => callbacks.onOvertaken?.(error),
@@ -59,14 +64,14 @@ export function serveDevice<O extends DeviceOwner>(
   /** Infos from before the device's first frame, with which everything begins. */
   let infosBeforeFirstFrame: unknown[] | undefined = [];
   let isTokenDue = false;
-  let seenBytes = receivedBytes();
+  let lastReceivedBytes = receivedBytes();
 
   const stopRefresh = timers.every(service.refreshMs, () => {
     if (isTokenDue) {
       return;
     }
     isTokenDue = true;
-    turns.take(async () => {
+    turns.enqueue(async () => {
       isTokenDue = false;
       await sendToken();
     });
@@ -75,7 +80,7 @@ export function serveDevice<O extends DeviceOwner>(
 
   function onIdle(): void {
     // A large frame may take longer to come; and what is not read does not count against the device.
-    if (receivedBytes() !== seenBytes || turns.isBusy) {
+    if (receivedBytes() !== lastReceivedBytes || turns.isBusy) {
       restartIdle();
     } else {
       connection.close('no-pong');
@@ -86,14 +91,14 @@ export function serveDevice<O extends DeviceOwner>(
     restartIdle();
     const bytes = bytesOf(data);
     if (isBinary) {
-      turns.take(() => receive(bytes));
+      turns.enqueue(() => receive(bytes));
     }
-    begin();
+    handleFirstFrame();
   });
-  for (const sign of ['ping', 'pong'] as const) {
-    socket.on(sign, () => {
+  for (const frameType of ['ping', 'pong'] as const) {
+    socket.on(frameType, () => {
       restartIdle();
-      begin();
+      handleFirstFrame();
     });
   }
   socket.on('close', () => {
@@ -102,24 +107,24 @@ export function serveDevice<O extends DeviceOwner>(
     hub.remove(session);
   });
   hub.add(session);
-  turns.take(() => bounded(callbacks.onConnected?.()));
+  turns.enqueue(() => withinIdleTime(callbacks.onConnected?.()));
 
   function restartIdle(): void {
-    seenBytes = receivedBytes();
+    lastReceivedBytes = receivedBytes();
     cancelIdle();
     if (!inbox.signal.aborted) {
       cancelIdle = timers.after(service.idleMs, onIdle);
     }
   }
 
-  function begin(): void {
-    const waiting = infosBeforeFirstFrame;
-    if (waiting === undefined) {
+  function handleFirstFrame(): void {
+    const queuedInfos = infosBeforeFirstFrame;
+    if (queuedInfos === undefined) {
       return;
     }
     infosBeforeFirstFrame = undefined;
-    turns.take(() => callbacks.onFirstFrame?.());
-    for (const info of waiting) {
+    turns.enqueue(() => callbacks.onFirstFrame?.());
+    for (const info of queuedInfos) {
       takeInfo(info);
     }
   }
@@ -129,9 +134,9 @@ export function serveDevice<O extends DeviceOwner>(
     if (decoded.ok && isCharlist(decoded.term, 'token_please')) {
       await sendToken();
     } else if (decoded.ok) {
-      act(await bounded(callbacks.onMessage?.(decoded.term)));
+      applyResult(await withinIdleTime(callbacks.onMessage?.(decoded.term)));
     } else {
-      act(await bounded(callbacks.onRawMessage?.(bytes)));
+      applyResult(await withinIdleTime(callbacks.onRawMessage?.(bytes)));
     }
   }
 
@@ -149,23 +154,23 @@ export function serveDevice<O extends DeviceOwner>(
   }
 
   function takeInfo(info: unknown): void {
-    turns.take(async () => {
+    turns.enqueue(async () => {
       infos -= 1;
-      act(await bounded(callbacks.onInfo?.(info)));
+      applyResult(await withinIdleTime(callbacks.onInfo?.(info)));
     });
   }
 
   /** Of a handler in JavaScript anything may come. */
-  function act(answer: Answer): void {
-    if (!inbox.isOpen || answer === undefined || answer === 'ok') {
+  function applyResult(result: CallbackResult): void {
+    if (!inbox.isOpen || result === undefined || result === 'ok') {
       return;
     }
-    if ('reply' in answer) {
-      device.send(answer.reply);
-    } else if ('push' in answer) {
-      device.send(answer.push);
-    } else if ('stop' in answer) {
-      logger.info({ gateway: service.gateway, device_id: deviceId, reason: answer.stop }, 'device stopped');
+    if ('reply' in result) {
+      device.send(result.reply);
+    } else if ('push' in result) {
+      device.send(result.push);
+    } else if ('stop' in result) {
+      logger.info({ gateway: service.gateway, device_id: deviceId, reason: result.stop }, 'device stopped');
       connection.close('dropped');
     } else {
       throw new Error('a device callback must answer "ok", a reply, a push or a stop');
@@ -173,11 +178,11 @@ export function serveDevice<O extends DeviceOwner>(
   }
 
   async function sendToken(): Promise<void> {
-    const grant = await bounded(callbacks.issueGrant());
+    const grant = await withinIdleTime(callbacks.issueGrant());
     connection.write(tokenFrame(await service.tokens.issue(deviceId, grant)));
   }
 
-  function fail(error: unknown): void {
+  function handleFailure(error: unknown): void {
     const { gateway, path } = service;
     logger.error({ err: error, gateway, path, device_id: deviceId }, 'a device callback failed');
     connection.close('fault');

@@ -31,13 +31,13 @@ const ENCRYPTION = 'A256GCM';
 
 export function createDeviceTokens(options: DeviceTokensOptions): DeviceTokens {
   const { salt, expirySeconds, clock } = options;
-  let derived: Uint8Array | undefined;
+  let derivedKey: Uint8Array | undefined;
 
   async function key(): Promise<Uint8Array> {
-    derived ??= new Uint8Array(
+    derivedKey ??= new Uint8Array(
       hkdfSync('sha256', await options.secret(), salt, 'lastseen device tokens', 32),
     );
-    return derived;
+    return derivedKey;
   }
 
   return {
@@ -55,7 +55,7 @@ export function createDeviceTokens(options: DeviceTokensOptions): DeviceTokens {
       if (typeof token !== 'string') {
         return { isOwn: false };
       }
-      const bytes = await decrypted(token, await key());
+      const bytes = await decrypt(token, await key());
       if (bytes === undefined || bytes.length <= ID_START) {
         return { isOwn: false };
       }
@@ -70,7 +70,7 @@ export function createDeviceTokens(options: DeviceTokensOptions): DeviceTokens {
   };
 }
 
-async function decrypted(token: string, key: Uint8Array): Promise<Buffer | undefined> {
+async function decrypt(token: string, key: Uint8Array): Promise<Buffer | undefined> {
   try {
     const { plaintext } = await compactDecrypt(token, key, {
       keyManagementAlgorithms: ['dir'],

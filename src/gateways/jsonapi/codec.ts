@@ -74,12 +74,12 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
     return parsed.data;
   }
   const faults = parsed.error.issues.flatMap((issue): InputFault[] => {
-    const at = issue.path.map((part) => `/${String(part)}`).join('');
+    const pointer = issue.path.map((part) => `/${String(part)}`).join('');
     if (issue.code !== 'unrecognized_keys') {
-      return [{ pointer: at, detail: issue.message }];
+      return [{ pointer, detail: issue.message }];
     }
     return issue.keys.map((key) => ({
-      pointer: `${at}/${key}`,
+      pointer: `${pointer}/${key}`,
       detail: `Expected only defined properties, got key ["${[...issue.path, key].join('", "')}"].`,
     }));
   });
@@ -97,39 +97,39 @@ const FIELDS = ['nickname', 'stamps_collected'];
 
 /** `page[size]`, `page[after]`, `filter[nickname]`, `fields[user]`. @throws ERR_REQUEST_INVALID naming the parameter */
 export function decodeListQuery(parameters: URLSearchParams): ListQuery {
-  const known = new Set(['page[size]', 'page[after]', 'filter[nickname]', 'fields[user]']);
+  const parameterNames = new Set(['page[size]', 'page[after]', 'filter[nickname]', 'fields[user]']);
   for (const name of parameters.keys()) {
-    if (!known.has(name)) {
-      throw badParameter(name, 'is not known here');
+    if (!parameterNames.has(name)) {
+      throw invalidParameter(name, 'is not known here');
     }
   }
   const size = parameters.get('page[size]') ?? String(MAX_PAGE);
   if (!/^[1-9]\d{0,2}$/.test(size) || Number(size) > MAX_PAGE) {
-    throw badParameter('page[size]', `must be an integer from 1 to ${MAX_PAGE}`);
+    throw invalidParameter('page[size]', `must be an integer from 1 to ${MAX_PAGE}`);
   }
   const after = parameters.get('page[after]');
-  const place = after === null ? undefined : /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(after);
-  if (place === null) {
-    throw badParameter('page[after]', 'must be taken from links.next');
+  const match = after === null ? undefined : /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(after);
+  if (match === null) {
+    throw invalidParameter('page[after]', 'must be taken from links.next');
   }
   const fields = parameters.get('fields[user]')?.split(',');
   if (fields?.some((field) => field !== '' && !FIELDS.includes(field)) === true) {
-    throw badParameter('fields[user]', `must be some of ${FIELDS.join(',')}`);
+    throw invalidParameter('fields[user]', `must be some of ${FIELDS.join(',')}`);
   }
   return {
     limit: Number(size),
-    after: place === undefined ? undefined : { insertedAt: Number(place[1]), id: place[2] ?? '' },
+    after: match === undefined ? undefined : { insertedAt: Number(match[1]), id: match[2] ?? '' },
     nickname: parameters.get('filter[nickname]') ?? undefined,
     fields: fields === undefined ? undefined : new Set(fields),
   };
 }
 
 /** The place after a user, for `page[after]`. */
-export function placeOf(user: User): string {
+export function pageCursorOf(user: User): string {
   return `${user.insertedAt}.${user.id}`;
 }
 
-export function resource(user: User, fields?: ReadonlySet<string>): Record<string, unknown> {
+export function resourceOf(user: User, fields?: ReadonlySet<string>): Record<string, unknown> {
   const attributes = { nickname: user.nickname, stamps_collected: user.stampsCollected };
   return {
     id: user.id,
@@ -144,7 +144,7 @@ export function resource(user: User, fields?: ReadonlySet<string>): Record<strin
   };
 }
 
-export function document(data: unknown, links: Readonly<Record<string, string | null>>): string {
+export function documentOf(data: unknown, links: Readonly<Record<string, string | null>>): string {
   return JSON.stringify({ data, jsonapi: { version: '1.0' }, links });
 }
 
@@ -173,7 +173,7 @@ export function errorDocument(
 
 /** JSON:API 1.0: no media type parameters, a profile (1.1) aside. @throws ERR_MEDIA_TYPE */
 export function requireContentType(header: string | undefined): void {
-  if (isPlain(header ?? '')) {
+  if (isPlainJsonApi(header ?? '')) {
     return;
   }
   throw new LastseenError('ERR_MEDIA_TYPE', `Content-Type must be ${MEDIA_TYPE}, without parameters`);
@@ -181,19 +181,24 @@ export function requireContentType(header: string | undefined): void {
 
 /** @throws ERR_NOT_ACCEPTABLE when JSON:API is accepted only with parameters */
 export function requireAccept(header: string | undefined): void {
-  const ours = (header ?? '').split(',').filter((range) => range.trim().toLowerCase().startsWith(MEDIA_TYPE));
-  if (ours.length === 0 || ours.some((range) => isPlain(range.replace(/;\s*q=[\d.]+/i, '')))) {
+  const jsonApiRanges = (header ?? '')
+    .split(',')
+    .filter((range) => range.trim().toLowerCase().startsWith(MEDIA_TYPE));
+  if (
+    jsonApiRanges.length === 0 ||
+    jsonApiRanges.some((range) => isPlainJsonApi(range.replace(/;\s*q=[\d.]+/i, '')))
+  ) {
     return;
   }
   throw new LastseenError('ERR_NOT_ACCEPTABLE', `answers are ${MEDIA_TYPE}, without parameters`);
 }
 
-function isPlain(type: string): boolean {
+function isPlainJsonApi(type: string): boolean {
   const [name = '', ...parameters] = type.split(';').map((part) => part.trim().toLowerCase());
   return name === MEDIA_TYPE && parameters.every((parameter) => parameter.startsWith('profile='));
 }
 
-function badParameter(name: string, detail: string): LastseenError {
+function invalidParameter(name: string, detail: string): LastseenError {
   const faults = [{ pointer: `?${name}`, detail }];
   return new LastseenError('ERR_REQUEST_INVALID', `${name} ${detail}`, { faults });
 }

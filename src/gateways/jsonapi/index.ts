@@ -3,33 +3,33 @@
  * admins list and look up; a user's own token may change the user.
  */
 import type { Request, Response } from 'express';
-import { invalidField, LastseenError, shown } from '../../errors.ts';
+import { invalidField, LastseenError, quote } from '../../errors.ts';
 import { parseJson, readJsonObject, readText, requireMediaType } from '../../http/body.ts';
-import { statusOf, userError } from '../../http/problem.ts';
+import { statusOf } from '../../http/problem.ts';
 import { type Handler, pathParameter } from '../../http/routes.ts';
 import { NOBODY, type Principal, requireScope } from '../../identity/principal.ts';
 import { DEFAULT_TOKEN_SECONDS } from '../../identity/tokens.ts';
-import { defineGateway, type Given } from '../gateway.ts';
+import { defineGateway, type PortsOf } from '../gateway.ts';
 import {
   decodeCreate,
   decodeListQuery,
   decodeUpdate,
-  document,
+  documentOf,
   errorDocument,
   MEDIA_TYPE,
-  placeOf,
+  pageCursorOf,
   requireAccept,
   requireContentType,
-  resource,
+  resourceOf,
 } from './codec.ts';
 import { jsonApiDescription } from './description.ts';
 
 const needs = {
-  ports: ['routes', 'guards', 'limits', 'users', 'tokens', 'logger', 'runtime'],
+  ports: ['routes', 'guards', 'limits', 'users', 'tokens', 'errors', 'runtime'],
   settings: {},
 } as const;
 
-type JsonApiPorts = Given<typeof needs>;
+type JsonApiPorts = PortsOf<typeof needs>;
 
 const PREFIX = '/api/json';
 const BASE = `${PREFIX}/accounts/users`;
@@ -51,11 +51,11 @@ export const jsonApi = defineGateway({
         try {
           const principal = await ports.guards.authenticate(request);
           principals.set(request, principal);
-          ports.limits.takeRequest(principal);
+          ports.limits.countRequest(principal);
           requireAccept(request.headers.accept);
           await handler(request, response);
         } catch (error) {
-          answer(ports, error, request, response);
+          answerError(ports, error, { request, response });
         }
       };
 
@@ -63,13 +63,13 @@ export const jsonApi = defineGateway({
       jsonApiDescription,
       {
         async 'POST /api/json/accounts/users'(request, response) {
-          const user = await users.register(decodeCreate(await body(request)));
+          const user = await users.register(decodeCreate(await readBody(request)));
           response.setHeader('Location', `${BASE}/${user.id}`);
-          send(response, 201, document(resource(user), { self: request.originalUrl }));
+          send(response, 201, documentOf(resourceOf(user), { self: request.originalUrl }));
         },
         async 'GET /api/json/accounts/users'(request, response) {
           requireScope(principalOf(request), 'admin');
-          await list(ports, request, response);
+          await sendList(ports, request, response);
         },
         async 'GET /api/json/accounts/users/{id}'(request, response) {
           const id = pathParameter(request, 'id');
@@ -78,13 +78,13 @@ export const jsonApi = defineGateway({
           if (user === undefined) {
             throw unknownUser(id);
           }
-          send(response, 200, document(resource(user), { self: request.originalUrl }));
+          send(response, 200, documentOf(resourceOf(user), { self: request.originalUrl }));
         },
         async 'PATCH /api/json/accounts/users/{id}'(request, response) {
           const id = pathParameter(request, 'id');
           requireOwner(principalOf(request), id);
-          const user = await users.update(id, decodeUpdate(await body(request), id));
-          send(response, 200, document(resource(user), { self: request.originalUrl }));
+          const user = await users.update(id, decodeUpdate(await readBody(request), id));
+          send(response, 200, documentOf(resourceOf(user), { self: request.originalUrl }));
         },
         async 'DELETE /api/json/accounts/users/{id}'(request, response) {
           requireScope(principalOf(request), 'admin');
@@ -108,7 +108,7 @@ export const jsonApi = defineGateway({
   },
 });
 
-async function list({ users }: JsonApiPorts, request: Request, response: Response): Promise<void> {
+async function sendList({ users }: JsonApiPorts, request: Request, response: Response): Promise<void> {
   const query = decodeListQuery(new URLSearchParams(request.originalUrl.split('?', 2)[1] ?? ''));
   const { limit, after, nickname } = query;
   const found = await users.list({
@@ -118,9 +118,9 @@ async function list({ users }: JsonApiPorts, request: Request, response: Respons
   });
   const page = found.slice(0, limit);
   const last = page.at(-1);
-  const next = found.length > limit && last !== undefined ? nextOf(request, placeOf(last)) : null;
-  const data = page.map((user) => resource(user, query.fields));
-  send(response, 200, document(data, { self: request.originalUrl, next }));
+  const next = found.length > limit && last !== undefined ? nextOf(request, pageCursorOf(last)) : null;
+  const data = page.map((user) => resourceOf(user, query.fields));
+  send(response, 200, documentOf(data, { self: request.originalUrl, next }));
 }
 
 async function issueToken(ports: JsonApiPorts, request: Request, response: Response): Promise<void> {
@@ -160,7 +160,7 @@ async function tokenSeconds(request: Request): Promise<number> {
   if (Number.isInteger(seconds) && (seconds as number) > 0 && (seconds as number) <= 86_400) {
     return seconds as number;
   }
-  throw invalidField('/expires_in', `must be an integer from 1 to 86400, got ${shown(seconds)}`);
+  throw invalidField('/expires_in', `must be an integer from 1 to 86400, got ${quote(seconds)}`);
 }
 
 function requireOwner(principal: Principal, id: string): void {
@@ -169,30 +169,29 @@ function requireOwner(principal: Principal, id: string): void {
   }
 }
 
-async function body(request: Request): Promise<unknown> {
+async function readBody(request: Request): Promise<unknown> {
   requireContentType(request.headers['content-type']);
   return parseJson(await readText(request, MAX_BYTES));
 }
 
-function nextOf(request: Request, place: string): string {
+function nextOf(request: Request, pageCursor: string): string {
   const parameters = new URLSearchParams(request.originalUrl.split('?', 2)[1] ?? '');
-  parameters.set('page[after]', place);
+  parameters.set('page[after]', pageCursor);
   return `${BASE}?${parameters.toString()}`;
 }
 
-function answer(
-  { logger, runtime }: JsonApiPorts,
+function answerError(
+  { errors, runtime }: JsonApiPorts,
   error: unknown,
-  request: Request,
-  response: Response,
+  { request, response }: { readonly request: Request; readonly response: Response },
 ): void {
-  const known = userError(error, logger);
-  const { status, title, headers } = statusOf(known);
+  const userError = errors.report(error);
+  const { status, title, headers } = statusOf(userError);
   if (!request.complete) {
     response.setHeader('Connection', 'close');
   }
   response.set(headers);
-  send(response, status, errorDocument(known, { status, title, newId: runtime.random.uuid }));
+  send(response, status, errorDocument(userError, { status, title, newId: runtime.random.uuid }));
 }
 
 function send(response: Response, status: number, text: string): void {

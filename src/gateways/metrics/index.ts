@@ -7,8 +7,7 @@ import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { z } from 'zod';
 import { HIGH_WATER_BYTES, type Session, type SessionFeed } from '../../delivery/session.ts';
 import type { Description } from '../../http/description.ts';
-import { errorCounts } from '../../http/problem.ts';
-import { defineGateway, type Given } from '../gateway.ts';
+import { defineGateway, type PortsOf } from '../gateway.ts';
 
 const description = {
   name: 'metrics',
@@ -34,7 +33,7 @@ function processMetrics(): Registry {
 }
 
 const needs = {
-  ports: ['routes', 'guards', 'log', 'hub', 'meters', 'walBytes'],
+  ports: ['routes', 'guards', 'log', 'hub', 'meters', 'errors', 'walBytes'],
   settings: {},
 } as const;
 
@@ -45,14 +44,14 @@ export const metrics = defineGateway({
   mount(given) {
     const { routes, guards, meters } = given;
     const registry = new Registry();
-    register(given, registry);
-    const all = Registry.merge([meters.registry, registry, processMetrics()]);
+    registerMetrics(given, registry);
+    const mergedRegistry = Registry.merge([meters.registry, registry, processMetrics()]);
     routes.serve(description, {
       async 'GET /metrics'(request, response) {
         await guards.authorize(request, 'admin');
-        response.setHeader('Content-Type', all.contentType);
+        response.setHeader('Content-Type', mergedRegistry.contentType);
         response.setHeader('Cache-Control', 'no-store');
-        response.end(await all.metrics());
+        response.end(await mergedRegistry.metrics());
       },
     });
     return undefined;
@@ -60,107 +59,125 @@ export const metrics = defineGateway({
 });
 
 /** Registers what is read when somebody asks. */
-function register({ log, hub, walBytes, meters }: Given<typeof needs>, registry: Registry): void {
-  counter(registry, 'lastseen_events_appended_total', 'Events appended by this node.', [], (inc) => {
-    inc({}, log.counts.appendedEvents);
-  });
-  counter(
-    registry,
-    'lastseen_events_duplicate_total',
-    'Events pushed that were in the log already.',
-    [],
-    (inc) => {
-      inc({}, log.counts.duplicateEvents);
+function registerMetrics(
+  { log, hub, walBytes, meters, errors }: PortsOf<typeof needs>,
+  registry: Registry,
+): void {
+  addCounter(registry, {
+    name: 'lastseen_events_appended_total',
+    help: 'Events appended by this node.',
+    read: (report) => {
+      report({}, log.counts.appendedEvents);
     },
-  );
-  counter(registry, 'lastseen_append_batches_total', 'Batches acknowledged by this node.', [], (inc) => {
-    inc({}, log.counts.batches);
   });
-  counter(registry, 'lastseen_store_errors_total', 'Commits that the store failed to do.', [], (inc) => {
-    inc({}, log.counts.failedCommits);
-  });
-  counter(
-    registry,
-    'lastseen_background_errors_total',
-    'Failures that nobody waited for; see the log.',
-    [],
-    (inc) => {
-      inc({}, meters.faults);
+  addCounter(registry, {
+    name: 'lastseen_events_duplicate_total',
+    help: 'Events pushed that were in the log already.',
+    read: (report) => {
+      report({}, log.counts.duplicateEvents);
     },
-  );
-  counter(
-    registry,
-    'lastseen_errors_total',
-    'Errors told to clients, on every transport.',
-    ['code'],
-    (inc) => {
-      for (const [code, count] of errorCounts()) {
-        inc({ code }, count);
+  });
+  addCounter(registry, {
+    name: 'lastseen_append_batches_total',
+    help: 'Batches acknowledged by this node.',
+    read: (report) => {
+      report({}, log.counts.batches);
+    },
+  });
+  addCounter(registry, {
+    name: 'lastseen_store_errors_total',
+    help: 'Commits that the store failed to do.',
+    read: (report) => {
+      report({}, log.counts.failedCommits);
+    },
+  });
+  addCounter(registry, {
+    name: 'lastseen_background_errors_total',
+    help: 'Failures that nobody waited for; see the log.',
+    read: (report) => {
+      report({}, meters.faults);
+    },
+  });
+  addCounter(registry, {
+    name: 'lastseen_errors_total',
+    help: 'Errors told to clients, on every transport.',
+    labelNames: ['code'],
+    read: (report) => {
+      for (const [code, count] of errors.counts) {
+        report({ code }, count);
       }
     },
-  );
-  gauge(registry, 'lastseen_queue_events', 'Events waiting for their commit.', [], (set) => {
-    set({}, log.queuedEvents);
   });
-  gauge(
-    registry,
-    'lastseen_head_position',
-    'Position of the last event that this node knows of.',
-    [],
-    (set) => {
-      set({}, log.head);
+  addGauge(registry, {
+    name: 'lastseen_queue_events',
+    help: 'Events waiting for their commit.',
+    read: (report) => {
+      report({}, log.queuedEvents);
     },
-  );
-  counter(
-    registry,
-    'lastseen_delivered_events_total',
-    'Events handed to connections: live, or while catching up; pages count as catching up.',
-    ['gateway', 'phase'],
-    (inc) => {
+  });
+  addGauge(registry, {
+    name: 'lastseen_head_position',
+    help: 'Position of the last event that this node knows of.',
+    read: (report) => {
+      report({}, log.head);
+    },
+  });
+  addCounter(registry, {
+    name: 'lastseen_delivered_events_total',
+    help: 'Events handed to connections: live, or while catching up; pages count as catching up.',
+    labelNames: ['gateway', 'phase'],
+    read: (report) => {
       for (const [gateway, { caughtUpEvents, liveEvents }] of hub.delivered()) {
-        inc({ gateway, phase: 'catch_up' }, caughtUpEvents);
-        inc({ gateway, phase: 'live' }, liveEvents);
+        report({ gateway, phase: 'catch_up' }, caughtUpEvents);
+        report({ gateway, phase: 'live' }, liveEvents);
       }
     },
-  );
-  counter(
-    registry,
-    'lastseen_delivered_bytes_total',
-    'Bytes of events handed to connections.',
-    ['gateway'],
-    (inc) => {
+  });
+  addCounter(registry, {
+    name: 'lastseen_delivered_bytes_total',
+    help: 'Bytes of events handed to connections.',
+    labelNames: ['gateway'],
+    read: (report) => {
       for (const [gateway, { bytes }] of hub.delivered()) {
-        inc({ gateway }, bytes);
+        report({ gateway }, bytes);
       }
     },
-  );
-  gauge(registry, 'lastseen_connections', 'Sockets and event streams that are open.', ['gateway'], (set) => {
-    const counts = new Map<string, number>();
-    for (const { connection } of hub.sessions) {
-      counts.set(connection.gateway, (counts.get(connection.gateway) ?? 0) + 1);
-    }
-    for (const [gateway, count] of counts) {
-      set({ gateway }, count);
-    }
   });
-  gauge(registry, 'lastseen_subscriptions', 'Feeds that connections read.', ['state'], (set) => {
-    let behind = 0;
-    let all = 0;
-    for (const session of hub.sessions) {
-      all += session.feeds.length;
-      for (const feed of session.feeds) {
-        behind += isBehind(session, feed) ? 1 : 0;
+  addGauge(registry, {
+    name: 'lastseen_connections',
+    help: 'Sockets and event streams that are open.',
+    labelNames: ['gateway'],
+    read: (report) => {
+      const counts = new Map<string, number>();
+      for (const { connection } of hub.sessions) {
+        counts.set(connection.gateway, (counts.get(connection.gateway) ?? 0) + 1);
       }
-    }
-    set({ state: 'live' }, all - behind);
-    set({ state: 'catching_up' }, behind);
+      for (const [gateway, count] of counts) {
+        report({ gateway }, count);
+      }
+    },
   });
-  gauge(
-    registry,
-    'lastseen_lag_events',
-    'Positions between the head and the slowest reader; 0: all are live.',
-    [],
-    (set) => {
+  addGauge(registry, {
+    name: 'lastseen_subscriptions',
+    help: 'Feeds that connections read.',
+    labelNames: ['state'],
+    read: (report) => {
+      let behind = 0;
+      let all = 0;
+      for (const session of hub.sessions) {
+        all += session.feeds.length;
+        for (const feed of session.feeds) {
+          behind += isBehind(session, feed) ? 1 : 0;
+        }
+      }
+      report({ state: 'live' }, all - behind);
+      report({ state: 'catching_up' }, behind);
+    },
+  });
+  addGauge(registry, {
+    name: 'lastseen_lag_events',
+    help: 'Positions between the head and the slowest reader; 0: all are live.',
+    read: (report) => {
       let lag = 0;
       for (const session of hub.sessions) {
         for (const feed of session.feeds) {
@@ -169,37 +186,44 @@ function register({ log, hub, walBytes, meters }: Given<typeof needs>, registry:
           }
         }
       }
-      set({}, lag);
+      report({}, lag);
     },
-  );
-  gauge(
-    registry,
-    'lastseen_buffered_bytes',
-    'Bytes that wait in the buffers of all connections.',
-    [],
-    (set) => {
+  });
+  addGauge(registry, {
+    name: 'lastseen_buffered_bytes',
+    help: 'Bytes that wait in the buffers of all connections.',
+    read: (report) => {
       let bytes = 0;
       for (const { connection } of hub.sessions) {
         bytes += connection.bufferedBytes;
       }
-      set({}, bytes);
+      report({}, bytes);
     },
-  );
+  });
   if (walBytes === undefined) {
     return;
   }
-  gauge(registry, 'lastseen_sqlite_wal_bytes', 'Bytes of the write-ahead log beside the file.', [], (set) => {
-    set({}, walBytes());
+  addGauge(registry, {
+    name: 'lastseen_sqlite_wal_bytes',
+    help: 'Bytes of the write-ahead log beside the file.',
+    read: (report) => {
+      report({}, walBytes());
+    },
   });
 }
 
-/** A counter that takes its values when it is read. */
-function counter<T extends string>(
+interface MetricOptions<T extends string> {
+  readonly name: string;
+  readonly help: string;
+  readonly labelNames?: readonly T[];
+  /** Runs on each scrape; it passes each value to `report`. */
+  readonly read: (report: (labels: Readonly<Record<T, string>>, value: number) => void) => void;
+}
+
+/** A counter whose values are read on each scrape. */
+function addCounter<T extends string>(
   registry: Registry,
-  name: string,
-  help: string,
-  labelNames: readonly T[],
-  read: (inc: (labels: Readonly<Record<T, string>>, value: number) => void) => void,
+  { name, help, labelNames = [], read }: MetricOptions<T>,
 ): void {
   new Counter<T>({
     name,
@@ -215,12 +239,10 @@ function counter<T extends string>(
   });
 }
 
-function gauge<T extends string>(
+/** A gauge whose values are read on each scrape. */
+function addGauge<T extends string>(
   registry: Registry,
-  name: string,
-  help: string,
-  labelNames: readonly T[],
-  read: (set: (labels: Readonly<Record<T, string>>, value: number) => void) => void,
+  { name, help, labelNames = [], read }: MetricOptions<T>,
 ): void {
   new Gauge<T>({
     name,

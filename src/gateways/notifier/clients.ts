@@ -18,12 +18,12 @@ interface ConnectedClient {
 }
 
 /** What this node answers when a node asks all. */
-export function connectedHere(hub: Hub, log: Log): string {
+export function localClientsJson(hub: Hub, log: Log): string {
   const clients: ConnectedClient[] = [...hub.sessions].flatMap((session) =>
     session.feeds.map((feed) => ({
       access_id: feed.accessId,
       gateway: session.connection.gateway,
-      since: session.since,
+      since: session.startedAt,
       cursor: log.cursor(feed.position),
       lag: feed.isLive ? 0 : Math.max(0, log.head - feed.position),
       buffered_bytes: session.connection.bufferedBytes,
@@ -36,11 +36,11 @@ export function connectedHere(hub: Hub, log: Log): string {
 export async function sendClients(peers: Peers, request: Request, response: Response): Promise<void> {
   const type = negotiate(request, ['application/json', 'text/plain']);
   const answers = await peers.askAll();
-  const connected = answers.flatMap((answer) => JSON.parse(answer) as ConnectedClient[]);
+  const clients = answers.flatMap((answer) => JSON.parse(answer) as ConnectedClient[]);
   if (type === 'application/json') {
-    response.json(connected);
+    response.json(clients);
     return;
   }
-  const names = new Set(connected.map((client) => `${client.access_id} `));
+  const names = new Set(clients.map((client) => `${client.access_id} `));
   response.type('text/plain').end(`Connected clients:${[...names].join('')}`);
 }

@@ -2,13 +2,13 @@
 import { createHash } from 'node:crypto';
 import type { Request, Response } from 'express';
 import { dropUser } from '../../delivery/control.ts';
-import { invalidField, LastseenError, shown } from '../../errors.ts';
+import { invalidField, LastseenError, quote } from '../../errors.ts';
 import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import { type Principal, requireAccess } from '../../identity/principal.ts';
 import { nameFault, type NewEvent } from '../../log/event.ts';
 import type { AppendRequest } from '../../log/store.ts';
 import { defineGateway } from '../gateway.ts';
-import { connectedHere, sendClients } from './clients.ts';
+import { localClientsJson, sendClients } from './clients.ts';
 import { notifierDescription } from './description.ts';
 import { needs, type NotifierPorts } from './needs.ts';
 import { decodePush, encodeReceipts, PUSH_TYPES } from './push-codec.ts';
@@ -22,7 +22,7 @@ export const notifier = defineGateway({
   description: notifierDescription,
   needs,
   mount(ports) {
-    ports.peers.answerWith(() => connectedHere(ports.hub, ports.log));
+    ports.peers.answerWith(() => localClientsJson(ports.hub, ports.log));
     ports.routes.serve(notifierDescription, {
       'POST /push_events': { fast: (request, response) => push(ports, request, response) },
       'POST /drop_user': (request, response) => drop(ports, request, response),
@@ -46,12 +46,12 @@ async function push(ports: NotifierPorts, request: Request, response: Response):
   const authorized = guards.authorize(request, 'push');
   const principal = authorized instanceof Promise ? await authorized : authorized;
   const type = requireMediaType(request, PUSH_TYPES);
-  ports.limits.takeRequest(principal);
+  ports.limits.countRequest(principal);
   const events = decodePush(type, await readText(request, ports.maxBatchBytes), ports);
   for (const event of events) {
     requireAccess(principal, event.accessId);
   }
-  ports.limits.takeEvents(principal, events.length);
+  ports.limits.countEvents(principal, events.length);
   const receipts = await log.append({ events, key: batchKey(request, principal, events) });
   const wantsReceipts = /(^|[\s,;])return=representation\b/i.test(String(request.headers['prefer'] ?? ''));
   if (wantsReceipts) {
@@ -88,7 +88,7 @@ async function drop(ports: NotifierPorts, request: Request, response: Response):
   }
   requireAccess(principal, accessId as string);
   if (revoke !== undefined && typeof revoke !== 'boolean') {
-    throw invalidField('/revoke', `must be true or false, got ${shown(revoke)}`);
+    throw invalidField('/revoke', `must be true or false, got ${quote(revoke)}`);
   }
   if (revoke === true) {
     await ports.tokens.revokeSubject(accessId as string);

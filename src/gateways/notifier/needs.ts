@@ -1,6 +1,6 @@
 import { deliverySettings } from '../../delivery/settings.ts';
 import { logSettings } from '../../log/settings.ts';
-import type { Given } from '../gateway.ts';
+import type { PortsOf } from '../gateway.ts';
 import { notifierSettings } from './settings.ts';
 
 const { LASTSEEN_MAX_PAYLOAD_BYTES } = logSettings;
@@ -17,10 +17,10 @@ export const needs = {
     'hub',
     'peers',
     'tokens',
-    'logger',
+    'errors',
     'runtime',
   ],
   settings: { ...notifierSettings, LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },
 } as const;
 
-export type NotifierPorts = Given<typeof needs>;
+export type NotifierPorts = PortsOf<typeof needs>;

@@ -1,9 +1,10 @@
-/** Bodies of POST /push_events ⇄ new events. Pure. Payloads keep the sender's text (G9). */
+/** Bodies of POST /push_events ⇄ new events. Payloads keep the sender's text (G9). */
 import { z } from 'zod';
-import { type InputFault, LastseenError, shown } from '../../errors.ts';
+import { type InputFault, LastseenError, quote } from '../../errors.ts';
 import { parseJson } from '../../http/body.ts';
-import { compact, depthOf, elementSpans, MAX_DEPTH, memberSpan, type Span } from '../../json-text.ts';
-import { accessIdFault, createdAtFault, invalidEvents, nameFault, type NewEvent } from '../../log/event.ts';
+import { compact, elementSpans, isJsonObject, type Span } from '../../json-text.ts';
+import { accessIdFault, invalidEvents, nameFault, type NewEvent } from '../../log/event.ts';
+import { checkPayload, decodePushedObject, type ReportFault } from '../../log/pushed-event.ts';
 import type { Receipt } from '../../log/store.ts';
 
 export const PUSH_TYPES = [
@@ -28,7 +29,7 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
   const body = parseJson(text);
   const isSingle = type === 'application/cloudevents+json';
   if (!isSingle && !Array.isArray(body)) {
-    throw invalidEvents([{ pointer: '', detail: `must be a JSON array of events, got ${shown(body)}` }]);
+    throw invalidEvents([{ pointer: '', detail: `must be a JSON array of events, got ${quote(body)}` }]);
   }
   const values: readonly unknown[] = isSingle ? [body] : (body as unknown[]);
   if (values.length > limits.maxBatchEvents) {
@@ -44,28 +45,19 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
       return;
     }
     const span = spans[index];
-    const at = isSingle ? '' : `/${index}`;
+    const pointer = isSingle ? '' : `/${index}`;
     const report = (field: string, detail: string): void => {
-      faults.push({ pointer: `${at}${field}`, detail });
+      faults.push({ pointer: `${pointer}${field}`, detail });
     };
-    if (typeof value !== 'object' || value === null || Array.isArray(value) || span === undefined) {
-      report('', `must be an object, got ${shown(value)}`);
+    if (!isJsonObject(value) || span === undefined) {
+      report('', `must be an object, got ${quote(value)}`);
       return;
     }
-    const event = decode(value as Record<string, unknown>, text, span, report);
+    const event = decode({ value, text, span, report });
     if (event === undefined) {
       return;
     }
-    const bytes = Buffer.byteLength(event.payload);
-    if (bytes > limits.maxPayloadBytes) {
-      const message = `${at}/payload: may have at most ${limits.maxPayloadBytes} bytes, got ${bytes}: nothing was appended`;
-      throw new LastseenError('ERR_TOO_LARGE', message, {
-        faults: [{ pointer: `${at}/payload`, detail: 'is too large' }],
-      });
-    }
-    if (depthOf(event.payload) > MAX_DEPTH) {
-      report('/payload', `must not nest deeper than ${MAX_DEPTH}`);
-    }
+    checkPayload(event.payload, { maxBytes: limits.maxPayloadBytes, pointer, report });
     events.push(event);
   });
   if (faults.length > 0) {
@@ -74,48 +66,25 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
   return events;
 }
 
-type Report = (field: string, detail: string) => void;
+interface PushedItem {
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly text: string;
+  readonly span: Span;
+  readonly report: ReportFault;
+}
 
-function decodeEvent(
-  value: Record<string, unknown>,
-  text: string,
-  span: Span,
-  report: Report,
-): NewEvent | undefined {
+function decodeEvent({ value, text, span, report }: PushedItem): NewEvent | undefined {
   const name = 'accessid' in value ? 'accessid' : 'access_id';
   const accessId = value[name];
-  const createdAt = value['created_at'];
-  const id = value['id'] ?? null;
-  const payload = memberSpan(text, span.start, 'payload');
   const accessFault = accessIdFault(accessId);
-  const timeFault = createdAtFault(createdAt);
-  const idFault = id === null ? undefined : nameFault(id);
   if (accessFault !== undefined) {
     report(`/${name}`, accessFault);
   }
-  if (timeFault !== undefined) {
-    report('/created_at', timeFault);
-  }
-  if (idFault !== undefined) {
-    report('/id', idFault);
-  }
-  if (payload === undefined) {
-    report('/payload', 'is required: any JSON value');
-  }
-  if (
-    accessFault !== undefined ||
-    timeFault !== undefined ||
-    idFault !== undefined ||
-    payload === undefined
-  ) {
+  const event = decodePushedObject({ value, text, start: span.start }, report);
+  if (event === undefined || accessFault !== undefined) {
     return undefined;
   }
-  return {
-    accessId: accessId as string,
-    createdAt: createdAt as number,
-    id: id as string | null,
-    payload: compact(text.slice(payload.start, payload.end)),
-  };
+  return { accessId: accessId as string, ...event };
 }
 
 /** CloudEvents 1.0 §3: the attributes that are required, and the two that place the event here. */
@@ -128,12 +97,7 @@ export const CloudEvent = z.object({
   time: z.iso.datetime({ offset: true }).optional(),
 });
 
-function decodeCloudEvent(
-  value: Record<string, unknown>,
-  text: string,
-  span: Span,
-  report: Report,
-): NewEvent | undefined {
+function decodeCloudEvent({ value, text, span, report }: PushedItem): NewEvent | undefined {
   const parsed = CloudEvent.safeParse(value);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {

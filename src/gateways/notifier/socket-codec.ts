@@ -1,6 +1,7 @@
 /** Messages of /subscribe_to_events ⇄ values. Pure, but for remembering frames it has already made. */
-import { invalidField, type LastseenError, shown } from '../../errors.ts';
+import { invalidField, type LastseenError, quote } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
+import { isJsonObject } from '../../json-text.ts';
 import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
@@ -65,7 +66,7 @@ export function decodeNext(text: string | undefined): ClientMessage {
     default:
       throw invalidField(
         '/type',
-        `must be "subscribe", "unsubscribe" or "token", got ${shown(message['type'])}`,
+        `must be "subscribe", "unsubscribe" or "token", got ${quote(message['type'])}`,
       );
   }
 }
@@ -76,7 +77,7 @@ function decodeSubscribe(message: Record<string, unknown>): {
   start: Start;
 } {
   if (message['type'] !== undefined && message['type'] !== 'subscribe') {
-    throw invalidField('/type', `the first message must be a subscription, got ${shown(message['type'])}`);
+    throw invalidField('/type', `the first message must be a subscription, got ${quote(message['type'])}`);
   }
   const accessId = accessIdOf(message);
   const { after, timestamp } = message;
@@ -92,7 +93,7 @@ function decodeSubscribe(message: Record<string, unknown>): {
   }
   throw invalidField(
     '/after',
-    `must be a cursor, "start" or "now", or null beside a timestamp, got ${shown(after)}`,
+    `must be a cursor, "start" or "now", or null beside a timestamp, got ${quote(after)}`,
   );
 }
 
@@ -110,10 +111,7 @@ function parseObject(text: string | undefined): Record<string, unknown> | undefi
   }
   try {
     const value = JSON.parse(text) as unknown;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      return undefined;
-    }
-    return value as Record<string, unknown>;
+    return isJsonObject(value) ? value : undefined;
   } catch {
     return undefined;
   }
@@ -127,13 +125,13 @@ export interface SocketEncoder {
 }
 
 export function createSocketEncoder(cursor: (position: number) => string): SocketEncoder {
-  const exact = new WeakMap<readonly Event[], Buffer>();
-  const legacy = new WeakMap<readonly Event[], Buffer>();
+  const exactFrames = new WeakMap<readonly Event[], Buffer>();
+  const legacyFrames = new WeakMap<readonly Event[], Buffer>();
   return {
     legacyEvents: (events) =>
-      remember(legacy, events, () => textFrame(`[${events.map(legacyJson).join(',')}]`)),
+      cachedFrame(legacyFrames, events, () => textFrame(`[${events.map(legacyJson).join(',')}]`)),
     events: (accessId, events) =>
-      remember(exact, events, () => {
+      cachedFrame(exactFrames, events, () => {
         const list = events.map((event) => eventJson(event, cursor)).join(',');
         return textFrame(`{"type":"events","access_id":${JSON.stringify(accessId)},"events":[${list}]}`);
       }),
@@ -159,16 +157,16 @@ function legacyJson(event: Event): string {
   return `{"accessid":${JSON.stringify(event.accessId)},"created_at":${event.createdAt},"payload":${event.payload}}`;
 }
 
-function remember(
+function cachedFrame(
   frames: WeakMap<readonly Event[], Buffer>,
   events: readonly Event[],
-  make: () => Buffer,
+  encode: () => Buffer,
 ): Buffer {
-  const known = frames.get(events);
-  if (known !== undefined) {
-    return known;
+  const cached = frames.get(events);
+  if (cached !== undefined) {
+    return cached;
   }
-  const frame = make();
+  const frame = encode();
   frames.set(events, frame);
   return frame;
 }

@@ -6,7 +6,7 @@ import { createSession, type FeedEncoder, type Session } from '../../delivery/se
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
-import { closeReasonOf, userError } from '../../http/problem.ts';
+import { closeReasonOf } from '../../http/problem.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { Event } from '../../log/event.ts';
@@ -39,7 +39,7 @@ function serve(
   ports: NotifierPorts,
   encoder: SocketEncoder,
 ): void {
-  const { log, hub, guards, logger } = ports;
+  const { log, hub, guards, errors } = ports;
   const { socket, connection, inbox } = accepted;
   const { clock, timers } = ports.runtime;
   let principal: Principal | undefined = accepted.admitted;
@@ -50,7 +50,7 @@ function serve(
     inbox,
     connection,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
       connection.close('fault');
     },
   });
@@ -67,11 +67,11 @@ function serve(
       return;
     }
     const text = textOf(data);
-    turns.take(async () => {
+    turns.enqueue(async () => {
       if (session === undefined) {
-        await open(text);
+        await handleFirst(text);
       } else if (!isLegacy) {
-        await next(text);
+        await handleNext(text);
       }
     });
   });
@@ -84,7 +84,7 @@ function serve(
   });
 
   /** The first message. */
-  async function open(text: string | undefined): Promise<void> {
+  async function handleFirst(text: string | undefined): Promise<void> {
     cancelDeadline();
     let message: ClientMessage | undefined;
     try {
@@ -101,16 +101,16 @@ function serve(
         await subscribe(message);
       }
     } catch (error) {
-      const known = userError(error, logger);
+      const userError = errors.report(error);
       connection.write(
-        errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined),
+        errorFrame(userError, message !== undefined && 'accessId' in message ? message.accessId : undefined),
       );
-      connection.close(closeReasonOf(known) ?? 'bad-first-message');
+      connection.close(closeReasonOf(userError) ?? 'bad-first-message');
     }
   }
 
   /** A later message of the exact form. Only what the table calls fatal ends the socket. */
-  async function next(text: string | undefined): Promise<void> {
+  async function handleNext(text: string | undefined): Promise<void> {
     let message: ClientMessage | undefined;
     try {
       message = decodeNext(text);
@@ -119,14 +119,14 @@ function serve(
       } else if (message.type === 'unsubscribe') {
         session?.unsubscribe(message.accessId);
       } else if (message.type === 'token') {
-        await refresh(message.token);
+        await replaceToken(message.token);
       }
     } catch (error) {
-      const known = userError(error, logger);
+      const userError = errors.report(error);
       connection.write(
-        errorFrame(known, message !== undefined && 'accessId' in message ? message.accessId : undefined),
+        errorFrame(userError, message !== undefined && 'accessId' in message ? message.accessId : undefined),
       );
-      const reason = closeReasonOf(known);
+      const reason = closeReasonOf(userError);
       if (reason !== undefined) {
         connection.close(reason);
       }
@@ -138,16 +138,18 @@ function serve(
     const admitted = await admit(accessId, message);
     const position = await log.resolve(accessId, message.start);
     const last = await log.lastPosition(accessId);
-    const current = sessionOf(admitted, (positions) => {
-      const cursors = Object.fromEntries([...positions].map(([name, at]) => [name, log.cursor(at)]));
+    const openSession = sessionOf(admitted, (positions) => {
+      const cursors = Object.fromEntries(
+        [...positions].map(([name, position]) => [name, log.cursor(position)]),
+      );
       return jsonFrame({ type: 'heartbeat', cursors });
     });
-    current.requireFree(accessId);
+    openSession.requireSubscribable(accessId);
     const head = log.cursor(Math.max(last, position));
     connection.write(
       jsonFrame({ type: 'subscribed', access_id: accessId, cursor: log.cursor(position), head }),
     );
-    current.subscribe({ accessId, position, encoder: exactFeed(accessId) });
+    openSession.subscribe({ accessId, position, encoder: exactFeed(accessId) });
   }
 
   async function subscribeLegacy(message: ClientMessage & { type: 'legacy' }): Promise<void> {
@@ -167,14 +169,14 @@ function serve(
     if (message.token !== undefined || message.ticket !== undefined || principal === undefined) {
       principal = await guards.fromMessage(message);
     }
-    const current = session?.principal ?? principal;
-    requireScope(current, 'subscribe');
-    requireAccess(current, accessId);
+    const currentPrincipal = session?.principal ?? principal;
+    requireScope(currentPrincipal, 'subscribe');
+    requireAccess(currentPrincipal, accessId);
     ports.admission.requireReader(accessId);
     if (session === undefined) {
-      ports.admission.requirePrincipal(current.subject);
+      ports.admission.requirePrincipal(currentPrincipal.subject);
     }
-    return current;
+    return currentPrincipal;
   }
 
   function sessionOf(
@@ -197,7 +199,7 @@ function serve(
       heartbeat,
       stallTimeoutMs: ports.stallTimeoutMs,
       onFault: (error) => {
-        userError(error, logger);
+        errors.report(error);
       },
       onOvertaken: (error, [accessId]) => {
         if (!isLegacy) {
@@ -215,11 +217,12 @@ function serve(
   }
 
   /** A new token on the open socket: the subscriptions go on. */
-  async function refresh(token: string): Promise<void> {
-    const fresh = await guards.fromMessage({ token });
-    session?.renew(fresh);
-    const left = fresh.expiresAt === null ? null : Math.round((fresh.expiresAt - clock.now()) / 1_000);
-    connection.write(jsonFrame({ type: 'token', expires_in: left }));
+  async function replaceToken(token: string): Promise<void> {
+    const newPrincipal = await guards.fromMessage({ token });
+    session?.renew(newPrincipal);
+    const secondsLeft =
+      newPrincipal.expiresAt === null ? null : Math.round((newPrincipal.expiresAt - clock.now()) / 1_000);
+    connection.write(jsonFrame({ type: 'token', expires_in: secondsLeft }));
   }
 
   function exactFeed(accessId: string): FeedEncoder {
@@ -233,11 +236,11 @@ function serve(
   function legacyFeed(timestamp: number): FeedEncoder {
     return {
       events(events: readonly Event[]) {
-        const wanted = events.filter((event) => event.createdAt >= timestamp);
-        if (wanted.length === 0) {
+        const wantedEvents = events.filter((event) => event.createdAt >= timestamp);
+        if (wantedEvents.length === 0) {
           return undefined;
         }
-        return encoder.legacyEvents(wanted.length === events.length ? events : wanted);
+        return encoder.legacyEvents(wantedEvents.length === events.length ? events : wantedEvents);
       },
       live: () => undefined,
     };

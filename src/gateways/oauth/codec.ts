@@ -1,6 +1,6 @@
 /** Requests and answers of the token endpoints ⇄ values (RFC 6749, RFC 7009, and our own JSON). Pure. */
 import { z } from 'zod';
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import type { ClientRecord } from '../../identity/client-store.ts';
 import { MAX_TOKEN_SECONDS } from '../../identity/keys.ts';
 import { isSubset, type Principal, SCOPES } from '../../identity/principal.ts';
@@ -11,7 +11,7 @@ import { nameFault } from '../../log/event.ts';
 const Scope = z
   .string()
   .min(1)
-  .refine((text) => text.split(' ').every((one) => (SCOPES as readonly string[]).includes(one)), {
+  .refine((text) => text.split(' ').every((part) => (SCOPES as readonly string[]).includes(part)), {
     error: `must be some of "${SCOPES.join(' ')}" with a space between them`,
   });
 
@@ -40,9 +40,9 @@ export const ClientBody = z.strictObject({
 });
 
 /** @throws ERR_REQUEST_INVALID naming the field */
-export function decodeTokenRequest(body: Record<string, unknown>, holder: Principal): TokenRequest {
+export function decodeTokenRequest(body: Record<string, unknown>, principal: Principal): TokenRequest {
   const { sub, scope, access_ids: accessIds, expires_in: expiresInSeconds } = parse(TokenBody, body);
-  return { subject: sub ?? holder.subject, scope, accessIds, expiresInSeconds, clientId: null };
+  return { subject: sub ?? principal.subject, scope, accessIds, expiresInSeconds, clientId: null };
 }
 
 /** @throws ERR_REQUEST_INVALID naming the field */
@@ -75,21 +75,21 @@ export type Grant =
 
 /** @throws ERR_REQUEST_INVALID, ERR_GRANT_INVALID when the grant is not one of ours */
 export function decodeGrant(form: URLSearchParams): Grant {
-  const type = single(form, 'grant_type');
+  const type = requiredParameter(form, 'grant_type');
   if (type === 'client_credentials') {
-    return { type, scope: optional(form, 'scope') };
+    return { type, scope: optionalParameter(form, 'scope') };
   }
   if (type === 'refresh_token') {
-    return { type, refreshToken: single(form, 'refresh_token') };
+    return { type, refreshToken: requiredParameter(form, 'refresh_token') };
   }
   throw new LastseenError(
     'ERR_REQUEST_INVALID',
-    `grant_type must be client_credentials or refresh_token, got ${shown(type)}`,
+    `grant_type must be client_credentials or refresh_token, got ${quote(type)}`,
     { faults: [{ pointer: '/grant_type', detail: 'is not supported' }] },
   );
 }
 
-export function single(form: URLSearchParams, name: string): string {
+export function requiredParameter(form: URLSearchParams, name: string): string {
   const values = form.getAll(name);
   if (values.length === 1 && values[0] !== undefined && values[0] !== '') {
     return values[0];
@@ -99,18 +99,18 @@ export function single(form: URLSearchParams, name: string): string {
   });
 }
 
-export function optional(form: URLSearchParams, name: string): string | undefined {
-  return form.has(name) ? single(form, name) : undefined;
+export function optionalParameter(form: URLSearchParams, name: string): string | undefined {
+  return form.has(name) ? requiredParameter(form, name) : undefined;
 }
 
 /** The part of the client's scope that is asked for. @throws ERR_GRANT_INVALID when it has not all of it */
-export function narrowed(client: ClientRecord, asked: string | undefined): string {
-  if (asked === undefined) {
+export function narrowScope(client: ClientRecord, requestedScope: string | undefined): string {
+  if (requestedScope === undefined) {
     return client.scope;
   }
-  const has = client.scope.split(' ');
-  if (asked.split(' ').every((one) => has.includes(one))) {
-    return asked;
+  const clientScopes = client.scope.split(' ');
+  if (requestedScope.split(' ').every((part) => clientScopes.includes(part))) {
+    return requestedScope;
   }
   throw new LastseenError('ERR_GRANT_INVALID', 'the client has not all of the scope that is asked for');
 }
@@ -139,13 +139,13 @@ export function clientCredentials(
 }
 
 /** @throws ERR_FORBIDDEN unless all that is asked for is the holder's own to give */
-export function requireWithin(holder: Principal, request: TokenRequest): void {
-  if (holder.scopes.has('admin')) {
+export function requireSubset(principal: Principal, request: TokenRequest): void {
+  if (principal.scopes.has('admin')) {
     return;
   }
-  const isWithinScope = request.scope.split(' ').every((one) => holder.scopes.has(one as never));
-  const isWithinIds = request.accessIds.every((name) => isSubset(name, holder.accessIds));
-  if (isWithinScope && isWithinIds) {
+  const hasScopes = request.scope.split(' ').every((part) => principal.scopes.has(part as never));
+  const hasAccessIds = request.accessIds.every((name) => isSubset(name, principal.accessIds));
+  if (hasScopes && hasAccessIds) {
     return;
   }
   throw new LastseenError('ERR_FORBIDDEN', 'this token cannot give more than it has');

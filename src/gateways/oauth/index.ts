@@ -3,15 +3,14 @@
  * the public keys for everybody. Answers that hold a secret are never stored by anyone on the way.
  */
 import type { Request, Response } from 'express';
-import { LastseenError } from '../../errors.ts';
+import { type ErrorCode, LastseenError } from '../../errors.ts';
 import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import { answerError } from '../../http/problem.ts';
 import { pathParameter } from '../../http/routes.ts';
 import type { ClientRecord } from '../../identity/client-store.ts';
 import { PROVIDER_PREFIX } from '../../identity/principal.ts';
 import { TICKET_SECONDS } from '../../identity/tickets.ts';
-import type { Logger } from '../../logger.ts';
-import { defineGateway, type Given } from '../gateway.ts';
+import { defineGateway, type PortsOf } from '../gateway.ts';
 import {
   clientCredentials,
   clientJson,
@@ -19,19 +18,19 @@ import {
   decodeGrant,
   decodeTokenRequest,
   issuedJson,
-  narrowed,
-  requireWithin,
-  single,
+  narrowScope,
+  requiredParameter,
+  requireSubset,
   tokenJson,
 } from './codec.ts';
 import { oauthDescription } from './description.ts';
 
 const needs = {
-  ports: ['routes', 'guards', 'limits', 'tokens', 'clients', 'tickets', 'keys', 'logger'],
+  ports: ['routes', 'guards', 'limits', 'tokens', 'clients', 'tickets', 'keys', 'errors'],
   settings: {},
 } as const;
 
-type OauthPorts = Given<typeof needs>;
+type OauthPorts = PortsOf<typeof needs>;
 
 const MAX_BYTES = 32 * 1024;
 
@@ -46,9 +45,10 @@ export const oauth = defineGateway({
     ports.routes.serve(oauthDescription, {
       async 'POST /oauth/token'(request, response) {
         try {
-          await grant(ports, request, response);
+          await issueForGrant(ports, request, response);
         } catch (error) {
-          answerOauth(error, request, response, ports.logger);
+          const userError = ports.errors.report(error);
+          answerError(userError, { request, response }, oauthError(userError));
         }
       },
       'POST /oauth/revoke': (request, response) => revoke(ports, request, response),
@@ -59,11 +59,11 @@ export const oauth = defineGateway({
       async 'POST /tokens'(request, response) {
         const principal = await guards.authorize(request, 'admin');
         requireMediaType(request, ['application/json']);
-        const wanted = decodeTokenRequest(await readJsonObject(request, MAX_BYTES), principal);
-        requireWithin(principal, wanted);
+        const tokenRequest = decodeTokenRequest(await readJsonObject(request, MAX_BYTES), principal);
+        requireSubset(principal, tokenRequest);
         noStore(response)
           .status(201)
-          .json(issuedJson(await tokens.issue(wanted)));
+          .json(issuedJson(await tokens.issue(tokenRequest)));
       },
       async 'GET /tokens'(request, response) {
         await guards.authorize(request, 'admin');
@@ -76,7 +76,7 @@ export const oauth = defineGateway({
       },
       async 'POST /tokens/ticket'(request, response) {
         const principal = await guards.authorize(request, 'subscribe');
-        ports.limits.takeRequest(principal);
+        ports.limits.countRequest(principal);
         const ticket = await ports.tickets.issue(principal);
         noStore(response).status(201).json({ ticket, expires_in: TICKET_SECONDS });
       },
@@ -84,8 +84,10 @@ export const oauth = defineGateway({
       async 'POST /oauth/clients'(request, response) {
         await guards.authorize(request, 'admin');
         requireMediaType(request, ['application/json']);
-        const made = await clients.create(decodeClient(await readJsonObject(request, MAX_BYTES)));
-        noStore(response).status(201).json({ client_id: made.clientId, client_secret: made.clientSecret });
+        const client = await clients.create(decodeClient(await readJsonObject(request, MAX_BYTES)));
+        noStore(response)
+          .status(201)
+          .json({ client_id: client.clientId, client_secret: client.clientSecret });
       },
       async 'GET /oauth/clients'(request, response) {
         await guards.authorize(request, 'admin');
@@ -104,8 +106,8 @@ export const oauth = defineGateway({
 async function revoke(ports: OauthPorts, request: Request, response: Response): Promise<void> {
   requireMediaType(request, FORM);
   const form = new URLSearchParams(await readText(request, MAX_BYTES));
-  const client = await authenticated(ports, request, form);
-  const token = single(form, 'token');
+  const client = await authenticateClient(ports, request, form);
+  const token = requiredParameter(form, 'token');
   // An unknown token needs no revocation (RFC 7009 §2.2). An access token is revoked by the right of its holder.
   if (token.startsWith('lsr_')) {
     await ports.tokens.revokeRefresh(token, client?.clientId ?? null);
@@ -115,13 +117,13 @@ async function revoke(ports: OauthPorts, request: Request, response: Response): 
   noStore(response).json({});
 }
 
-async function grant(ports: OauthPorts, request: Request, response: Response): Promise<void> {
+async function issueForGrant(ports: OauthPorts, request: Request, response: Response): Promise<void> {
   requireMediaType(request, FORM);
   const form = new URLSearchParams(await readText(request, MAX_BYTES));
-  const wanted = decodeGrant(form);
-  const client = await authenticated(ports, request, form);
-  if (wanted.type === 'refresh_token') {
-    const issued = await ports.tokens.refresh(wanted.refreshToken, client?.clientId ?? null);
+  const grantRequest = decodeGrant(form);
+  const client = await authenticateClient(ports, request, form);
+  if (grantRequest.type === 'refresh_token') {
+    const issued = await ports.tokens.refresh(grantRequest.refreshToken, client?.clientId ?? null);
     noStore(response).json(issuedJson(issued));
     return;
   }
@@ -130,7 +132,7 @@ async function grant(ports: OauthPorts, request: Request, response: Response): P
   }
   const issued = await ports.tokens.issue({
     subject: client.clientId,
-    scope: narrowed(client, wanted.scope),
+    scope: narrowScope(client, grantRequest.scope),
     accessIds: client.accessIds,
     expiresInSeconds: 3_600,
     clientId: client.clientId,
@@ -139,54 +141,49 @@ async function grant(ports: OauthPorts, request: Request, response: Response): P
 }
 
 /** The client that the request names, if it names one. Wrong secrets are slowed by address and by client. */
-async function authenticated(
+async function authenticateClient(
   { clients, limits }: OauthPorts,
   request: Request,
   form: URLSearchParams,
 ): Promise<ClientRecord | undefined> {
-  const given = clientCredentials(request.headers.authorization, form);
-  if (given === undefined) {
+  const credentials = clientCredentials(request.headers.authorization, form);
+  if (credentials === undefined) {
     return undefined;
   }
-  const names = [`address ${request.socket.remoteAddress ?? ''}`, `client ${given.id}`];
-  await limits.checkAttempts(names);
+  const names = [`address ${request.socket.remoteAddress ?? ''}`, `client ${credentials.id}`];
+  await limits.requireAttemptsLeft(names);
   try {
-    return await clients.authenticate(given.id, given.secret);
+    return await clients.authenticate(credentials.id, credentials.secret);
   } catch (error) {
-    await limits.failed(names);
+    await limits.recordFailure(names);
     throw error;
   }
 }
 
 async function revokeAccess({ guards, tokens }: OauthPorts, token: string): Promise<void> {
-  let holder;
+  let principal;
   try {
-    holder = await guards.fromMessage({ token });
+    principal = await guards.fromMessage({ token });
   } catch {
     return;
   }
-  if (holder.jti !== null && !holder.jti.startsWith(PROVIDER_PREFIX)) {
-    await tokens.revoke(holder.jti);
+  if (principal.jti !== null && !principal.jti.startsWith(PROVIDER_PREFIX)) {
+    await tokens.revoke(principal.jti);
   }
 }
 
-/** RFC 6749 §5.2 names its errors; the problem stands beside them. */
-function answerOauth(error: unknown, request: Request, response: Response, logger: Logger): void {
-  const names: Readonly<Record<string, string>> = {
-    ERR_CLIENT_INVALID: 'invalid_client',
-    ERR_GRANT_INVALID: 'invalid_grant',
-    ERR_REQUEST_INVALID: 'invalid_request',
-    ERR_MEDIA_TYPE: 'invalid_request',
-  };
-  let name = error instanceof LastseenError ? names[error.code] : undefined;
-  if (
-    error instanceof LastseenError &&
-    error.faults[0]?.pointer === '/grant_type' &&
-    error.faults[0].detail === 'is not supported'
-  ) {
-    name = 'unsupported_grant_type';
-  }
-  answerError(error, request, response, logger, name === undefined ? {} : { error: name });
+const OAUTH_ERRORS: Readonly<Partial<Record<ErrorCode, string>>> = {
+  ERR_CLIENT_INVALID: 'invalid_client',
+  ERR_GRANT_INVALID: 'invalid_grant',
+  ERR_REQUEST_INVALID: 'invalid_request',
+  ERR_MEDIA_TYPE: 'invalid_request',
+};
+
+/** What RFC 6749 §5.2 calls the error, where it has a name for it. The problem stands beside it. */
+function oauthError({ code, faults: [fault] }: LastseenError): { readonly error?: string } {
+  const isGrantType = fault?.pointer === '/grant_type' && fault.detail === 'is not supported';
+  const error = isGrantType ? 'unsupported_grant_type' : OAUTH_ERRORS[code];
+  return error === undefined ? {} : { error };
 }
 
 function noStore(response: Response): Response {

@@ -1,9 +1,8 @@
 /** Who may open a Phoenix socket: a registered user by its UUID, or the holder of a token. Refused before the upgrade. */
 import type { IncomingMessage } from 'node:http';
-import { LastseenError, shown } from '../../errors.ts';
-import { type Problem, problemOf, userError } from '../../http/problem.ts';
+import { LastseenError, quote } from '../../errors.ts';
+import { type Problem, problemOf } from '../../http/problem.ts';
 import { createPrincipal, type Principal } from '../../identity/principal.ts';
-import type { Logger } from '../../logger.ts';
 import { type Serializer, serializerOf } from './codec.ts';
 import type { PhoenixPorts } from './needs.ts';
 
@@ -25,7 +24,7 @@ export async function admit(request: IncomingMessage, ports: PhoenixPorts): Prom
   const vsn = query.get('vsn');
   const serializer = serializerOf(vsn);
   if (serializer === undefined) {
-    throw new LastseenError('ERR_REQUEST_INVALID', `vsn must be 1.0.0 or 2.0.0, got ${shown(vsn)}`);
+    throw new LastseenError('ERR_REQUEST_INVALID', `vsn must be 1.0.0 or 2.0.0, got ${quote(vsn)}`);
   }
   const principal = await principalOf(request, query.get('userToken'), ports);
   ports.admission.requirePrincipal(principal.subject);
@@ -68,8 +67,7 @@ async function userOf(id: string, { users, isUserTokenAllowed, runtime }: Phoeni
 }
 
 /** Phoenix refuses with an empty 403, whatever the reason; that there is no room is said as everywhere else. */
-export function refusalOf(error: unknown, logger: Logger): Problem {
-  const known = userError(error, logger);
-  const problem = problemOf(known);
+export function refusalOf(error: LastseenError): Problem {
+  const problem = problemOf(error);
   return problem.status >= 500 ? problem : { status: 403, headers: {}, body: '' };
 }

@@ -2,7 +2,7 @@
  * What goes to everybody who has joined `notifications`. It travels through the log, as events of a feed of its own, so
  * that it reaches every node: payload `{"event":NAME,"payload":{…}}`, or `{"event":NAME,"binary":BASE64}`.
  */
-import { compact, memberSpan } from '../../json-text.ts';
+import { compact, isJsonObject, memberSpan } from '../../json-text.ts';
 import type { Event } from '../../log/event.ts';
 import { followFeed } from '../../log/follow.ts';
 import type { Log } from '../../log/log.ts';
@@ -19,11 +19,19 @@ export interface Member {
   send(frame: Buffer): void;
 }
 
+export interface Broadcast {
+  readonly topic: string;
+  readonly event: string;
+  readonly payload: Payload;
+  /** Selects the members that receive the frame. Default: every member of the topic. */
+  readonly isRecipient?: (member: Member) => boolean;
+}
+
 export interface Broadcasts {
   join(member: Member): void;
   leave(member: Member): void;
   /** Sends to the members on this node, or to those of them for whom `isFor` holds. */
-  broadcast(topic: string, event: string, payload: Payload, isFor?: (member: Member) => boolean): void;
+  broadcast(broadcast: Broadcast): void;
   /** To the members of `notifications` on every node; resolves once it is on disk. */
   append(event: string, payload: Payload): Promise<void>;
   stop(): void;
@@ -31,28 +39,22 @@ export interface Broadcasts {
 
 export function createBroadcasts(log: Log, onFault: (error: unknown) => void): Broadcasts {
   const members = new Map<string, Set<Member>>();
-  const stop = followFeed(
-    log,
-    BROADCASTS,
-    (event) => {
-      const found = broadcastOf(event);
-      if (found !== undefined) {
-        broadcast('notifications', found.event, found.payload);
+  const stop = followFeed(log, {
+    accessId: BROADCASTS,
+    onEvent: (event) => {
+      const decoded = broadcastOf(event);
+      if (decoded !== undefined) {
+        broadcast({ topic: 'notifications', ...decoded });
       }
     },
     onFault,
-  );
+  });
 
   /** Framed once for each version of the wire. */
-  function broadcast(
-    topic: string,
-    event: string,
-    payload: Payload,
-    isFor: (member: Member) => boolean = () => true,
-  ): void {
+  function broadcast({ topic, event, payload, isRecipient = () => true }: Broadcast): void {
     const frames = new Map<Serializer, Buffer | undefined>();
     for (const member of members.get(topic) ?? []) {
-      if (!isFor(member)) {
+      if (!isRecipient(member)) {
         continue;
       }
       const { serializer } = member;
@@ -68,17 +70,17 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
 
   return {
     join(member) {
-      const known = members.get(member.topic);
-      if (known === undefined) {
+      const topicMembers = members.get(member.topic);
+      if (topicMembers === undefined) {
         members.set(member.topic, new Set([member]));
       } else {
-        known.add(member);
+        topicMembers.add(member);
       }
     },
     leave(member) {
-      const known = members.get(member.topic);
-      known?.delete(member);
-      if (known?.size === 0) {
+      const topicMembers = members.get(member.topic);
+      topicMembers?.delete(member);
+      if (topicMembers?.size === 0) {
         members.delete(member.topic);
       }
     },
@@ -101,10 +103,10 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
 /** What a connector has pushed there need not be a broadcast; the wire's own events cannot be had so. */
 function broadcastOf({ payload: text }: Event): { event: string; payload: Payload } | undefined {
   const value = JSON.parse(text) as unknown;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (!isJsonObject(value)) {
     return undefined;
   }
-  const { event, payload, binary } = value as Record<string, unknown>;
+  const { event, payload, binary } = value;
   if (typeof event !== 'string' || /^(phx_|presence_)/.test(event) || Buffer.byteLength(event) > 255) {
     return undefined;
   }
@@ -112,7 +114,7 @@ function broadcastOf({ payload: text }: Event): { event: string; payload: Payloa
     return { event, payload: { bytes: Buffer.from(binary, 'base64') } };
   }
   const span = memberSpan(text, 0, 'payload');
-  if (typeof payload !== 'object' || payload === null || Array.isArray(payload) || span === undefined) {
+  if (!isJsonObject(payload) || span === undefined) {
     return undefined;
   }
   return { event, payload: { json: text.slice(span.start, span.end) } };

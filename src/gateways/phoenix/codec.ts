@@ -1,9 +1,9 @@
 /**
- * Frames of Phoenix channels ⇄ messages: arrays of five and binary frames for vsn 2, objects for vsn 1. Pure. Payloads
- * keep their JSON text (G9).
+ * Frames of Phoenix channels ⇄ messages: arrays of five and binary frames for vsn 2, objects for vsn 1. Payloads keep
+ * their JSON text (G9).
  */
 import { binaryFrame, textFrame } from '../../http/frame.ts';
-import { elementSpans, memberSpan } from '../../json-text.ts';
+import { elementSpans, isJsonObject, memberSpan } from '../../json-text.ts';
 
 /** A JSON object as text, or bytes. */
 export type Payload = { readonly json: string } | { readonly bytes: Uint8Array };
@@ -27,16 +27,22 @@ export interface Serializer {
   decodeBinary(bytes: Uint8Array): ClientMessage | undefined;
   reply(to: ReplyTo, status: Status, response: Payload): Buffer;
   /** To one channel. */
-  push(joinRef: string, topic: string, event: string, payload: Payload): Buffer;
+  push(channel: ChannelRef, event: string, payload: Payload): Buffer;
   /** The end of a channel: `phx_close` or `phx_error`. */
-  end(joinRef: string, topic: string, event: string, json: string): Buffer;
+  close(channel: ChannelRef, event: string, json: string): Buffer;
   /** To every channel of the topic; `undefined` when this version cannot say it. */
   broadcast(topic: string, event: string, payload: Payload): Buffer | undefined;
 }
 
+/** Addresses one joined channel. */
+export interface ChannelRef {
+  readonly joinRef: string;
+  readonly topic: string;
+}
+
 export type ReplyTo = Pick<ClientMessage, 'joinRef' | 'ref' | 'topic'>;
 
-/** Bytes of a name in a binary frame, and characters of a ref and an event anywhere: they are repeated in every answer. */
+/** Bytes of a ref, an event, and any name in a binary frame, whose header has one byte for the length of each. */
 const MAX_NAME_BYTES = 255;
 
 /** Characters of a topic: an access_id has at most 256, of two units each. */
@@ -46,7 +52,7 @@ const KIND_PUSH = 0;
 const KIND_REPLY = 1;
 const KIND_BROADCAST = 2;
 
-const EMPTY: Payload = { json: '{}' };
+const EMPTY_PAYLOAD: Payload = { json: '{}' };
 
 export function jsonPayload(value: Readonly<Record<string, unknown>>): Payload {
   return { json: JSON.stringify(value) };
@@ -61,7 +67,7 @@ export function valueOf(payload: Payload | undefined): Record<string, unknown> |
 
 export const V2: Serializer = {
   decodeText(text) {
-    const frame = parsed(text);
+    const frame = parseJson(text);
     if (!Array.isArray(frame) || frame.length < 5) {
       return undefined;
     }
@@ -77,14 +83,14 @@ export const V2: Serializer = {
     if (data.length < 5 || data[0] !== KIND_PUSH) {
       return undefined;
     }
-    let at = 5;
-    const names = [1, 2, 3, 4].map((place) => {
-      const end = at + (data[place] ?? 0);
-      const name = data.toString('utf8', at, end);
-      at = end;
+    let offset = 5;
+    const names = [1, 2, 3, 4].map((lengthIndex) => {
+      const end = offset + (data[lengthIndex] ?? 0);
+      const name = data.toString('utf8', offset, end);
+      offset = end;
       return name;
     });
-    if (at > data.length) {
+    if (offset > data.length) {
       return undefined;
     }
     const [joinRef = '', ref = '', topic = '', event = ''] = names;
@@ -93,37 +99,38 @@ export const V2: Serializer = {
       ref: ref === '' ? null : ref,
       topic,
       event,
-      payload: { bytes: data.subarray(at) },
+      payload: { bytes: data.subarray(offset) },
     };
   },
   reply({ joinRef, ref, topic }, status, response) {
     if ('bytes' in response) {
       return binary(KIND_REPLY, [joinRef ?? '', ref ?? '', topic, status], response.bytes);
     }
-    return array(joinRef, ref, topic, 'phx_reply', `{"status":"${status}","response":${response.json}}`);
+    const json = `{"status":"${status}","response":${response.json}}`;
+    return array({ joinRef, ref, topic, event: 'phx_reply' }, json);
   },
-  push(joinRef, topic, event, payload) {
+  push({ joinRef, topic }, event, payload) {
     if ('bytes' in payload) {
       return binary(KIND_PUSH, [joinRef, topic, event], payload.bytes);
     }
-    return array(joinRef, null, topic, event, payload.json);
+    return array({ joinRef, ref: null, topic, event }, payload.json);
   },
-  end: (joinRef, topic, event, json) => array(joinRef, joinRef, topic, event, json),
+  close: ({ joinRef, topic }, event, json) => array({ joinRef, ref: joinRef, topic, event }, json),
   broadcast(topic, event, payload) {
     if ('bytes' in payload) {
       return binary(KIND_BROADCAST, [topic, event], payload.bytes);
     }
-    return array(null, null, topic, event, payload.json);
+    return array({ joinRef: null, ref: null, topic, event }, payload.json);
   },
 };
 
 export const V1: Serializer = {
   decodeText(text) {
-    const frame = parsed(text);
-    if (typeof frame !== 'object' || frame === null || Array.isArray(frame)) {
+    const frame = parseJson(text);
+    if (!isJsonObject(frame)) {
       return undefined;
     }
-    const { join_ref: joinRef = null, ref, topic, event, payload } = frame as Record<string, unknown>;
+    const { join_ref: joinRef = null, ref, topic, event, payload } = frame;
     if (!isRef(joinRef) || !isRef(ref) || !isTopic(topic) || !isName(event)) {
       return undefined;
     }
@@ -141,11 +148,11 @@ export const V1: Serializer = {
   },
   decodeBinary: () => undefined,
   reply: ({ ref, topic }, status, response) =>
-    object(ref, topic, 'phx_reply', `{"status":"${status}","response":${textOf(response)}}`),
-  push: (_joinRef, topic, event, payload) => object(null, topic, event, textOf(payload)),
-  end: (joinRef, topic, event, json) => object(joinRef, topic, event, json),
+    object({ ref, topic, event: 'phx_reply' }, `{"status":"${status}","response":${textOf(response)}}`),
+  push: ({ topic }, event, payload) => object({ ref: null, topic, event }, textOf(payload)),
+  close: ({ joinRef, topic }, event, json) => object({ ref: joinRef, topic, event }, json),
   broadcast: (topic, event, payload) =>
-    'bytes' in payload ? undefined : object(null, topic, event, payload.json),
+    'bytes' in payload ? undefined : object({ ref: null, topic, event }, payload.json),
 };
 
 /** The serializer of a `vsn` parameter; `undefined` when it is not spoken here. Absent means 1.0.0. */
@@ -154,7 +161,7 @@ export function serializerOf(vsn: string | null): Serializer | undefined {
   return match === null ? undefined : match[1] === '1' ? V1 : V2;
 }
 
-function parsed(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -167,7 +174,7 @@ function isRef(value: unknown): value is string | null {
 }
 
 function isName(value: unknown): value is string {
-  return typeof value === 'string' && value.length <= MAX_NAME_BYTES;
+  return typeof value === 'string' && Buffer.byteLength(value) <= MAX_NAME_BYTES;
 }
 
 function isTopic(value: unknown): value is string {
@@ -179,29 +186,25 @@ function objectPayload(
   text: string,
   span: { readonly start: number; readonly end: number } | undefined,
 ): Payload | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || span === undefined) {
+  if (!isJsonObject(value) || span === undefined) {
     return undefined;
   }
   return { json: text.slice(span.start, span.end) };
 }
 
-/** Version 1 has no bytes: whoever speaks it never sent any. */
+/** Version 1 has no bytes, and its clients send none. */
 function textOf(payload: Payload): string {
-  return 'json' in payload ? payload.json : (EMPTY as { json: string }).json;
+  return 'json' in payload ? payload.json : (EMPTY_PAYLOAD as { json: string }).json;
 }
 
-function array(
-  joinRef: string | null,
-  ref: string | null,
-  topic: string,
-  event: string,
-  json: string,
-): Buffer {
+type FrameHead = Pick<ClientMessage, 'joinRef' | 'ref' | 'topic' | 'event'>;
+
+function array({ joinRef, ref, topic, event }: FrameHead, json: string): Buffer {
   const names = JSON.stringify([joinRef, ref, topic, event]);
   return textFrame(`${names.slice(0, -1)},${json}]`);
 }
 
-function object(ref: string | null, topic: string, event: string, json: string): Buffer {
+function object({ ref, topic, event }: Omit<FrameHead, 'joinRef'>, json: string): Buffer {
   return textFrame(
     `{"topic":${JSON.stringify(topic)},"event":${JSON.stringify(event)},"payload":${json},"ref":${JSON.stringify(ref)}}`,
   );

@@ -1,5 +1,4 @@
 /** Phoenix channels at /socket/websocket, for the official clients: users' notifications, any feed, presence. */
-import { userError } from '../../http/problem.ts';
 import { defineGateway } from '../gateway.ts';
 import { admit, type Admitted, refusalOf } from './admission.ts';
 import { createBroadcasts } from './broadcasts.ts';
@@ -16,20 +15,20 @@ export const phoenix = defineGateway({
   description: phoenixDescription,
   needs,
   mount(ports) {
-    const { log, logger, peers, runtime } = ports;
+    const { log, errors, peers, runtime } = ports;
     const broadcasts = createBroadcasts(log, (error) => {
-      userError(error, logger);
+      errors.report(error);
     });
     const presence = createPresence({
       peers,
       runtime,
       onDiff(topic, diff) {
-        broadcasts.broadcast(
+        broadcasts.broadcast({
           topic,
-          'presence_diff',
-          { json: diff },
-          (member) => member.presenceRef !== undefined,
-        );
+          event: 'presence_diff',
+          payload: { json: diff },
+          isRecipient: (member) => member.presenceRef !== undefined,
+        });
       },
     });
     const context = { ...ports, broadcasts, presence };
@@ -39,7 +38,7 @@ export const phoenix = defineGateway({
       maxMessageBytes: ports.maxPayloadBytes + ENVELOPE_BYTES,
       admit: (request) => admit(request, ports),
       protocolOf: (offered) => ['phoenix', 'lastseen'].find((name) => offered.has(name)) ?? false,
-      refusalOf: (error) => refusalOf(error, logger),
+      refusalOf: (error) => refusalOf(errors.report(error)),
       closeCodes: {
         // The clients come back after these, and are refused with 403 if they may not.
         dropped: [1001, 'going away'],

@@ -1,6 +1,6 @@
 import { deliverySettings } from '../../delivery/settings.ts';
 import { logSettings } from '../../log/settings.ts';
-import type { Given } from '../gateway.ts';
+import type { PortsOf } from '../gateway.ts';
 import type { Broadcasts } from './broadcasts.ts';
 import type { Presence } from './presence.ts';
 import { phoenixSettings } from './settings.ts';
@@ -9,11 +9,11 @@ const { LASTSEEN_MAX_PAYLOAD_BYTES } = logSettings;
 const { LASTSEEN_STALL_SECONDS } = deliverySettings;
 
 export const needs = {
-  ports: ['sockets', 'guards', 'users', 'limits', 'admission', 'log', 'hub', 'peers', 'logger', 'runtime'],
+  ports: ['sockets', 'guards', 'users', 'limits', 'admission', 'log', 'hub', 'peers', 'errors', 'runtime'],
   settings: { ...phoenixSettings, LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },
 } as const;
 
-export type PhoenixPorts = Given<typeof needs>;
+export type PhoenixPorts = PortsOf<typeof needs>;
 
 /** What the sockets of the gateway share. */
 export interface PhoenixContext extends PhoenixPorts {

@@ -26,7 +26,7 @@ type Entry = z.infer<typeof Entry>;
 
 type Entries = Map<string, Entry>;
 
-const GATHER_MS = 20;
+const DIFF_DELAY_MS = 20;
 
 /** Under which name a subject is shown: its id may be a credential, and is nobody else's business. */
 export function presenceKey(subject: string): string {
@@ -49,14 +49,14 @@ export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Pre
 
   function add(ref: string, entry: Entry): void {
     entries.set(ref, entry);
-    const known = topics.get(entry.topic);
-    if (known === undefined) {
+    const topicEntries = topics.get(entry.topic);
+    if (topicEntries === undefined) {
       topics.set(entry.topic, new Map([[ref, entry]]));
     } else {
-      known.set(ref, entry);
+      topicEntries.set(ref, entry);
     }
     joins.set(ref, entry);
-    cancelDiffs ??= runtime.timers.after(GATHER_MS, sendDiffs);
+    cancelDiffs ??= runtime.timers.after(DIFF_DELAY_MS, sendDiffs);
   }
 
   function remove(ref: string): void {
@@ -65,24 +65,24 @@ export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Pre
       return;
     }
     entries.delete(ref);
-    const known = topics.get(entry.topic);
-    known?.delete(ref);
-    if (known?.size === 0) {
+    const topicEntries = topics.get(entry.topic);
+    topicEntries?.delete(ref);
+    if (topicEntries?.size === 0) {
       topics.delete(entry.topic);
     }
     // Also when nobody was told of it yet: it may stand in a state that was sent meanwhile.
     joins.delete(ref);
     leaves.set(ref, entry);
-    cancelDiffs ??= runtime.timers.after(GATHER_MS, sendDiffs);
+    cancelDiffs ??= runtime.timers.after(DIFF_DELAY_MS, sendDiffs);
   }
 
   function sendDiffs(): void {
     cancelDiffs = undefined;
     const changed = new Set([...joins.values(), ...leaves.values()].map((entry) => entry.topic));
     const diffs = [...changed].map((topic) => {
-      const onTopic = (all: Entries): Entries =>
-        new Map([...all].filter(([, entry]) => entry.topic === topic));
-      const diff = `{"joins":${listed(onTopic(joins))},"leaves":${listed(onTopic(leaves))}}`;
+      const onTopic = (source: Entries): Entries =>
+        new Map([...source].filter(([, entry]) => entry.topic === topic));
+      const diff = `{"joins":${stateJson(onTopic(joins))},"leaves":${stateJson(onTopic(leaves))}}`;
       return [topic, diff] as const;
     });
     joins.clear();
@@ -92,7 +92,7 @@ export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Pre
     }
   }
 
-  function show(ref: string, entry: Entry): void {
+  function share(ref: string, entry: Entry): void {
     add(ref, entry);
     peers.share(ref, JSON.stringify(entry));
   }
@@ -104,9 +104,9 @@ export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Pre
 
   peers.onShared((changes) => {
     for (const { key: ref, value } of changes) {
-      const shown = value === undefined ? undefined : Entry.safeParse(JSON.parse(value));
-      if (shown?.success === true) {
-        add(ref, shown.data);
+      const parsed = value === undefined ? undefined : Entry.safeParse(JSON.parse(value));
+      if (parsed?.success === true) {
+        add(ref, parsed.data);
       } else {
         remove(ref);
       }
@@ -116,21 +116,21 @@ export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Pre
   return {
     track(topic, key, meta) {
       const ref = newRef(runtime.random);
-      show(ref, { topic, key, meta });
+      share(ref, { topic, key, meta });
       return ref;
     },
     update(ref, meta) {
-      const before = entries.get(ref);
-      if (before === undefined) {
+      const previous = entries.get(ref);
+      if (previous === undefined) {
         return ref;
       }
       const next = newRef(runtime.random);
       untrack(ref);
-      show(next, { ...before, meta: { ...meta, phx_ref_prev: ref } });
+      share(next, { ...previous, meta: { ...meta, phx_ref_prev: ref } });
       return next;
     },
     untrack,
-    state: (topic) => listed(topics.get(topic) ?? new Map<string, Entry>()),
+    state: (topic) => stateJson(topics.get(topic) ?? new Map<string, Entry>()),
     stop() {
       cancelDiffs?.();
     },
@@ -138,7 +138,7 @@ export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Pre
 }
 
 /** `{KEY:{"metas":[…]}}` */
-function listed(entries: Entries): string {
+function stateJson(entries: Entries): string {
   const metas = new Map<string, Meta[]>();
   for (const [ref, { key, meta }] of entries) {
     metas.set(key, [...(metas.get(key) ?? []), { ...meta, phx_ref: ref }]);

@@ -7,12 +7,11 @@ import { createSession, type Session } from '../../delivery/session.ts';
 import { createTokenBucket } from '../../delivery/token-bucket.ts';
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
-import { userError } from '../../http/problem.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
 import type { Admitted } from './admission.ts';
 import type { Member } from './broadcasts.ts';
 import { type ClientMessage, jsonPayload, type Payload, valueOf } from './codec.ts';
-import { joinOf, metaFrom } from './join.ts';
+import { decodeJoin, decodeMeta } from './join.ts';
 import type { PhoenixContext } from './needs.ts';
 import { type Meta, presenceKey } from './presence.ts';
 import { type Topic, topicOf } from './topics.ts';
@@ -32,13 +31,13 @@ const EMPTY: Payload = { json: '{}' };
 interface Channel extends Member {
   readonly joinRef: string;
   readonly name: string;
-  readonly does: Topic;
+  readonly handler: Topic;
   presenceRef: string | undefined;
   readonly onlineAt: number;
 }
 
 export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: PhoenixContext): void {
-  const { log, hub, logger, broadcasts, presence } = context;
+  const { log, hub, errors, broadcasts, presence } = context;
   const { socket, connection, inbox } = accepted;
   const { principal, serializer } = accepted.admitted;
   const channels = new Map<string, Channel>();
@@ -51,7 +50,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     inbox,
     connection,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
       connection.close('fault');
     },
   });
@@ -63,12 +62,12 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     heartbeat: () => undefined,
     stallTimeoutMs: context.stallTimeoutMs,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
     },
     onOvertaken: (error, accessIds) => {
       for (const channel of channels.values()) {
-        if (accessIds.includes(channel.does.accessId)) {
-          send(serializer.end(channel.joinRef, channel.topic, 'phx_error', reasonOf(error).json));
+        if (accessIds.includes(channel.handler.accessId)) {
+          send(serializer.close(channel, 'phx_error', reasonOf(error).json));
         }
       }
     },
@@ -78,7 +77,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
   socket.on('message', (data, isBinary) => {
     session.markAlive();
     const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
-    turns.take(() => take(bytes, isBinary));
+    turns.enqueue(() => receive(bytes, isBinary));
   });
   socket.on('pong', () => {
     session.markAlive();
@@ -99,7 +98,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     }
   }
 
-  async function take(bytes: Buffer, isBinary: boolean): Promise<void> {
+  async function receive(bytes: Buffer, isBinary: boolean): Promise<void> {
     const message = isBinary
       ? serializer.decodeBinary(bytes)
       : isUtf8(bytes)
@@ -112,7 +111,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     try {
       await answer(message);
     } catch (error) {
-      send(serializer.reply(message, 'error', reasonOf(userError(error, logger))));
+      send(serializer.reply(message, 'error', reasonOf(errors.report(error))));
     }
   }
 
@@ -149,7 +148,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     if (event === 'phx_leave') {
       leave(channel);
       send(serializer.reply(message, 'ok', EMPTY));
-      send(serializer.end(channel.joinRef, topic, 'phx_close', '{}'));
+      send(serializer.close(channel, 'phx_close', '{}'));
       return;
     }
     if (message.payload === undefined) {
@@ -158,7 +157,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     const response =
       event === 'presence_update'
         ? updatePresence(channel, message.payload)
-        : await channel.does.take(event, message.payload);
+        : await channel.handler.handle(event, message.payload);
     if (response !== undefined) {
       send(serializer.reply(message, 'ok', response));
     }
@@ -167,39 +166,39 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
   async function join(message: ClientMessage): Promise<void> {
     const { topic } = message;
     if (joinBucket.take() > 0) {
-      throw tooOften('joins');
+      throw tooManyError('joins');
     }
-    const before = channels.get(topic);
-    if (before !== undefined) {
-      leave(before);
+    const previous = channels.get(topic);
+    if (previous !== undefined) {
+      leave(previous);
     }
     try {
-      const channel = await open(message);
-      if (before !== undefined) {
-        send(serializer.end(before.joinRef, topic, 'phx_close', '{}'));
+      const channel = await acceptJoin(message);
+      if (previous !== undefined) {
+        send(serializer.close(previous, 'phx_close', '{}'));
       }
       if (channel !== undefined) {
-        begin(channel);
+        startChannel(channel);
       }
     } catch (error) {
-      send(serializer.reply(message, 'error', reasonOf(userError(error, logger))));
-      if (before !== undefined) {
-        send(serializer.end(before.joinRef, topic, 'phx_close', '{}'));
+      send(serializer.reply(message, 'error', reasonOf(errors.report(error))));
+      if (previous !== undefined) {
+        send(serializer.close(previous, 'phx_close', '{}'));
       }
     }
   }
 
-  interface Opened {
+  interface AcceptedJoin {
     readonly channel: Channel;
     readonly position: number;
     readonly meta: Meta | undefined;
   }
 
   /** Replies to a join; `undefined` when it is refused. */
-  async function open(message: ClientMessage): Promise<Opened | undefined> {
+  async function acceptJoin(message: ClientMessage): Promise<AcceptedJoin | undefined> {
     const { topic, ref } = message;
-    const does = topicOf(topic, principal, context);
-    if (does === undefined) {
+    const handler = topicOf(topic, principal, context);
+    if (handler === undefined) {
       send(
         serializer.reply({ ...message, joinRef: null }, 'error', jsonPayload({ reason: 'unmatched topic' })),
       );
@@ -209,10 +208,10 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
       send(serializer.reply(message, 'error', jsonPayload({ reason: 'too many channels joined' })));
       return undefined;
     }
-    const { after, meta } = joinOf(message.payload);
-    context.admission.requireReader(does.accessId);
-    const position = await log.resolve(does.accessId, { after });
-    const head = Math.max(await log.lastPosition(does.accessId), position);
+    const { after, meta } = decodeJoin(message.payload);
+    context.admission.requireReader(handler.accessId);
+    const position = await log.resolve(handler.accessId, { after });
+    const head = Math.max(await log.lastPosition(handler.accessId), position);
     const channel: Channel = {
       topic,
       serializer,
@@ -220,7 +219,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
       // Version 1 clients may send no join_ref: the ref of the join is the same.
       joinRef: message.joinRef ?? ref ?? '',
       name: `${topic} ${(joins += 1)}`,
-      does,
+      handler,
       presenceRef: undefined,
       onlineAt: clock.now(),
     };
@@ -236,8 +235,8 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
   }
 
   /** What comes on a channel once its join is answered: who is there, what was missed, what comes. */
-  function begin({ channel, position, meta }: Opened): void {
-    const { topic, joinRef, does } = channel;
+  function startChannel({ channel, position, meta }: AcceptedJoin): void {
+    const { topic, handler } = channel;
     if (socket.readyState !== socket.OPEN) {
       return;
     }
@@ -245,23 +244,23 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     broadcasts.join(channel);
     if (context.hasPresence && meta !== undefined) {
       channel.presenceRef = presence.track(topic, presenceKey(principal.subject), metaOf(channel, meta));
-      send(serializer.push(joinRef, topic, 'presence_state', { json: presence.state(topic) }));
+      send(serializer.push(channel, 'presence_state', { json: presence.state(topic) }));
     }
     session.subscribe({
-      accessId: does.accessId,
+      accessId: handler.accessId,
       position,
       name: channel.name,
       encoder: {
         events: (events) =>
           Buffer.concat(
             events.map((event) => {
-              const [name, json] = does.frameOf(event);
-              return serializer.push(joinRef, topic, name, { json });
+              const [name, json] = handler.frameOf(event);
+              return serializer.push(channel, name, { json });
             }),
           ),
-        live(metAt) {
-          const payload = does.liveOf(metAt);
-          return payload === undefined ? undefined : serializer.push(joinRef, topic, 'live', payload);
+        live(position) {
+          const payload = handler.liveOf(position);
+          return payload === undefined ? undefined : serializer.push(channel, 'live', payload);
         },
       },
     });
@@ -270,9 +269,9 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
   function updatePresence(channel: Channel, payload: Payload): Payload {
     const ref = channel.presenceRef;
     if (updateBucket.take() > 0) {
-      throw tooOften('updates of presence');
+      throw tooManyError('updates of presence');
     }
-    const meta = metaFrom(valueOf(payload));
+    const meta = decodeMeta(valueOf(payload));
     if (ref === undefined) {
       throw new LastseenError('ERR_REQUEST_INVALID', 'this channel is not shown in presence');
     }
@@ -294,8 +293,8 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
   }
 }
 
-function tooOften(what: string): LastseenError {
-  return new LastseenError('ERR_RATE_LIMITED', `too many ${what}: try again in a second`);
+function tooManyError(unit: string): LastseenError {
+  return new LastseenError('ERR_RATE_LIMITED', `too many ${unit}: try again in a second`);
 }
 
 function metaOf(channel: Channel, meta: Meta): Meta {

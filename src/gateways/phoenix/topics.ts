@@ -1,17 +1,18 @@
 /** What the two kinds of topics do: `notifications`, a user's own feed and what goes to all, and `events:ACCESS_ID`. */
-import { LastseenError, shown } from '../../errors.ts';
-import type { Limits } from '../../http/rate-limits.ts';
+import { LastseenError, quote } from '../../errors.ts';
+import type { RateLimits } from '../../http/rate-limits.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
-import { compact, depthOf, MAX_DEPTH, memberSpan } from '../../json-text.ts';
-import { accessIdFault, createdAtFault, type Event, invalidEvents, nameFault } from '../../log/event.ts';
+import { depthOf, MAX_DEPTH } from '../../json-text.ts';
+import { accessIdFault, type Event, invalidEvents } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Log } from '../../log/log.ts';
+import { checkPayload, decodePushedObject } from '../../log/pushed-event.ts';
 import type { Broadcasts } from './broadcasts.ts';
 import { jsonPayload, type Payload, valueOf } from './codec.ts';
 
 export interface TopicOptions {
   readonly log: Log;
-  readonly limits: Limits;
+  readonly limits: RateLimits;
   readonly broadcasts: Broadcasts;
   readonly maxPayloadBytes: number;
 }
@@ -25,31 +26,31 @@ export interface Topic {
   /** The payload of `live`, where the protocol has one. */
   readonly liveOf: (position: number) => Payload | undefined;
   /** Answers a client's event; `undefined` says nothing. @throws LastseenError, which becomes an error reply */
-  readonly take: (event: string, payload: Payload) => Promise<Payload | undefined>;
+  readonly handle: (event: string, payload: Payload) => Promise<Payload | undefined>;
 }
 
-const EVENTS = 'events:';
+const EVENTS_PREFIX = 'events:';
 
 /** Characters of a name that is shown to everybody. */
-const MAX_NICKNAME = 256;
+const MAX_NICKNAME_CHARACTERS = 256;
 
 /** `undefined`: nothing is served under that name. @throws ERR_FORBIDDEN */
 export function topicOf(name: string, principal: Principal, options: TopicOptions): Topic | undefined {
   const isOwn = name === 'notifications';
-  if (!isOwn && !(name.startsWith(EVENTS) && name.length > EVENTS.length)) {
+  if (!isOwn && !(name.startsWith(EVENTS_PREFIX) && name.length > EVENTS_PREFIX.length)) {
     return undefined;
   }
-  const accessId = isOwn ? principal.subject : name.slice(EVENTS.length);
+  const accessId = isOwn ? principal.subject : name.slice(EVENTS_PREFIX.length);
   requireScope(principal, 'subscribe');
   requireAccess(principal, accessId);
-  return isOwn ? notifications(accessId, principal, options) : feed(accessId, principal, options);
+  return isOwn ? notificationsTopic(accessId, principal, options) : feedTopic(accessId, principal, options);
 }
 
-function notifications(accessId: string, principal: Principal, options: TopicOptions): Topic {
+function notificationsTopic(accessId: string, principal: Principal, options: TopicOptions): Topic {
   const { log, limits, broadcasts } = options;
 
   async function broadcast(event: string, payload: Payload): Promise<undefined> {
-    limits.takeEvents(principal, 1);
+    limits.countEvents(principal, 1);
     requireFit(payload, options.maxPayloadBytes);
     await broadcasts.append(event, payload);
     return undefined;
@@ -63,7 +64,7 @@ function notifications(accessId: string, principal: Principal, options: TopicOpt
         `"version":${event.version},"created_at":${event.createdAt}}`,
     ],
     liveOf: () => undefined,
-    async take(event, payload) {
+    async handle(event, payload) {
       switch (event) {
         case 'ping':
           return payload;
@@ -82,44 +83,37 @@ function notifications(accessId: string, principal: Principal, options: TopicOpt
   };
 }
 
-function feed(accessId: string, principal: Principal, options: TopicOptions): Topic {
+function feedTopic(accessId: string, principal: Principal, options: TopicOptions): Topic {
   const { log, limits } = options;
   return {
     accessId,
     frameOf: (event) => ['event', eventJson(event, log.cursor)],
     liveOf: (position) => jsonPayload({ cursor: log.cursor(position) }),
-    async take(event, payload) {
+    async handle(event, payload) {
       if (event !== 'push') {
         throw unknownEvent(event);
       }
       requireScope(principal, 'push');
       const faults: { pointer: string; detail: string }[] = [];
-      const nameIs = accessIdFault(accessId);
-      if (nameIs !== undefined) {
-        throw new LastseenError('ERR_FORBIDDEN', `${shown(accessId)}: ${nameIs}`);
+      const accessIdProblem = accessIdFault(accessId);
+      if (accessIdProblem !== undefined) {
+        throw new LastseenError('ERR_FORBIDDEN', `${quote(accessId)}: ${accessIdProblem}`);
       }
       const value = valueOf(payload);
       if (value === undefined || !('json' in payload)) {
         throw invalidEvents([{ pointer: '', detail: 'must be a JSON object' }]);
       }
-      const { created_at: createdAt, id = null } = value;
-      const span = memberSpan(payload.json, 0, 'payload');
-      const text = span === undefined ? undefined : compact(payload.json.slice(span.start, span.end));
-      const report = (pointer: string, detail: string | undefined): void => {
-        if (detail !== undefined) {
-          faults.push({ pointer, detail });
-        }
-      };
-      report('/created_at', createdAtFault(createdAt));
-      report('/id', id === null ? undefined : nameFault(id));
-      report('/payload', text === undefined ? 'is required: any JSON value' : undefined);
-      if (faults.length > 0 || text === undefined) {
+      const report = (pointer: string, detail: string): void => void faults.push({ pointer, detail });
+      const pushed = decodePushedObject({ value, text: payload.json, start: 0 }, report);
+      if (pushed !== undefined) {
+        checkPayload(pushed.payload, { maxBytes: options.maxPayloadBytes, pointer: '', report });
+      }
+      if (faults.length > 0 || pushed === undefined) {
         throw invalidEvents(faults);
       }
-      requireFit({ json: text }, options.maxPayloadBytes);
-      limits.takeEvents(principal, 1);
+      limits.countEvents(principal, 1);
       const [receipt] = await log.append({
-        events: [{ accessId, createdAt: createdAt as number, id: id as string | null, payload: text }],
+        events: [{ accessId, ...pushed }],
         key: null,
       });
       if (receipt === undefined) {
@@ -133,12 +127,12 @@ function feed(accessId: string, principal: Principal, options: TopicOptions): To
 
 function nicknameOf(payload: Payload): Payload {
   const nickname = valueOf(payload)?.['nickname'];
-  if (typeof nickname === 'string' && nickname.length <= MAX_NICKNAME) {
+  if (typeof nickname === 'string' && nickname.length <= MAX_NICKNAME_CHARACTERS) {
     return jsonPayload({ nickname });
   }
   throw new LastseenError(
     'ERR_REQUEST_INVALID',
-    `\`nickname\` must be a string of at most ${MAX_NICKNAME} characters, got ${shown(nickname)}`,
+    `\`nickname\` must be a string of at most ${MAX_NICKNAME_CHARACTERS} characters, got ${quote(nickname)}`,
   );
 }
 
@@ -154,5 +148,5 @@ function requireFit(payload: Payload, maxBytes: number): void {
 }
 
 function unknownEvent(event: string): LastseenError {
-  return new LastseenError('ERR_REQUEST_INVALID', `the event ${shown(event)} is not known on this topic`);
+  return new LastseenError('ERR_REQUEST_INVALID', `the event ${quote(event)} is not known on this topic`);
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Format } from '../../analysis/format.ts';
 import type { Parameter } from '../../analysis/sandbox.ts';
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 
 export interface QueryRequest {
   readonly sql: string;
@@ -26,9 +26,11 @@ export const Body = z.strictObject({
 export function decodeQuery(body: Record<string, unknown>): QueryRequest {
   const parsed = Body.safeParse(body);
   if (parsed.success) {
-    const at = parsed.data.params.findIndex((value) => typeof value === 'string' && value.includes('\u0000'));
-    if (at !== -1) {
-      throw invalid(`/params/${at}`, 'must not contain U+0000');
+    const index = parsed.data.params.findIndex(
+      (value) => typeof value === 'string' && value.includes('\u0000'),
+    );
+    if (index !== -1) {
+      throw invalid(`/params/${index}`, 'must not contain U+0000');
     }
     return parsed.data;
   }
@@ -37,8 +39,8 @@ export function decodeQuery(body: Record<string, unknown>): QueryRequest {
     throw invalid(`/${issue.keys[0] ?? ''}`, 'is not known here');
   }
   const path = issue?.path ?? [];
-  const value = path.reduce<unknown>((inside, key) => (inside as Record<PropertyKey, unknown>)[key], body);
-  throw invalid(`/${path.join('/')}`, `${ruleOf(path)}, got ${shown(value)}`);
+  const value = path.reduce<unknown>((parent, key) => (parent as Record<PropertyKey, unknown>)[key], body);
+  throw invalid(`/${path.join('/')}`, `${ruleOf(path)}, got ${quote(value)}`);
 }
 
 function ruleOf(path: readonly PropertyKey[]): string {

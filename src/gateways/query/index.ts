@@ -7,7 +7,7 @@ import { LastseenError } from '../../errors.ts';
 import { readJsonObject, requireMediaType } from '../../http/body.ts';
 import { negotiate } from '../../http/routes.ts';
 import type { Principal } from '../../identity/principal.ts';
-import { defineGateway, type Given } from '../gateway.ts';
+import { defineGateway, type PortsOf } from '../gateway.ts';
 import { contentTypeOf, decodeQuery, formatOf, MEDIA_TYPES } from './codec.ts';
 import { queryDescription } from './description.ts';
 
@@ -33,7 +33,7 @@ export const query = defineGateway({
     ports.routes.serve(queryDescription, {
       async 'POST /query'(request, response) {
         const principal = await ports.guards.authorize(request, 'query');
-        ports.limits.takeRequest(principal);
+        ports.limits.countRequest(principal);
         await answer({ ...ports, unsent, principal }, request, response);
       },
     });
@@ -41,7 +41,7 @@ export const query = defineGateway({
   },
 });
 
-interface AnswerOptions extends Given<typeof needs> {
+interface AnswerOptions extends PortsOf<typeof needs> {
   /** Bytes of answers that clients have not taken yet. */
   readonly unsent: { bytes: number };
   readonly principal: Principal;
@@ -59,9 +59,9 @@ async function answer(
   if (unsent.bytes > MAX_UNSENT_ANSWERS * queryMaxBytes) {
     throw new LastseenError('ERR_QUEUE_FULL', 'too many answers wait to be read: try again in a moment');
   }
-  const gone = new AbortController();
+  const aborter = new AbortController();
   const onClose = (): void => {
-    gone.abort();
+    aborter.abort();
   };
   response.once('close', onClose);
   if (response.destroyed) {
@@ -72,7 +72,7 @@ async function answer(
     const { body, isTruncated } = await queries.run(
       { sql, params, access: accessOf(principal) },
       format,
-      gone.signal,
+      aborter.signal,
     );
     const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     response.writeHead(200, {

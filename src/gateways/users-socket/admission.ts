@@ -3,7 +3,7 @@
  * by its token, anybody from a page of an allowed origin.
  */
 import type { IncomingMessage } from 'node:http';
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import { createPrincipal, type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import { hasHash } from '../../identity/secrets.ts';
 import type { User } from '../../identity/user-store.ts';
@@ -31,7 +31,7 @@ export async function admit(
   context: UsersSocketContext,
   keyHash: string | undefined,
 ): Promise<Admitted> {
-  const admitted = { ...askedFor(request), ...(await identify(request, context, keyHash)) };
+  const admitted = { ...readParameters(request), ...(await identify(request, context, keyHash)) };
   const { principal, user } = admitted;
   context.admission.requirePrincipal(principal.subject);
   if (user !== undefined) {
@@ -51,16 +51,16 @@ async function identify(
   const key = request.headers['users-api-key'];
   if (key !== undefined) {
     const names = [`address ${address}`];
-    await context.limits.checkAttempts(names);
+    await context.limits.requireAttemptsLeft(names);
     if (keyHash === undefined || !hasHash(String(key), keyHash)) {
-      await context.limits.failed(names);
+      await context.limits.recordFailure(names);
       throw new LastseenError('ERR_UNAUTHENTICATED', 'the users-api-key is not valid');
     }
     return { principal: tokenless('users-socket:third-party', context), isThirdParty: true, user: undefined };
   }
   const { origin } = request.headers;
   if (origin !== undefined && !isAllowed(origin, context.usersSocketOrigins)) {
-    throw new LastseenError('ERR_ORIGIN', `the origin ${shown(origin)} may not open sockets here`);
+    throw new LastseenError('ERR_ORIGIN', `the origin ${quote(origin)} may not open sockets here`);
   }
   const principal = await context.guards.principalOf(request);
   if (principal?.scopes.has('admin') === true) {
@@ -68,7 +68,7 @@ async function identify(
   }
   if (principal !== undefined) {
     const user = await userOf(principal, context.users);
-    context.names.keep(user);
+    context.names.remember(user);
     return { principal, isThirdParty: false, user };
   }
   if (origin === undefined) {
@@ -104,11 +104,11 @@ function tokenless(subject: string, { runtime }: UsersSocketContext): Principal 
 }
 
 /** `?dialect=` and `?after=`. @throws ERR_REQUEST_INVALID */
-function askedFor(request: IncomingMessage): Pick<Admitted, 'dialect' | 'after'> {
+function readParameters(request: IncomingMessage): Pick<Admitted, 'dialect' | 'after'> {
   const parameters = new URLSearchParams((request.url ?? '').split('?', 2)[1] ?? '');
   const dialect = parameters.get('dialect') ?? undefined;
   if (dialect !== undefined && !DIALECTS.some((known) => known === dialect)) {
-    const message = `the parameter dialect must be ${DIALECTS.join(' or ')}, got ${shown(dialect)}`;
+    const message = `the parameter dialect must be ${DIALECTS.join(' or ')}, got ${quote(dialect)}`;
     throw new LastseenError('ERR_REQUEST_INVALID', message);
   }
   return { dialect: dialect as Dialect | undefined, after: parameters.get('after') ?? undefined };

@@ -2,10 +2,10 @@
  * Messages of /users/socket ⇄ values, in both dialects of the original: numeric (`eventType`) and named (`type`). Pure.
  * Values of others (an echo's message, meta, files, buckets) keep their text.
  */
-import { LastseenError, shown } from '../../errors.ts';
+import { LastseenError, quote } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import type { MetaEntry } from '../../identity/user-store.ts';
-import { compact, depthOf, MAX_DEPTH, memberSpan, memberSpans } from '../../json-text.ts';
+import { compact, depthOf, isJsonObject, MAX_DEPTH, memberSpan, memberSpans } from '../../json-text.ts';
 import { nameFault } from '../../log/event.ts';
 
 export const DIALECTS = ['numeric', 'named'] as const;
@@ -13,7 +13,7 @@ export const DIALECTS = ['numeric', 'named'] as const;
 export type Dialect = (typeof DIALECTS)[number];
 
 /** The events of the wire by their number there: `eventType` 1 is the first. */
-const NAMES = [
+const EVENT_NAMES = [
   'Login',
   'Logout',
   'Activated',
@@ -26,16 +26,16 @@ const NAMES = [
   'Echo',
 ] as const;
 
-export type EventName = (typeof NAMES)[number];
+export type EventName = (typeof EVENT_NAMES)[number];
 
 /** What a client may ask for. */
 export type Request =
   | { readonly type: 'echo'; readonly message: string; readonly isBroadcast: boolean }
   | { readonly type: 'resume'; readonly after: string }
-  | { readonly type: 'meta'; readonly username: string | undefined; readonly act: MetaAct };
+  | { readonly type: 'meta'; readonly username: string | undefined; readonly operation: MetaOperation };
 
 /** The four forms of a meta request. */
-export type MetaAct =
+export type MetaOperation =
   | { readonly type: 'get'; readonly property: string | undefined }
   | { readonly type: 'set'; readonly entry: MetaEntry }
   | { readonly type: 'replace'; readonly entries: readonly MetaEntry[]; readonly text: string };
@@ -45,7 +45,7 @@ export interface Decoded {
   /** `undefined` when the message does not show it. */
   readonly dialect: Dialect | undefined;
   /** Which event the reply is about, if that is known. */
-  readonly about: EventName | undefined;
+  readonly eventName: EventName | undefined;
   /** @throws ERR_REQUEST_INVALID naming the field */
   request(): Request;
 }
@@ -54,34 +54,42 @@ export interface Decoded {
 export function decode(text: string | undefined): Decoded {
   const message = objectOf(text);
   if (text === undefined || message === undefined) {
-    return wrong(undefined, undefined, invalid('', `must be a JSON object, got ${kindOf(text)}`));
+    return undecodable(undefined, undefined, invalid('', `must be a JSON object, got ${kindOf(text)}`));
   }
   const { eventType, type } = message;
   if (eventType === undefined && type === 'resume') {
-    return { dialect: undefined, about: undefined, request: () => decodeResume(message) };
+    return { dialect: undefined, eventName: undefined, request: () => decodeResume(message) };
   }
   const dialect = eventType !== undefined ? 'numeric' : type !== undefined ? 'named' : undefined;
   if (dialect === undefined) {
-    return wrong(undefined, undefined, invalid('', 'must have `eventType` or `type`'));
+    return undecodable(undefined, undefined, invalid('', 'must have `eventType` or `type`'));
   }
-  const name = dialect === 'numeric' ? nameOf(eventType) : NAMES.find((known) => known === type);
+  const name = dialect === 'numeric' ? nameOf(eventType) : EVENT_NAMES.find((known) => known === type);
   switch (name) {
     case 'MetaRequest':
-      return { dialect, about: name, request: () => decodeMeta(message, text) };
+      return { dialect, eventName: name, request: () => decodeMeta(message, text) };
     case 'Echo':
-      return { dialect, about: name, request: () => decodeEcho(message, text) };
+      return { dialect, eventName: name, request: () => decodeEcho(message, text) };
     default: {
       const field = dialect === 'numeric' ? '/eventType' : '/type';
-      const wanted = dialect === 'numeric' ? '9 (meta) or 10 (echo)' : '"MetaRequest", "Echo" or "resume"';
-      return wrong(dialect, name, invalid(field, `must be ${wanted}, got ${shown(message[field.slice(1)])}`));
+      const expected = dialect === 'numeric' ? '9 (meta) or 10 (echo)' : '"MetaRequest", "Echo" or "resume"';
+      return undecodable(
+        dialect,
+        name,
+        invalid(field, `must be ${expected}, got ${quote(message[field.slice(1)])}`),
+      );
     }
   }
 }
 
-function wrong(dialect: Dialect | undefined, about: EventName | undefined, error: LastseenError): Decoded {
+function undecodable(
+  dialect: Dialect | undefined,
+  eventName: EventName | undefined,
+  error: LastseenError,
+): Decoded {
   return {
     dialect,
-    about,
+    eventName,
     request() {
       throw error;
     },
@@ -89,14 +97,14 @@ function wrong(dialect: Dialect | undefined, about: EventName | undefined, error
 }
 
 function nameOf(eventType: unknown): EventName | undefined {
-  return typeof eventType === 'number' ? NAMES[eventType - 1] : undefined;
+  return typeof eventType === 'number' ? EVENT_NAMES[eventType - 1] : undefined;
 }
 
 function decodeResume({ after }: Record<string, unknown>): Request {
   if (typeof after === 'string') {
     return { type: 'resume', after };
   }
-  throw invalid('/after', `must be a cursor, "start" or "now", got ${shown(after)}`);
+  throw invalid('/after', `must be a cursor, "start" or "now", got ${quote(after)}`);
 }
 
 function decodeEcho({ broadcast }: Record<string, unknown>, text: string): Request {
@@ -105,7 +113,7 @@ function decodeEcho({ broadcast }: Record<string, unknown>, text: string): Reque
     throw invalid('/message', 'is required: any JSON value');
   }
   if (broadcast !== undefined && typeof broadcast !== 'boolean') {
-    throw invalid('/broadcast', `must be true or false, got ${shown(broadcast)}`);
+    throw invalid('/broadcast', `must be true or false, got ${quote(broadcast)}`);
   }
   return { type: 'echo', message, isBroadcast: broadcast === true };
 }
@@ -122,10 +130,18 @@ function decodeMeta(message: Record<string, unknown>, text: string): Request {
     }
   }
   const name = property as string | undefined;
-  return { type: 'meta', username: username as string | undefined, act: metaActOf(message, text, name) };
+  return {
+    type: 'meta',
+    username: username as string | undefined,
+    operation: metaOperationOf(message, text, name),
+  };
 }
 
-function metaActOf(message: Record<string, unknown>, text: string, property: string | undefined): MetaAct {
+function metaOperationOf(
+  message: Record<string, unknown>,
+  text: string,
+  property: string | undefined,
+): MetaOperation {
   const value = valueText(text, 'val');
   if (value === undefined) {
     return { type: 'get', property };
@@ -137,8 +153,8 @@ function metaActOf(message: Record<string, unknown>, text: string, property: str
     return { type: 'set', entry: { property, value } };
   }
   const { val } = message;
-  if (typeof val !== 'object' || val === null || Array.isArray(val)) {
-    throw invalid('/val', `must be an object when no \`property\` is named, got ${shown(val)}`);
+  if (!isJsonObject(val)) {
+    throw invalid('/val', `must be an object when no \`property\` is named, got ${quote(val)}`);
   }
   const entries = new Map<string, string>();
   for (const { name, value: span } of memberSpans(value, 0)) {
@@ -148,8 +164,8 @@ function metaActOf(message: Record<string, unknown>, text: string, property: str
     }
     entries.set(name, value.slice(span.start, span.end));
   }
-  const list = [...entries].map(([name, entry]) => ({ property: name, value: entry }));
-  return { type: 'replace', entries: list, text: metaText(list) };
+  const entryList = [...entries].map(([name, entry]) => ({ property: name, value: entry }));
+  return { type: 'replace', entries: entryList, text: metaText(entryList) };
 }
 
 /** Properties as the object that they make. */
@@ -167,10 +183,10 @@ export interface Push {
 }
 
 /** Members of the numeric dialect that name no user. */
-const WITHOUT_USERNAME: readonly EventName[] = ['FileRemoved', 'BucketRemoved'];
+const EVENTS_WITHOUT_USERNAME: readonly EventName[] = ['FileRemoved', 'BucketRemoved'];
 
 export function pushFrame(dialect: Dialect, { name, username, subject, cursor }: Push): Buffer {
-  const hasUsername = dialect === 'named' || !WITHOUT_USERNAME.includes(name);
+  const hasUsername = dialect === 'named' || !EVENTS_WITHOUT_USERNAME.includes(name);
   return frameOf(dialect, name, {
     username: hasUsername ? JSON.stringify(username) : undefined,
     [subjectField(name)]: subject,
@@ -209,9 +225,9 @@ export function metaFrame(
 }
 
 /** A failed meta request has nothing but the text, as the original; everything else a code beside it. */
-export function errorFrame(dialect: Dialect, about: EventName | undefined, error: LastseenError): Buffer {
-  const isPlain = about === 'MetaRequest';
-  return frameOf(dialect, about, {
+export function errorFrame(dialect: Dialect, eventName: EventName | undefined, error: LastseenError): Buffer {
+  const isPlain = eventName === 'MetaRequest';
+  return frameOf(dialect, eventName, {
     error: JSON.stringify(error.message),
     code: isPlain ? undefined : JSON.stringify(error.code),
     floor: isPlain || error.floor === undefined ? undefined : JSON.stringify(error.floor),
@@ -229,17 +245,17 @@ export function resumeFrame(
 /** `about` unknown: 0, or "Error". Members that are `undefined` are left out. */
 function frameOf(
   dialect: Dialect,
-  about: EventName | undefined,
+  eventName: EventName | undefined,
   members: Readonly<Record<string, string | undefined>>,
 ): Buffer {
-  const head =
+  const typeMember =
     dialect === 'numeric'
-      ? `"eventType":${about === undefined ? 0 : NAMES.indexOf(about) + 1}`
-      : `"type":"${about ?? 'Error'}"`;
-  const rest = Object.entries(members).map(([name, text]) =>
+      ? `"eventType":${eventName === undefined ? 0 : EVENT_NAMES.indexOf(eventName) + 1}`
+      : `"type":"${eventName ?? 'Error'}"`;
+  const otherMembers = Object.entries(members).map(([name, text]) =>
     text === undefined ? '' : `,${JSON.stringify(name)}:${text}`,
   );
-  return textFrame(`{${head}${rest.join('')}}`);
+  return textFrame(`{${typeMember}${otherMembers.join('')}}`);
 }
 
 function valueText(text: string, name: string): string | undefined {
@@ -253,17 +269,17 @@ function objectOf(text: string | undefined): Record<string, unknown> | undefined
   }
   try {
     const value = JSON.parse(text) as unknown;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    if (!isJsonObject(value)) {
       return undefined;
     }
-    return value as Record<string, unknown>;
+    return value;
   } catch {
     return undefined;
   }
 }
 
 function kindOf(text: string | undefined): string {
-  return text === undefined ? 'bytes that are no UTF-8' : shown(text);
+  return text === undefined ? 'bytes that are no UTF-8' : quote(text);
 }
 
 function invalid(pointer: string, detail: string): LastseenError {

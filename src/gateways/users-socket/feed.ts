@@ -32,22 +32,27 @@ const USER_EVENTS = new Map<unknown, EventName>([
   ['removed', 'Removed'],
 ]);
 
-const PUSHED: readonly EventName[] = ['FileUploaded', 'FileRemoved', 'BucketUploaded', 'BucketRemoved'];
+const PUSHED_EVENTS: readonly EventName[] = [
+  'FileUploaded',
+  'FileRemoved',
+  'BucketUploaded',
+  'BucketRemoved',
+];
 
 /** Every socket reads every event, so each is decoded once. */
-const known = new WeakMap<Event, UserEvent | null>();
+const decodedEvents = new WeakMap<Event, UserEvent | null>();
 
 /** `undefined` for events that the wire does not have, and for pushed events of another shape. */
 export function userEventOf(event: Event): UserEvent | undefined {
-  let found = known.get(event);
-  if (found === undefined) {
-    found = read(event) ?? null;
-    known.set(event, found);
+  let decoded = decodedEvents.get(event);
+  if (decoded === undefined) {
+    decoded = decodeEvent(event) ?? null;
+    decodedEvents.set(event, decoded);
   }
-  return found ?? undefined;
+  return decoded ?? undefined;
 }
 
-function read({ accessId, payload }: Event): UserEvent | undefined {
+function decodeEvent({ accessId, payload }: Event): UserEvent | undefined {
   const value = JSON.parse(payload) as unknown;
   if (typeof value !== 'object' || value === null) {
     return undefined;
@@ -59,7 +64,7 @@ function read({ accessId, payload }: Event): UserEvent | undefined {
       ? undefined
       : { name, userId: id, subject: undefined };
   }
-  const name = PUSHED.find((pushed) => pushed === type);
+  const name = PUSHED_EVENTS.find((pushed) => pushed === type);
   if (name === undefined || typeof user !== 'string') {
     return undefined;
   }
@@ -76,14 +81,14 @@ export function openFeed(
   const merged = log.subscribeAll(FEEDS, position, onMore);
 
   function withNames(events: readonly Event[]): readonly Event[] | Promise<readonly Event[]> {
-    const lookUps: Promise<void>[] = [];
+    const refreshes: Promise<void>[] = [];
     for (const id of new Set(events.flatMap(namedUser))) {
-      const lookUp = names.refresh(id);
-      if (lookUp !== undefined) {
-        lookUps.push(lookUp);
+      const refresh = names.refresh(id);
+      if (refresh !== undefined) {
+        refreshes.push(refresh);
       }
     }
-    return lookUps.length === 0 ? events : Promise.all(lookUps).then(() => events);
+    return refreshes.length === 0 ? events : Promise.all(refreshes).then(() => events);
   }
 
   return {
@@ -106,23 +111,23 @@ export function openFeed(
 
 /** The user that the event names on the wire. A user that was removed keeps the name that was seen last. */
 function namedUser(event: Event): string[] {
-  const found = userEventOf(event);
-  return found === undefined || found.name === 'Removed' ? [] : [found.userId];
+  const decoded = userEventOf(event);
+  return decoded === undefined || decoded.name === 'Removed' ? [] : [decoded.userId];
 }
 
 /**
  * Where a reader of both feeds begins. `start` is the lowest cursor that both can honour.
  * @throws ERR_CURSOR_… with that cursor as its floor
  */
-export async function startOf(log: Log, after: string): Promise<{ position: number; last: number }> {
+export async function resolveStart(log: Log, after: string): Promise<{ position: number; last: number }> {
   const floors = await Promise.all(FEEDS.map((feed) => log.resolve(feed, { after: 'start' })));
   const floor = Math.max(...floors);
   const lasts = await Promise.all(FEEDS.map((feed) => log.lastPosition(feed)));
   try {
-    const places =
+    const positions =
       after === 'start' ? [floor] : await Promise.all(FEEDS.map((feed) => log.resolve(feed, { after })));
     // "now" may have moved on between the two.
-    const position = Math.min(...places);
+    const position = Math.min(...positions);
     return { position, last: Math.max(position, ...lasts) };
   } catch (error) {
     if (!(error instanceof LastseenError) || error.floor === undefined) {

@@ -5,17 +5,17 @@ import type { Clock } from '../../runtime.ts';
 
 export interface Names {
   /** As this process saw it last, or the id. */
-  last(id: string): string;
+  lastKnown(id: string): string;
   /** Looks a name up again unless that was done within the last second; `undefined` when there is nothing to wait for. */
   refresh(id: string): Promise<void> | undefined;
-  keep(user: User): void;
+  remember(user: User): void;
 }
 
 /** Names remembered, so that the removal of a user can name it; the oldest go first. */
 const MAX_NAMES = 50_000;
 
 /** A name is looked up again after so long: a socket that catches up names the same users many times. */
-const FRESH_MS = 1_000;
+const MAX_AGE_MS = 1_000;
 
 export function nameOf(user: User): string {
   return user.nickname ?? user.id;
@@ -38,13 +38,13 @@ export function createNames(users: Pick<Users, 'find'>, clock: Clock): Names {
   }
 
   return {
-    keep(user) {
+    remember(user) {
       remember(user.id, nameOf(user));
     },
-    last: (id) => names.get(id)?.name ?? id,
+    lastKnown: (id) => names.get(id)?.name ?? id,
     refresh(id) {
-      const known = names.get(id);
-      const isFresh = known !== undefined && clock.steady() - known.readAt < FRESH_MS;
+      const cached = names.get(id);
+      const isFresh = cached !== undefined && clock.steady() - cached.readAt < MAX_AGE_MS;
       return isFresh ? undefined : lookUp(id);
     },
   };

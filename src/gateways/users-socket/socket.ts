@@ -5,7 +5,6 @@
 import { createSession, type FeedEncoder, HIGH_WATER_BYTES } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
-import { userError } from '../../http/problem.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import type { User } from '../../identity/user-store.ts';
 import { nextTurn } from '../../runtime.ts';
@@ -22,7 +21,7 @@ import {
   type Request,
   resumeFrame,
 } from './codec.ts';
-import { EVENTS, openFeed, startOf, userEventOf } from './feed.ts';
+import { EVENTS, openFeed, resolveStart, userEventOf } from './feed.ts';
 import { nameOf } from './names.ts';
 import type { Member, UsersSocketContext } from './needs.ts';
 
@@ -36,15 +35,16 @@ export function serve(
   { socket, connection, inbox, admitted }: AcceptedSocket<Admitted>,
   context: UsersSocketContext,
 ): void {
-  const { log, hub, users, logger, names, runtime } = context;
+  const { log, hub, users, errors, names, runtime } = context;
   const { principal, isThirdParty, user } = admitted;
   const isReader = isThirdParty || user !== undefined;
-  const chosen = admitted.dialect ?? DIALECTS.find((name) => PROTOCOL_PREFIX + name === socket.protocol);
-  let dialect: Dialect = chosen ?? 'numeric';
-  let isDecided = chosen !== undefined;
+  const requestedDialect =
+    admitted.dialect ?? DIALECTS.find((name) => PROTOCOL_PREFIX + name === socket.protocol);
+  let dialect: Dialect = requestedDialect ?? 'numeric';
+  let isDialectFixed = requestedDialect !== undefined;
   let isFollowing = false;
   /** The client knows of cursors: it has asked to resume. */
-  let hasCursors = false;
+  let wantsCursors = false;
 
   const member: Member = {
     connection,
@@ -57,14 +57,14 @@ export function serve(
       const frames: Buffer[] = [];
       let isRemoved = false;
       for (const event of events) {
-        const found = userEventOf(event);
-        if (found === undefined || !(isThirdParty || found.userId === user?.id)) {
+        const userEvent = userEventOf(event);
+        if (userEvent === undefined || !(isThirdParty || userEvent.userId === user?.id)) {
           continue;
         }
-        const username = names.last(found.userId);
-        const cursor = hasCursors ? log.cursor(event.position) : undefined;
-        frames.push(pushFrame(dialect, { ...found, username, cursor }));
-        if (found.name === 'Removed' && found.userId === user?.id) {
+        const username = names.lastKnown(userEvent.userId);
+        const cursor = wantsCursors ? log.cursor(event.position) : undefined;
+        frames.push(pushFrame(dialect, { ...userEvent, username, cursor }));
+        if (userEvent.name === 'Removed' && userEvent.userId === user?.id) {
           isRemoved = true;
           break;
         }
@@ -77,14 +77,14 @@ export function serve(
       connection.close('token-revoked');
       return undefined;
     },
-    live: (position) => (hasCursors ? resumeFrame('live', { cursor: log.cursor(position) }) : undefined),
+    live: (position) => (wantsCursors ? resumeFrame('live', { cursor: log.cursor(position) }) : undefined),
   };
 
   const turns = createTurns({
     inbox,
     connection,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
       connection.close('fault');
     },
   });
@@ -98,12 +98,12 @@ export function serve(
     principal,
     runtime,
     heartbeat: (positions) =>
-      hasCursors
+      wantsCursors
         ? resumeFrame('heartbeat', { cursor: log.cursor(positions.get(FEED) ?? openedAt) })
         : undefined,
     stallTimeoutMs: context.stallTimeoutMs,
     onFault: (error) => {
-      userError(error, logger);
+      errors.report(error);
     },
     otherFeeds: () =>
       isFollowing ? [] : accessIds.map((accessId) => ({ accessId, position: openedAt, isLive: false })),
@@ -113,7 +113,7 @@ export function serve(
   socket.on('message', (data) => {
     session.markAlive();
     const text = textOf(data);
-    turns.take(() => answer(text));
+    turns.enqueue(() => answer(text));
   });
   socket.on('pong', session.markAlive);
   socket.on('close', () => {
@@ -124,25 +124,25 @@ export function serve(
   hub.add(session);
   if (admitted.after !== undefined) {
     const { after } = admitted;
-    turns.take(() => attempt(undefined, () => resume(after)));
+    turns.enqueue(() => replyWithError(undefined, () => resume(after)));
   } else if (isReader) {
     follow(openedAt);
   }
 
   async function answer(text: string | undefined): Promise<void> {
     const decoded = decode(text);
-    if (!isDecided && decoded.dialect !== undefined) {
+    if (!isDialectFixed && decoded.dialect !== undefined) {
       dialect = decoded.dialect;
-      isDecided = true;
+      isDialectFixed = true;
     }
-    await attempt(decoded.about, async () => {
+    await replyWithError(decoded.eventName, async () => {
       if (decoded.dialect !== undefined && decoded.dialect !== dialect) {
         const field = dialect === 'numeric' ? 'eventType' : 'type';
         const message = `this socket speaks the ${dialect} dialect: \`${field}\` says what a message is`;
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
       const request = decoded.request();
-      context.limits.takeRequest(principal);
+      context.limits.countRequest(principal);
       if (request.type === 'echo') {
         await echo(request);
       } else if (request.type === 'resume') {
@@ -154,11 +154,14 @@ export function serve(
   }
 
   /** Whatever goes wrong is a reply: the connection stays. */
-  async function attempt(about: Parameters<typeof errorFrame>[1], act: () => Promise<void>): Promise<void> {
+  async function replyWithError(
+    eventName: Parameters<typeof errorFrame>[1],
+    operation: () => Promise<void>,
+  ): Promise<void> {
     try {
-      await act();
+      await operation();
     } catch (error) {
-      connection.write(errorFrame(dialect, about, userError(error, logger)));
+      connection.write(errorFrame(dialect, eventName, errors.report(error)));
     }
   }
 
@@ -178,18 +181,23 @@ export function serve(
     await nextTurn(runtime.timers);
   }
 
-  async function meta({ username, act }: Request & { type: 'meta' }): Promise<void> {
+  async function meta({ username, operation }: Request & { type: 'meta' }): Promise<void> {
     const target = await targetOf(username);
-    const property = act.type === 'set' ? act.entry.property : act.type === 'get' ? act.property : undefined;
+    const property =
+      operation.type === 'set'
+        ? operation.entry.property
+        : operation.type === 'get'
+          ? operation.property
+          : undefined;
     let value: string | undefined;
-    if (act.type === 'get') {
+    if (operation.type === 'get') {
       const entries = await users.meta(target.id, property);
       value = property === undefined ? metaText(entries) : entries[0]?.value;
     } else {
-      await users.writeMeta(target.id, act.type === 'set' ? [act.entry] : act.entries, {
-        isWhole: act.type === 'replace',
+      await users.writeMeta(target.id, operation.type === 'set' ? [operation.entry] : operation.entries, {
+        isWhole: operation.type === 'replace',
       });
-      value = act.type === 'set' ? act.entry.value : act.text;
+      value = operation.type === 'set' ? operation.entry.value : operation.text;
     }
     connection.write(metaFrame(dialect, { value, property, username: username ?? nameOf(target) }));
   }
@@ -200,15 +208,18 @@ export function serve(
       if (username === undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', 'Please enter a valid username');
       }
-      const found = await users.findByName(username);
-      if (found === undefined) {
+      const target = await users.findByName(username);
+      if (target === undefined) {
         throw new LastseenError('ERR_NOT_FOUND', `Could not find user ${username}`);
       }
-      return found;
+      return target;
     }
-    const own = user === undefined ? undefined : await users.find(user.id);
-    if (own !== undefined && (username === undefined || username === own.id || username === own.nickname)) {
-      return own;
+    const ownUser = user === undefined ? undefined : await users.find(user.id);
+    if (
+      ownUser !== undefined &&
+      (username === undefined || username === ownUser.id || username === ownUser.nickname)
+    ) {
+      return ownUser;
     }
     throw forbidden();
   }
@@ -217,14 +228,14 @@ export function serve(
     if (!isReader) {
       throw forbidden();
     }
-    const { position, last } = await startOf(log, after);
+    const { position, last } = await resolveStart(log, after);
     if (!inbox.isOpen) {
       return;
     }
     if (isFollowing) {
       session.unsubscribe(FEED);
     }
-    hasCursors = true;
+    wantsCursors = true;
     connection.write(resumeFrame('resumed', { cursor: log.cursor(position), head: log.cursor(last) }));
     follow(position);
   }
@@ -242,8 +253,8 @@ export function serve(
   /** Retention has overtaken one of the two feeds: the floor must suit both. */
   async function refuseOvertaken(error: LastseenError): Promise<void> {
     isFollowing = false;
-    await attempt(undefined, async () => {
-      const { position: floor } = await startOf(log, 'start');
+    await replyWithError(undefined, async () => {
+      const { position: floor } = await resolveStart(log, 'start');
       throw new LastseenError(error.code, error.message, { floor: log.cursor(floor) });
     });
   }

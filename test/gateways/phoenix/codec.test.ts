@@ -29,9 +29,15 @@ describe('frames of Phoenix channels', () => {
       text(V2.reply(message, 'ok', { json: '{"a":9007199254740993}' })),
       '["12","123","topic","phx_reply",{"status":"ok","response":{"a":9007199254740993}}]',
     );
-    assert.equal(text(V2.push('12', 'topic', 'msg', { json: '{}' })), '["12",null,"topic","msg",{}]');
+    assert.equal(
+      text(V2.push({ joinRef: '12', topic: 'topic' }, 'msg', { json: '{}' })),
+      '["12",null,"topic","msg",{}]',
+    );
     assert.equal(text(V2.broadcast('topic', 'evt', { json: '{}' })), '[null,null,"topic","evt",{}]');
-    assert.equal(text(V2.end('12', 'topic', 'phx_close', '{}')), '["12","12","topic","phx_close",{}]');
+    assert.equal(
+      text(V2.close({ joinRef: '12', topic: 'topic' }, 'phx_close', '{}')),
+      '["12","12","topic","phx_close",{}]',
+    );
   });
 
   it('vsn 2: the three kinds of binary frames a server sends, and the one it gets', () => {
@@ -43,13 +49,16 @@ describe('frames of Phoenix channels', () => {
       payload: { bytes: ascii('efg') },
     });
     assert.deepEqual(
-      inside(V2.push('12', 'topic', 'event', bytes)),
+      inside(V2.push({ joinRef: '12', topic: 'topic' }, 'event', bytes)),
       ascii('\x00\x02\x05\x0512topiceventefg'),
     );
     assert.deepEqual(inside(V2.reply(message, 'ok', bytes)), ascii('\x01\x02\x03\x05\x0212123topicokefg'));
     assert.deepEqual(inside(V2.broadcast('topic', 'event', bytes)), ascii('\x02\x05\x05topiceventefg'));
-    assert.throws(() => V2.push('12', 'x'.repeat(256), 'event', bytes), /at most 255 bytes, got 256/);
-    assert.doesNotThrow(() => V2.push('12', 'x'.repeat(255), 'event', bytes));
+    assert.throws(
+      () => V2.push({ joinRef: '12', topic: 'x'.repeat(256) }, 'event', bytes),
+      /at most 255 bytes, got 256/,
+    );
+    assert.doesNotThrow(() => V2.push({ joinRef: '12', topic: 'x'.repeat(255) }, 'event', bytes));
   });
 
   it('vsn 1: objects, without join_ref on the way out and without bytes', () => {
@@ -64,11 +73,11 @@ describe('frames of Phoenix channels', () => {
       '{"topic":"topic","event":"phx_reply","payload":{"status":"error","response":{}},"ref":"123"}',
     );
     assert.equal(
-      text(V1.push('12', 'topic', 'msg', { json: '{"a":1}' })),
+      text(V1.push({ joinRef: '12', topic: 'topic' }, 'msg', { json: '{"a":1}' })),
       '{"topic":"topic","event":"msg","payload":{"a":1},"ref":null}',
     );
     assert.equal(
-      text(V1.end('12', 'topic', 'phx_close', '{}')),
+      text(V1.close({ joinRef: '12', topic: 'topic' }, 'phx_close', '{}')),
       '{"topic":"topic","event":"phx_close","payload":{},"ref":"12"}',
     );
     assert.equal(V1.broadcast('topic', 'evt', bytes), undefined);
@@ -132,6 +141,18 @@ describe('frames of Phoenix channels', () => {
         undefined,
       );
     }
+  });
+
+  it('a ref is measured in bytes, as a binary answer counts it: one that is taken can always be answered', () => {
+    const frameOf = (ref: string): string => JSON.stringify([ref, ref, 't', 'e', {}]);
+    assert.equal(V2.decodeText(frameOf('é'.repeat(128))), undefined, '256 bytes in 128 characters');
+    const longest = `${'é'.repeat(127)}x`;
+    const message = V2.decodeText(frameOf(longest));
+    assert.ok(message !== undefined);
+    assert.doesNotThrow(() => V2.reply(message, 'ok', { bytes: Buffer.from('x') }));
+    assert.doesNotThrow(() =>
+      V2.push({ joinRef: longest, topic: 't' }, longest, { bytes: Buffer.from('x') }),
+    );
   });
 
   it('any bytes are a message or none, and never an error', () => {

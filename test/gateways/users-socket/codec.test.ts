@@ -103,7 +103,7 @@ describe('messages of the users socket', () => {
     const meta = (rest: string): unknown => {
       const request = decode(`{"eventType":9,"username":"ada"${rest}}`).request();
       assert.equal(request.type, 'meta');
-      return 'act' in request ? request.act : undefined;
+      return 'operation' in request ? request.operation : undefined;
     };
     assert.deepEqual(meta(''), { type: 'get', property: undefined });
     assert.deepEqual(meta(',"property":"a.b"'), { type: 'get', property: 'a.b' });

@@ -51,7 +51,7 @@ export function decode(bytes: Uint8Array, limits: DecodeLimits = {}): Decoded {
       return { ok: true, term: readTerm(source, 0) };
     }
     source.uint8();
-    return { ok: true, term: readTerm(createSource(inflated(source, maxBytes), maxTerms), 0) };
+    return { ok: true, term: readTerm(createSource(inflate(source, maxBytes), maxTerms), 0) };
   } catch (error) {
     if (!(error instanceof EtfError)) {
       throw error;
@@ -62,7 +62,7 @@ export function decode(bytes: Uint8Array, limits: DecodeLimits = {}): Decoded {
 
 /** Bytes being read. Everything throws `malformed` where they end too early. */
 interface Source {
-  readonly at: number;
+  readonly offset: number;
   /** The next byte, still to be read. */
   peek(): number | undefined;
   uint8(): number;
@@ -74,39 +74,39 @@ interface Source {
   take(length: number): Buffer;
   rest(): Buffer;
   /** Counts terms, and refuses a count that what is left cannot hold: a term is a byte at least. */
-  expect(terms: number): void;
+  expectTerms(terms: number): void;
   countKey(key: Term): void;
   /** While a key is read: no map may stand in it. */
   isInKey: boolean;
 }
 
 function createSource(bytes: Buffer, maxTerms: number): Source {
-  let at = 0;
+  let offset = 0;
   let terms = 1;
   const skip = (length: number): number => {
-    if (length > bytes.length - at) {
-      throw new EtfError('malformed', `cut short at byte ${at}`);
+    if (length > bytes.length - offset) {
+      throw new EtfError('malformed', `cut short at byte ${offset}`);
     }
-    at += length;
-    return at - length;
+    offset += length;
+    return offset - length;
   };
   return {
-    get at() {
-      return at;
+    get offset() {
+      return offset;
     },
-    peek: () => bytes[at],
+    peek: () => bytes[offset],
     uint8: () => bytes.readUInt8(skip(1)),
     uint16: () => bytes.readUInt16BE(skip(2)),
     uint32: () => bytes.readUInt32BE(skip(4)),
     int32: () => bytes.readInt32BE(skip(4)),
     float64: () => bytes.readDoubleBE(skip(8)),
-    take: (length) => bytes.subarray(skip(length), at),
-    rest: () => bytes.subarray(at),
-    expect(more) {
-      if (more > bytes.length - at) {
-        throw new EtfError('malformed', `cut short at byte ${at}`);
+    take: (length) => bytes.subarray(skip(length), offset),
+    rest: () => bytes.subarray(offset),
+    expectTerms(count) {
+      if (count > bytes.length - offset) {
+        throw new EtfError('malformed', `cut short at byte ${offset}`);
       }
-      terms += more;
+      terms += count;
       if (terms > maxTerms) {
         throw new EtfError('too_large', `more than ${maxTerms} terms`);
       }
@@ -116,30 +116,30 @@ function createSource(bytes: Buffer, maxTerms: number): Source {
   };
 }
 
-function inflated(source: Source, maxBytes: number): Buffer {
+function inflate(source: Source, maxBytes: number): Buffer {
   const length = source.uint32();
   if (length > maxBytes) {
     throw new EtfError('too_large', `inflates to more than ${maxBytes} bytes`);
   }
-  const wrong = new EtfError('malformed', 'is not compressed as it says');
+  const mismatch = new EtfError('malformed', 'is not compressed as it says');
   if (length === 0) {
-    throw wrong;
+    throw mismatch;
   }
   let bytes: Buffer;
   try {
     bytes = inflateSync(source.rest(), { maxOutputLength: length });
   } catch {
-    throw wrong;
+    throw mismatch;
   }
   if (bytes.length !== length) {
-    throw wrong;
+    throw mismatch;
   }
   return bytes;
 }
 
 /** `depth`: how many containers the term stands in. */
 function readTerm(source: Source, depth: number): Term {
-  const start = source.at;
+  const start = source.offset;
   const tag = source.uint8();
   switch (tag) {
     case 97:
@@ -151,7 +151,7 @@ function readTerm(source: Source, depth: number): Term {
     case 111:
       return readInteger(source, source.uint32());
     case 70:
-      return finite(source.float64(), start);
+      return finiteFloat(source.float64(), start);
     case 99:
       return readFloatText(source);
     case 100:
@@ -178,17 +178,17 @@ function readTerm(source: Source, depth: number): Term {
     case 116:
       return readMap(source, depth);
     default:
-      throw notData(tag, start);
+      throw unsupportedTagError(tag, start);
   }
 }
 
 /** Ports, processes, references, functions, and atoms by their place in a table. */
 const NODE_ONLY = new Set([73, 75, 82, 88, 89, 90, 101, 102, 103, 112, 113, 114, 117, 120, 121]);
 
-function notData(tag: number, at: number): EtfError {
+function unsupportedTagError(tag: number, offset: number): EtfError {
   return NODE_ONLY.has(tag)
-    ? new EtfError('unsafe', `tag ${tag} at byte ${at} means something inside one node only`)
-    : new EtfError('malformed', `unknown tag ${tag} at byte ${at}`);
+    ? new EtfError('unsafe', `tag ${tag} at byte ${offset} means something inside one node only`)
+    : new EtfError('malformed', `unknown tag ${tag} at byte ${offset}`);
 }
 
 function readInteger(source: Source, length: number): number | bigint {
@@ -205,23 +205,23 @@ const FLOAT_TEXT_BYTES = 31;
 
 /** What nodes of before 2012 send: text as `%.20e` prints it, filled up with zero bytes. */
 function readFloatText(source: Source): Term {
-  const start = source.at;
+  const start = source.offset;
   const text = source.take(FLOAT_TEXT_BYTES).toString('latin1').replace(/\0.*$/s, '');
   if (!/^ *[-+]?\d+\.\d+e[-+]\d+$/.test(text)) {
     throw new EtfError('malformed', `the text at byte ${start} is no float`);
   }
-  return finite(Number(text), start);
+  return finiteFloat(Number(text), start);
 }
 
-function finite(value: number, at: number): Term {
+function finiteFloat(value: number, offset: number): Term {
   if (!Number.isFinite(value)) {
-    throw new EtfError('malformed', `the float at byte ${at} is not finite`);
+    throw new EtfError('malformed', `the float at byte ${offset} is not finite`);
   }
   return floatTerm(value);
 }
 
 function readAtom(source: Source, length: number): null | boolean {
-  const start = source.at;
+  const start = source.offset;
   const name = source.take(length).toString('latin1');
   if (name === 'nil') {
     return null;
@@ -233,24 +233,23 @@ function readAtom(source: Source, length: number): null | boolean {
 }
 
 function readTuple(source: Source, arity: number, depth: number): Term {
-  const items: Term[] = [];
-  readItems(source, arity, depth, items);
-  return { kind: 'tuple', items };
+  return { kind: 'tuple', items: readItems(source, arity, depth) };
 }
 
-function readItems(source: Source, count: number, depth: number, into: Term[]): void {
+function readItems(source: Source, count: number, depth: number): Term[] {
   requireDepth(depth + 1);
-  source.expect(count);
-  for (let left = count; left > 0; left -= 1) {
-    into.push(readTerm(source, depth + 1));
+  source.expectTerms(count);
+  const items: Term[] = [];
+  for (let remaining = count; remaining > 0; remaining -= 1) {
+    items.push(readTerm(source, depth + 1));
   }
+  return items;
 }
 
 /** A tail that is a list goes on with it, as in Erlang; an improper list has no value here. */
 function readList(source: Source, depth: number): Term[] {
-  const items: Term[] = [];
+  const items = readItems(source, source.uint32(), depth);
   for (;;) {
-    readItems(source, source.uint32(), depth, items);
     const tail = source.uint8();
     if (tail === 106) {
       return items;
@@ -262,7 +261,10 @@ function readList(source: Source, depth: number): Term[] {
       return items;
     }
     if (tail !== 108) {
-      throw new EtfError('unsupported', `the list that ends at byte ${source.at - 1} is improper`);
+      throw new EtfError('unsupported', `the list that ends at byte ${source.offset - 1} is improper`);
+    }
+    for (const item of readItems(source, source.uint32(), depth)) {
+      items.push(item);
     }
   }
 }
@@ -270,7 +272,7 @@ function readList(source: Source, depth: number): Term[] {
 /** A list of integers from 0 to 255, in the form made for them. */
 function readBytes(source: Source): number[] {
   const length = source.uint16();
-  source.expect(length);
+  source.expectTerms(length);
   return [...source.take(length)];
 }
 
@@ -280,7 +282,7 @@ function binary(bytes: Buffer): string | Uint8Array {
 
 /** A binary whose last byte may have fewer than eight bits: only whole ones have a value here. */
 function readBits(source: Source): Term {
-  const start = source.at;
+  const start = source.offset;
   const length = source.uint32();
   const lastBits = source.uint8();
   if (lastBits > 8 || (lastBits === 0) !== (length === 0)) {
@@ -297,24 +299,24 @@ function readBits(source: Source): Term {
 function readMap(source: Source, depth: number): Map<Term, Term> {
   requireDepth(depth + 1);
   if (source.isInKey) {
-    throw new EtfError('unsupported', `the map before byte ${source.at} stands in a key of another`);
+    throw new EtfError('unsupported', `the map before byte ${source.offset} stands in a key of another`);
   }
   const size = source.uint32();
-  source.expect(2 * size);
+  source.expectTerms(2 * size);
   const map = new Map<Term, Term>();
-  let objects: Set<string> | undefined;
-  for (let left = size; left > 0; left -= 1) {
-    const start = source.at;
+  let objectKeys: Set<string> | undefined;
+  for (let remaining = size; remaining > 0; remaining -= 1) {
+    const start = source.offset;
     source.isInKey = true;
     const key = readTerm(source, depth + 1);
     source.isInKey = false;
     source.countKey(key);
     const bytes = typeof key === 'object' && key !== null ? encode(key).toString('latin1') : undefined;
-    if (bytes === undefined ? map.has(key) : objects?.has(bytes)) {
+    if (bytes === undefined ? map.has(key) : objectKeys?.has(bytes)) {
       throw new EtfError('malformed', `the key at byte ${start} stands twice in its map`);
     }
     if (bytes !== undefined) {
-      (objects ??= new Set()).add(bytes);
+      (objectKeys ??= new Set()).add(bytes);
     }
     map.set(key, readTerm(source, depth + 1));
   }

@@ -35,52 +35,52 @@ interface Sink {
 
 function createSink(maxBytes: number): Sink {
   let buffer = Buffer.allocUnsafe(256);
-  let at = 0;
-  const grow = (length: number): number => {
-    const end = at + length;
+  let offset = 0;
+  const reserve = (length: number): number => {
+    const end = offset + length;
     if (end > maxBytes) {
       throw new EtfError('too_large', `longer than ${maxBytes} bytes`);
     }
     if (end > buffer.length) {
       const larger = Buffer.allocUnsafe(Math.max(end, 2 * buffer.length));
-      buffer.copy(larger, 0, 0, at);
+      buffer.copy(larger, 0, 0, offset);
       buffer = larger;
     }
-    at = end;
+    offset = end;
     return end - length;
   };
   return {
     uint8(value) {
-      const from = grow(1);
-      buffer.writeUInt8(value, from);
+      const start = reserve(1);
+      buffer.writeUInt8(value, start);
     },
     uint16(value) {
-      const from = grow(2);
-      buffer.writeUInt16BE(value, from);
+      const start = reserve(2);
+      buffer.writeUInt16BE(value, start);
     },
     uint32(value) {
-      const from = grow(4);
-      buffer.writeUInt32BE(value, from);
+      const start = reserve(4);
+      buffer.writeUInt32BE(value, start);
     },
     int32(value) {
-      const from = grow(4);
-      buffer.writeInt32BE(value, from);
+      const start = reserve(4);
+      buffer.writeInt32BE(value, start);
     },
     float64(value) {
-      const from = grow(8);
-      buffer.writeDoubleBE(value, from);
+      const start = reserve(8);
+      buffer.writeDoubleBE(value, start);
     },
     put(bytes) {
-      const from = grow(bytes.length);
-      buffer.set(bytes, from);
+      const start = reserve(bytes.length);
+      buffer.set(bytes, start);
     },
     get length() {
-      return at;
+      return offset;
     },
-    textSince: (start) => buffer.toString('latin1', start, at),
+    textSince: (start) => buffer.toString('latin1', start, offset),
     isInKey: false,
     // A copy: a small term would keep its large buffer.
-    bytes: () => Buffer.from(buffer.subarray(0, at)),
+    bytes: () => Buffer.from(buffer.subarray(0, offset)),
   };
 }
 

@@ -56,7 +56,7 @@ function write(term: Term, depth: number): string {
     return writeNumber(term);
   }
   if (term instanceof Uint8Array) {
-    return mark(BINARY_MARK, `"${Buffer.from(term).toString('base64')}"`);
+    return markedObject(BINARY_MARK, `"${Buffer.from(term).toString('base64')}"`);
   }
   if (Array.isArray(term)) {
     return writeItems(term, depth);
@@ -95,17 +95,17 @@ function writeItems(items: readonly Term[], depth: number): string {
 function writeMap(map: ReadonlyMap<Term, Term>, depth: number): string {
   requireDepth(depth + 1);
   const entries = [...map].map(([key, value]) => [write(key, depth + 1), write(value, depth + 1)] as const);
-  const isPlain = [...map.keys()].every((key) => typeof key === 'string') && !looksMarked(map);
+  const isPlain = [...map.keys()].every((key) => typeof key === 'string') && !isMark(map);
   return isPlain
     ? `{${entries.map(([key, value]) => `${key}:${value}`).join(',')}}`
-    : mark(MAP_MARK, `[${entries.map(([key, value]) => `[${key},${value}]`).join(',')}]`);
+    : markedObject(MAP_MARK, `[${entries.map(([key, value]) => `[${key},${value}]`).join(',')}]`);
 }
 
-function mark(name: string, value: string): string {
+function markedObject(name: string, value: string): string {
   return `{"${name}":${value}}`;
 }
 
-function looksMarked(map: ReadonlyMap<Term, Term>): boolean {
+function isMark(map: ReadonlyMap<Term, Term>): boolean {
   return map.size === 1 && (map.has(BINARY_MARK) || map.has(MAP_MARK));
 }
 
@@ -118,10 +118,10 @@ interface Tokens {
 const TOKEN = /[[\]{}:,]|"[^"\\]*(?:\\.[^"\\]*)*"|[^\s[\]{}:,"]+/g;
 
 function createTokens(text: string): Tokens {
-  const found = text.matchAll(TOKEN);
+  const matches = text.matchAll(TOKEN);
   return {
     next() {
-      const token = found.next();
+      const token = matches.next();
       if (token.done === true) {
         throw new EtfError('malformed', 'the JSON text is cut short');
       }
@@ -137,7 +137,7 @@ function read(tokens: Tokens, token: string, depth: number): Term {
     case '[':
       return readArray(tokens, depth);
     case '{':
-      return unmarked(readObject(tokens, depth), tokens);
+      return unwrapMark(readObject(tokens, depth), tokens);
     case '"':
     case 't':
     case 'f':
@@ -185,8 +185,8 @@ function readNumber(text: string): Term {
   return floatTerm(value);
 }
 
-function unmarked(map: Map<Term, Term>, tokens: Tokens): Term {
-  if (!looksMarked(map)) {
+function unwrapMark(map: Map<Term, Term>, tokens: Tokens): Term {
+  if (!isMark(map)) {
     return map;
   }
   return binaryOf(map.get(BINARY_MARK)) ?? mapOf(map.get(MAP_MARK), tokens) ?? map;

@@ -46,9 +46,11 @@ export function charlist(text: string): number[] {
 
 /** Whether a term is the charlist of `text`. A binary of the same text is another term. */
 export function isCharlist(term: Term, text: string): boolean {
-  const wanted = charlist(text);
+  const codePoints = charlist(text);
   return (
-    Array.isArray(term) && term.length === wanted.length && wanted.every((code, at) => term[at] === code)
+    Array.isArray(term) &&
+    term.length === codePoints.length &&
+    codePoints.every((code, index) => term[index] === code)
   );
 }
 
@@ -86,13 +88,13 @@ const MAX_NUMBER_KEYS = 5_000;
 
 /** Takes the keys of one term's maps as they are read. @throws EtfError when too many of them are numbers */
 export function createKeyCount(): (key: Term) => void {
-  let numbers = 0;
+  let numberKeys = 0;
   return (key) => {
     if (typeof key !== 'number' && typeof key !== 'bigint') {
       return;
     }
-    numbers += 1;
-    if (numbers > MAX_NUMBER_KEYS) {
+    numberKeys += 1;
+    if (numberKeys > MAX_NUMBER_KEYS) {
       throw new EtfError('too_large', `more than ${MAX_NUMBER_KEYS} keys that are numbers`);
     }
   };

@@ -1,0 +1,46 @@
+/** Delivery, put together: the hub of all sessions, control that reaches them through the log, and admission. */
+import type { Identity } from '../identity/identity.ts';
+import type { Log } from '../log/log.ts';
+import type { Logger } from '../logger.ts';
+import type { Runtime } from '../runtime.ts';
+import { type Admission, type AdmissionLimits, createAdmission } from './admission.ts';
+import { followControl } from './control.ts';
+import { createHub, type Hub } from './hub.ts';
+
+export interface Delivery {
+  readonly hub: Hub;
+  readonly admission: Admission;
+  /** Follows control no longer, and stops the health checks. */
+  close(): void;
+}
+
+export interface DeliveryOptions {
+  readonly log: Log;
+  readonly limits: AdmissionLimits;
+  /** Says which tokens are revoked, and learns of each revocation before the sessions concerned are closed. */
+  readonly identity: Pick<Identity, 'revocations' | 'authenticator'>;
+  readonly onFault: (error: unknown) => void;
+  /** Aborted when the service begins to shut down. */
+  readonly draining: AbortSignal;
+  readonly logger: Logger;
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
+}
+
+export function createDelivery(options: DeliveryOptions): Delivery {
+  const { log, identity, onFault, draining, logger, runtime } = options;
+  const hub = createHub({ ...runtime, isRevoked: identity.revocations.isRevoked });
+  const stopControl = followControl({ log, hub, onRevoked: identity.authenticator.revoke, onFault });
+  const stopReset = log.onReset(() => {
+    logger.warn('another log has replaced this one (a restore?); the server closes every connection');
+    hub.closeAll('restarting');
+  });
+  return {
+    hub,
+    admission: createAdmission(hub, options.limits, draining),
+    close() {
+      stopReset();
+      stopControl();
+      hub.stop();
+    },
+  };
+}

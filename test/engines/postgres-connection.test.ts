@@ -1,0 +1,38 @@
+/** A connection to PostgreSQL that the server ends in the very moment in which it is open. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { it } from 'node:test';
+import { connect, destroyConnection } from '../../src/engines/postgres/connection.ts';
+
+/** A message of the server (PostgreSQL protocol 3.0): its type, its length, its body. */
+function message(type: string, body: Buffer): Buffer {
+  const head = Buffer.alloc(5);
+  head.write(type);
+  head.writeInt32BE(body.length + 4, 1);
+  return Buffer.concat([head, body]);
+}
+
+const AUTHENTICATION_OK = message('R', Buffer.from([0, 0, 0, 0]));
+const READY_FOR_QUERY = message('Z', Buffer.from('I'));
+const TERMINATED = message(
+  'E',
+  Buffer.from('SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0'),
+);
+
+it('is reported as lost, and nothing is thrown outside the caller', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    // The answer to the start-up message, and the end in the same packet.
+    socket.once('data', () => socket.end(Buffer.concat([AUTHENTICATION_OK, READY_FOR_QUERY, TERMINATED])));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  let lost = 0;
+  const client = await connect(`postgres://user@127.0.0.1:${port}/db`, { onLost: () => (lost += 1) });
+  assert.ok(lost > 0);
+  await assert.rejects(client.query('select 1'));
+  destroyConnection(client);
+  server.close();
+  await once(server, 'close');
+});
