@@ -226,7 +226,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       const written = await writeGroup(client, requests, {
         recordedAt,
         head: log.head,
-        knownVersions: feedVersions.at(log.head),
+        knownVersions: feedVersions.asOf(log.head),
       });
       const { head } = written;
       const result: AppendResult = { recordedAt, outcomes: written.outcomes };
