@@ -1,15 +1,18 @@
-/** What was opened is closed again, in reverse: one stack for a start that fails and for an orderly stop. */
+/** Closes resources in reverse order of opening, both when a start fails and when the service stops. */
 
+/** A stack of resources to close. */
 export interface Closers {
-  /** `close` runs before those that were added earlier. */
+  /** Registers `close`. It runs before the closers that were added earlier. */
   add(close: () => void | Promise<void>): void;
   /**
-   * Closes everything, once: a second call waits for the first. A close that fails does not keep the others from running.
-   * @throws the first failure, after all have run
+   * Runs each closer once. A second call waits for the first. A closer that fails does not prevent the others
+   * from running.
+   * @throws the first failure, after all closers have run
    */
   closeAll(): Promise<void>;
 }
 
+/** Creates an empty stack. */
 export function createClosers(): Closers {
   const closers: (() => void | Promise<void>)[] = [];
   let closing: Promise<void> | undefined;

@@ -1,92 +1,94 @@
 /**
- * Every failure a user can see: one closed list of codes, the same on every transport, with what each means for whoever
- * receives it. Rooms with a protocol of their own map a code to their own answer; nothing else is decided at a throw.
+ * The closed list of error codes, the same on every transport. The table gives each code its HTTP status, its
+ * title and its retry delay, so that a throw names the code and nothing more. A gateway with errors of its
+ * own maps each code to them.
  */
 
-/** What a code means to whoever receives it. */
+/** The meaning of a code for the client that receives it. */
 export interface ErrorMeaning {
-  /** Status of an HTTP answer. */
+  /** Status of the HTTP response. */
   readonly status: number;
-  /** The code in words: the `title` of a problem document (RFC 9457). */
+  /** The `title` of the problem document (RFC 9457). */
   readonly title: string;
-  /** Seconds to wait before the same request may succeed unchanged. Without it, repeating the request is of no use. */
+  /** Seconds after which the same request may succeed unchanged. Absent: a retry cannot succeed. */
   readonly retryAfterSeconds?: number;
 }
 
-/** Stable: codes are added, never renamed. */
+/** The names are stable: releases add codes and do not rename them. */
 const MEANINGS = {
-  ERR_BODY_MALFORMED: { status: 400, title: 'The body cannot be read' },
-  ERR_CHANGED_MEANWHILE: { status: 409, title: 'Changed meanwhile' },
-  ERR_CLIENT_INVALID: { status: 401, title: 'The client is not known' },
+  ERR_BODY_MALFORMED: { status: 400, title: 'Malformed body' },
+  ERR_CHANGED_MEANWHILE: { status: 409, title: 'Concurrent change' },
+  ERR_CLIENT_INVALID: { status: 401, title: 'Invalid client credentials' },
   ERR_CURSOR_AHEAD: { status: 409, title: 'The cursor is ahead of the log' },
-  ERR_CURSOR_EPOCH: { status: 409, title: 'The cursor is of another epoch' },
+  ERR_CURSOR_EPOCH: { status: 409, title: 'The cursor belongs to another epoch' },
   ERR_CURSOR_MALFORMED: { status: 400, title: 'The cursor is malformed' },
-  ERR_CURSOR_TOO_OLD: { status: 410, title: 'The cursor is older than the log' },
-  ERR_DRAINING: { status: 503, title: 'Shutting down', retryAfterSeconds: 2 },
-  ERR_EVENT_INVALID: { status: 400, title: 'An event is not valid' },
-  ERR_FORBIDDEN: { status: 403, title: 'Not allowed' },
-  ERR_GRANT_INVALID: { status: 400, title: 'The grant is not valid' },
-  ERR_ID_CONFLICT: { status: 409, title: 'Repeated with other content' },
-  ERR_INTERNAL: { status: 500, title: 'Our fault' },
-  ERR_MEDIA_TYPE: { status: 415, title: 'Wrong type of content' },
-  ERR_METHOD: { status: 405, title: 'Wrong method' },
-  ERR_NOT_ACCEPTABLE: { status: 406, title: 'No such representation' },
-  ERR_NOT_FOUND: { status: 404, title: 'No such resource' },
+  ERR_CURSOR_TOO_OLD: { status: 410, title: 'The cursor is older than the retained log' },
+  ERR_DRAINING: { status: 503, title: 'The server is shutting down', retryAfterSeconds: 2 },
+  ERR_EVENT_INVALID: { status: 400, title: 'Invalid event' },
+  ERR_FORBIDDEN: { status: 403, title: 'Forbidden' },
+  ERR_GRANT_INVALID: { status: 400, title: 'Invalid grant' },
+  ERR_ID_CONFLICT: { status: 409, title: 'Id or key reused with different content' },
+  ERR_INTERNAL: { status: 500, title: 'Internal error' },
+  ERR_MEDIA_TYPE: { status: 415, title: 'Unsupported media type' },
+  ERR_METHOD: { status: 405, title: 'Method not allowed' },
+  ERR_NOT_ACCEPTABLE: { status: 406, title: 'Not acceptable' },
+  ERR_NOT_FOUND: { status: 404, title: 'Not found' },
   ERR_ORIGIN: { status: 403, title: 'Origin not allowed' },
-  ERR_OUTCOME_UNKNOWN: { status: 504, title: 'The outcome is not known', retryAfterSeconds: 5 },
-  ERR_QUERY_INVALID: { status: 400, title: 'The query is not valid' },
-  ERR_QUERY_LIMIT: { status: 422, title: 'The query asks for too much' },
-  ERR_QUERY_REFUSED: { status: 403, title: 'The query is not allowed' },
-  ERR_QUERY_UNAVAILABLE: { status: 501, title: 'Queries are not set up' },
+  ERR_OUTCOME_UNKNOWN: { status: 504, title: 'Unknown outcome', retryAfterSeconds: 5 },
+  ERR_QUERY_INVALID: { status: 400, title: 'Invalid query' },
+  ERR_QUERY_LIMIT: { status: 422, title: 'Query limit exceeded' },
+  ERR_QUERY_REFUSED: { status: 403, title: 'Query not allowed' },
+  ERR_QUERY_UNAVAILABLE: { status: 501, title: 'Queries are not configured' },
   ERR_QUEUE_FULL: { status: 503, title: 'The queue is full', retryAfterSeconds: 1 },
   ERR_RATE_LIMITED: { status: 429, title: 'Too many requests', retryAfterSeconds: 1 },
-  ERR_REQUEST_INVALID: { status: 400, title: 'The request is not valid' },
+  ERR_REQUEST_INVALID: { status: 400, title: 'Invalid request' },
   ERR_STORE_LOCKED: { status: 503, title: 'The store is in use', retryAfterSeconds: 5 },
-  ERR_STORE_UNAVAILABLE: { status: 503, title: 'The store is not available', retryAfterSeconds: 2 },
-  ERR_TIMEOUT: { status: 408, title: 'Too slow' },
-  ERR_TOO_LARGE: { status: 413, title: 'Too large' },
+  ERR_STORE_UNAVAILABLE: { status: 503, title: 'The store is unavailable', retryAfterSeconds: 2 },
+  ERR_TIMEOUT: { status: 408, title: 'Timeout' },
+  ERR_TOO_LARGE: { status: 413, title: 'Content too large' },
   ERR_TOO_MANY_CONNECTIONS: { status: 503, title: 'Too many connections', retryAfterSeconds: 5 },
   ERR_TOO_MANY_SUBSCRIPTIONS: { status: 400, title: 'Too many subscriptions' },
-  ERR_UNAUTHENTICATED: { status: 401, title: 'A valid token is needed' },
+  ERR_UNAUTHENTICATED: { status: 401, title: 'A valid token is required' },
 } as const satisfies Record<`ERR_${string}`, ErrorMeaning>;
 
-/** What went wrong, to branch on. */
+/** A stable error code. Clients branch on it. */
 export type ErrorCode = keyof typeof MEANINGS;
 
-/** All codes, in alphabetical order. */
+/** The codes, in alphabetical order. */
 export const ERROR_CODES = Object.keys(MEANINGS) as ErrorCode[];
 
+/** Returns the status, title and retry delay of a code. */
 export function meaningOf(code: ErrorCode): ErrorMeaning {
   return MEANINGS[code];
 }
 
-/** One place in the input that was wrong. `pointer` is a JSON Pointer (RFC 6901) into what was sent. */
+/** One invalid field of the input. `pointer` is a JSON Pointer (RFC 6901) into the received document. */
 export interface InputFault {
   readonly pointer: string;
   readonly detail: string;
 }
 
-/** What an error may carry beside its code and message. */
+/** Optional parts of an error. */
 export interface ErrorDetails {
-  /** The faults of the input, first one first. */
+  /** The invalid fields, in document order. */
   readonly faults?: readonly InputFault[];
-  /** For a refused cursor: the lowest cursor that would work. */
+  /** The lowest cursor that the server accepts. Set when the server refuses a cursor. */
   readonly floor?: string;
-  /** Where it is known better than the code's own. */
+  /** Replaces the retry delay of the code. */
   readonly retryAfterSeconds?: number;
   readonly cause?: unknown;
 }
 
-/** An expected failure: its message is written for the user and holds no secret. */
+/** An expected failure. Its message is written for the user and contains no secret. */
 export class LastseenError extends Error {
   override readonly name = 'LastseenError';
   readonly code: ErrorCode;
-  /** Seconds to wait before the same request may succeed unchanged; `undefined` if waiting is of no use. */
+  /** Seconds after which the same request may succeed unchanged; `undefined` if a retry cannot succeed. */
   readonly retryAfterSeconds: number | undefined;
   readonly faults: readonly InputFault[];
   readonly floor: string | undefined;
 
-  /** True when the same request may succeed later, unchanged. */
+  /** True if the same request may succeed later, unchanged. */
   get temporary(): boolean {
     return this.retryAfterSeconds !== undefined;
   }
@@ -100,18 +102,24 @@ export class LastseenError extends Error {
   }
 }
 
-/** The refusal of new work while the service shuts down. */
+/** The error for new work while the server shuts down. */
 export function drainingError(): LastseenError {
-  return new LastseenError('ERR_DRAINING', 'the server is shutting down: try again later');
+  return new LastseenError('ERR_DRAINING', 'the server is shutting down: retry later');
 }
 
-/** A field of a request is wrong. `pointer` is its JSON Pointer; the message names the field as the user wrote it. */
+/**
+ * The error for an invalid field of a request. `pointer` is its JSON Pointer. The message names the field as
+ * the client wrote it.
+ */
 export function invalidField(pointer: string, detail: string): LastseenError {
   const name = pointer === '' ? 'the message' : `\`${pointer.slice(1)}\``;
   return new LastseenError('ERR_REQUEST_INVALID', `${name} ${detail}`, { faults: [{ pointer, detail }] });
 }
 
-/** A value as an error message shows it: a scalar as JSON, at most 60 characters; of an array or object its kind. */
+/**
+ * Formats a value for an error message: a scalar as JSON of at most 60 characters, an array or an object as
+ * its kind.
+ */
 export function quote(value: unknown): string {
   if (value === undefined) {
     return 'nothing';
@@ -119,7 +127,7 @@ export function quote(value: unknown): string {
   if (typeof value === 'number') {
     return String(value);
   }
-  // Not its text: it may be large, and nested deeper than the stack can follow.
+  // The text of an array or object may be large, and its nesting deeper than the stack allows.
   if (typeof value === 'object' && value !== null) {
     return Array.isArray(value) ? 'an array' : 'an object';
   }

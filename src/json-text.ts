@@ -1,28 +1,34 @@
 /**
- * JSON as text. Parsing and printing again would change payloads (big integers, `1.0`, duplicate keys), so the
- * log keeps the sender's own text and only drops white space between tokens (G9). These functions find values in
- * text that `JSON.parse` has already accepted; on other text their result means nothing, but they always end.
+ * Finds values in JSON text without parsing it. Parsing and printing would change payloads (large integers,
+ * `1.0`, duplicate keys), so the log keeps the publisher's text and removes the white space between tokens
+ * (G9). Callers pass text that `JSON.parse` accepts; for other text the functions terminate with an undefined
+ * result.
  */
 
-/** Where a value stands: from `start` up to, not including, `end`. */
+/** The range of a value in the text: `start` is inclusive, `end` is exclusive. */
 export interface Span {
   readonly start: number;
   readonly end: number;
 }
 
-/** True for a JSON object: neither `null` nor an array. */
+/** Returns true for a JSON object, and false for `null` and arrays. */
 export function isJsonObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Deepest nesting of arrays and objects in a payload: SQLite and PostgreSQL give up not far above 1,000. */
+/**
+ * Maximum nesting depth of arrays and objects in a payload. SQLite and PostgreSQL reject nesting above about
+ * 1,000.
+ */
 export const MAX_DEPTH = 512;
 
 const QUOTE = 34;
 const BACKSLASH = 92;
 const COMMA = 44;
 
-/** The elements of the array that `text` is, or the text itself when it is no array. */
+/**
+ * Returns the elements of an array. If `text` contains another value, returns that value as the one element.
+ */
 export function elementSpans(text: string): Span[] {
   let index = skipSpace(text, 0);
   if (text[index] !== '[') {
@@ -44,7 +50,10 @@ export function elementSpans(text: string): Span[] {
   return spans;
 }
 
-/** The value of member `name` of the object that begins at `start`; the last one if the name stands twice. */
+/**
+ * Returns the value of member `name` of the object that begins at `start`. For duplicate names it returns the
+ * last value.
+ */
 export function memberSpan(text: string, start: number, name: string): Span | undefined {
   let found: Span | undefined;
   let index = skipSpace(text, start + 1);
@@ -65,7 +74,7 @@ export function memberSpan(text: string, start: number, name: string): Span | un
   return found;
 }
 
-/** All members of the object that begins at `start`, in their order; a name that stands twice comes twice. */
+/** Returns the members of the object that begins at `start`, in document order, duplicates included. */
 export function memberSpans(text: string, start: number): { readonly name: string; readonly value: Span }[] {
   const members: { name: string; value: Span }[] = [];
   let index = skipSpace(text, start + 1);
@@ -84,7 +93,7 @@ export function memberSpans(text: string, start: number): { readonly name: strin
   return members;
 }
 
-/** The text of a value without the white space between its tokens. */
+/** Removes the white space between tokens. */
 export function compact(text: string): string {
   if (!/[\t\n\r ]/.test(text)) {
     return text;
@@ -107,7 +116,7 @@ export function compact(text: string): string {
   return result + text.slice(copiedTo);
 }
 
-/** How deep arrays and objects nest in `text`: 0 for a scalar. */
+/** Returns the nesting depth of arrays and objects in `text`: 0 for a scalar. */
 export function depthOf(text: string): number {
   let depth = 0;
   let deepest = 0;
@@ -128,7 +137,7 @@ function isKey(raw: string, name: string): boolean {
   return raw === name || (raw.includes('\\') && JSON.parse(`"${raw}"`) === name);
 }
 
-/** The end of the value that begins at `at`. */
+/** Returns the end of the value that begins at `start`. */
 function skipValue(text: string, start: number): number {
   const first = text.charCodeAt(start);
   if (first === QUOTE) {
@@ -166,7 +175,7 @@ function skipScalar(text: string, start: number): number {
   return index;
 }
 
-/** The end of the string whose opening quote is at `at`. */
+/** Returns the end of the string whose opening quote is at `start`. */
 function skipString(text: string, start: number): number {
   let close = text.indexOf('"', start + 1);
   while (close !== -1) {

@@ -1,52 +1,57 @@
 /**
- * Time and chance as ports. Whatever reads a clock, waits, or draws a random number gets them from here, so that a whole
- * history can be replayed from a seed. `system-runtime.ts` has the real ones, which a composition root hands down: the
- * server, each thread and process, each command, each SDK object.
+ * Ports for time and randomness. Code that reads a clock, waits or draws a random number uses these ports, so
+ * that a test can replay a run from a seed. `system-runtime.ts` implements them for production. Each
+ * composition root passes them down: the server, each thread and process, each command, each SDK object.
  */
 
+/** Reads time. */
 export interface Clock {
-  /** Wall clock, milliseconds since 1970. It may jump. */
+  /** Wall-clock time in milliseconds since 1970. It can jump forwards and backwards. */
   now(): number;
-  /** Milliseconds of a clock that never goes back, from an arbitrary start: for durations. */
+  /** Monotonic time in milliseconds from an arbitrary start. Use it for durations. */
   steady(): number;
 }
 
-/** Cancels a timer. Calling it again, or after the timer has fired, does nothing. */
+/** Cancels a timer. A repeated call, or a call after the timer has fired, does nothing. */
 export type Cancel = () => void;
 
+/** Options of a timer. */
 export interface TimerOptions {
-  /** A background timer does not keep the process running. Default false. */
+  /** If true, the timer does not keep the process running. Default false. */
   readonly isBackground?: boolean;
 }
 
+/** Schedules work. */
 export interface Timers {
-  /** Runs once after `ms` (at most `MAX_TIMER_MS`). */
+  /** Calls `run` once after `ms` milliseconds. The maximum is `MAX_TIMER_MS`. */
   after(ms: number, run: () => void, options?: TimerOptions): Cancel;
-  /** Runs every `ms`. */
+  /** Calls `run` every `ms` milliseconds. */
   every(ms: number, run: () => void, options?: TimerOptions): Cancel;
-  /** Runs after the current turn of the event loop. */
+  /** Calls `run` after the current turn of the event loop. */
   soon(run: () => void): void;
 }
 
+/** Draws random values. */
 export interface Random {
-  /** Cryptographically strong: secrets, keys and tickets are made of them. */
+  /** Cryptographically strong bytes, for secrets, keys and tickets. */
   bytes(count: number): Uint8Array;
   /** A UUID of version 4 (RFC 9562). */
   uuid(): string;
-  /** From 0 up to, but not including, 1. */
+  /** A number from 0 (inclusive) to 1 (exclusive). */
   fraction(): number;
 }
 
+/** Time and randomness together. */
 export interface Runtime {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Random;
 }
 
-/** The longest delay of a timer: 2^31 - 1 milliseconds, some 24 days. */
+/** The maximum delay of a timer: 2^31 - 1 ms, about 24 days. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Resolves after `ms`, or as soon as `signal` aborts. Never rejects. */
+/** Resolves after `ms` milliseconds, or when `signal` aborts. It does not reject. */
 export function sleep(timers: Timers, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted === true) {
@@ -71,8 +76,8 @@ export function nextTurn(timers: Timers): Promise<void> {
 }
 
 /**
- * Settles as `work` does, or rejects with `onTimeout()` after `ms`. The work itself goes on: its late outcome is
- * ignored.
+ * Settles as `work` does, or rejects with `onTimeout()` after `ms` milliseconds. The work continues after a
+ * timeout, and its outcome is ignored.
  */
 export function withTimeout<T>(
   work: Promise<T>,

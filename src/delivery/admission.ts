@@ -1,24 +1,33 @@
-/** Whether one more connection may be opened: the limits of connections, and the refusal while the service shuts down. */
+/**
+ * Decides whether the server accepts another connection: it checks the connection limits and rejects
+ * connections during shutdown.
+ */
 import { drainingError, LastseenError } from '../errors.ts';
 import type { Hub } from './hub.ts';
 
+/** Maximum numbers of connections. */
 export interface AdmissionLimits {
   readonly maxConnections: number;
   readonly maxConnectionsPerAccessId: number;
   readonly maxConnectionsPerPrincipal: number;
 }
 
+/** Checks that a gateway makes before it opens a connection. */
 export interface Admission {
-  /** @throws ERR_DRAINING while the service shuts down */
+  /** @throws ERR_DRAINING while the server shuts down */
   requireRunning(): void;
-  /** `openSockets` counts those too that are not authenticated yet. @throws ERR_TOO_MANY_CONNECTIONS */
+  /**
+   * `openSockets` is the number of open sockets, including unauthenticated ones.
+   * @throws ERR_TOO_MANY_CONNECTIONS
+   */
   requireCapacity(openSockets?: number): void;
-  /** @throws ERR_TOO_MANY_CONNECTIONS when this principal has as many as it may */
+  /** @throws ERR_TOO_MANY_CONNECTIONS if the principal has reached its limit */
   requirePrincipal(subject: string): void;
-  /** @throws ERR_TOO_MANY_CONNECTIONS when as many read this access_id as may */
+  /** @throws ERR_TOO_MANY_CONNECTIONS if the access_id has reached its limit of readers */
   requireReader(accessId: string): void;
 }
 
+/** Creates the checks over the sessions of a hub. */
 export function createAdmission(hub: Hub, limits: AdmissionLimits, draining: AbortSignal): Admission {
   return {
     requireRunning() {
@@ -37,17 +46,17 @@ export function createAdmission(hub: Hub, limits: AdmissionLimits, draining: Abo
       }
     },
     requireReader(accessId) {
-      // No more connections than this read anything.
+      // The number of sessions is an upper bound of the number of readers.
       if (hub.sessions.size < limits.maxConnectionsPerAccessId) {
         return;
       }
       if (hub.countReaders(accessId) >= limits.maxConnectionsPerAccessId) {
-        throw tooManyConnections('too many connections read this access_id');
+        throw tooManyConnections('this access_id has too many readers');
       }
     },
   };
 }
 
 function tooManyConnections(reason: string): LastseenError {
-  return new LastseenError('ERR_TOO_MANY_CONNECTIONS', `${reason}: try again later`);
+  return new LastseenError('ERR_TOO_MANY_CONNECTIONS', `${reason}: retry later`);
 }

@@ -1,6 +1,6 @@
-/** The port between the delivery of events and a wire. */
+/** The port between event delivery and a wire. */
 
-/** Why the service ends a connection; what it becomes on the wire is decided at the edge. */
+/** Why the server closes a connection. The HTTP room maps each reason to a close code. */
 export type CloseReason =
   | 'dropped'
   | 'going-away'
@@ -15,21 +15,21 @@ export type CloseReason =
   | 'too-many'
   | 'fault';
 
-/** One wire to one client. Nothing here throws: a wire that is gone swallows what it is given (G8). */
+/** The wire to one client. Its methods do not throw: after a disconnect, a write has no effect (G8). */
 export interface Connection {
-  /** Name of the protocol room, for the operator. */
+  /** Name of the gateway. */
   readonly gateway: string;
-  /** Sends bytes that are ready for the wire, in order. */
+  /** Sends an encoded frame, in call order. */
   write(frame: Uint8Array): void;
-  /** Bytes written and not yet taken by the network. */
+  /** Bytes that were written and that the network has not accepted. */
   readonly bufferedBytes: number;
-  /** Bytes the network has taken since the start. */
+  /** Bytes that the network has accepted since the connection opened. */
   readonly flushedBytes: number;
-  /** Calls `listener` each time the buffer has emptied after it was full. */
+  /** Calls `listener` each time a full buffer becomes empty. */
   onDrain(listener: () => void): void;
-  /** Asks the peer for a sign of life, if the protocol can. */
+  /** Sends a ping, if the protocol has pings. */
   ping(): void;
-  /** True if the peer answers pings. */
+  /** True if the peer answers pings with pongs. */
   readonly canPong: boolean;
   close(reason: CloseReason): void;
 }

@@ -1,6 +1,6 @@
 /**
- * Control travels through the log: what the service does to users and tokens is an event of the reserved feeds `$users`
- * and `$control`, and every process follows them like any subscriber, so that it acts everywhere (G10).
+ * Control events travel through the log. The service appends changes of users and tokens to the reserved
+ * feeds `$users` and `$control`. Every process follows the two feeds and closes the sessions concerned (G10).
  */
 import { CONTROL, USERS } from '../identity/feeds.ts';
 import type { Revocation } from '../identity/revocations.ts';
@@ -9,20 +9,24 @@ import { followFeed } from '../log/follow.ts';
 import type { Log } from '../log/log.ts';
 import type { Hub } from './hub.ts';
 
+/** The log, the sessions and the listeners. */
 export interface ControlOptions {
   readonly log: Log;
   readonly hub: Hub;
-  /** Told of each revocation before the sessions concerned are closed. */
+  /** Receives each revocation before the hub closes the sessions concerned. */
   readonly onRevoked: (revoked: Revocation) => void;
   readonly onFault: (error: unknown) => void;
 }
 
-/** Appends that `accessId` is dropped; resolves once it is on disk. Every process then closes its connections. */
+/**
+ * Appends a drop of `accessId`, and resolves after the event is on disk. Every process then closes the
+ * connections of the access_id.
+ */
 export async function dropUser(log: Log, accessId: string): Promise<void> {
   await log.append({ events: [serviceEvent(USERS, { type: 'dropped', access_id: accessId })], key: null });
 }
 
-/** Follows control from now on. Returns how to stop. */
+/** Follows the control feeds from the current head. Returns a function that stops it. */
 export function followControl(options: ControlOptions): () => void {
   const { log, hub, onRevoked, onFault } = options;
   const stops = [

@@ -1,21 +1,25 @@
-/** Warns before the token of a connection expires, then ends the connection. */
+/** Warns before a connection's token expires, then closes the connection. */
 import { type Cancel, MAX_TIMER_MS, type Runtime } from '../runtime.ts';
 
-/** The warning comes a minute before the token expires, or at half of the remaining time when that is later. */
+/** The warning precedes the expiry by 60 s, or by half of the remaining time if that is shorter. */
 const MAX_WARNING_MS = 60_000;
 
+/** The expiry of one connection. */
 export interface Deadline {
-  /** Milliseconds since 1970; `null`: none. Replaces the one before. */
+  /** Sets the expiry in milliseconds since 1970; `null`: no expiry. It replaces the previous one. */
   set(expiresAt: number | null): void;
 }
 
+/** The clock and the listeners of a deadline. */
 export interface DeadlineOptions {
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
-  /** The token expires in so many seconds. */
+  /** Called once with the seconds until the expiry. */
   readonly onExpiring: (seconds: number) => void;
+  /** Called when the token expires. */
   readonly onExpired: () => void;
 }
 
+/** Creates a deadline without an expiry. */
 export function createDeadline({ runtime, onExpiring, onExpired }: DeadlineOptions): Deadline {
   const { clock, timers } = runtime;
   let cancel: Cancel | undefined;

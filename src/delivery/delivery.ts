@@ -1,4 +1,4 @@
-/** Delivery, put together: the hub of all sessions, control that reaches them through the log, and admission. */
+/** Creates the parts of delivery: the hub of sessions, the follower of control events, and admission. */
 import type { Identity } from '../identity/identity.ts';
 import type { Log } from '../log/log.ts';
 import type { Logger } from '../logger.ts';
@@ -7,31 +7,38 @@ import { type Admission, type AdmissionLimits, createAdmission } from './admissi
 import { followControl } from './control.ts';
 import { createHub, type Hub } from './hub.ts';
 
+/** The parts of delivery. */
 export interface Delivery {
   readonly hub: Hub;
   readonly admission: Admission;
-  /** Follows control no longer, and stops the health checks. */
+  /** Stops the follower of control events and the health checks. */
   close(): void;
 }
 
+/** The parts that delivery depends on. */
 export interface DeliveryOptions {
   readonly log: Log;
   readonly limits: AdmissionLimits;
-  /** Says which tokens are revoked, and learns of each revocation before the sessions concerned are closed. */
+  /**
+   * Tells whether a token is revoked, and receives each revocation before the sessions concerned are closed.
+   */
   readonly identity: Pick<Identity, 'revocations' | 'authenticator'>;
   readonly onFault: (error: unknown) => void;
-  /** Aborted when the service begins to shut down. */
+  /** Aborts when the server starts to shut down. */
   readonly draining: AbortSignal;
   readonly logger: Logger;
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
 }
 
+/** Creates delivery over a log. */
 export function createDelivery(options: DeliveryOptions): Delivery {
   const { log, identity, onFault, draining, logger, runtime } = options;
   const hub = createHub({ ...runtime, isRevoked: identity.revocations.isRevoked });
   const stopControl = followControl({ log, hub, onRevoked: identity.authenticator.revoke, onFault });
   const stopReset = log.onReset(() => {
-    logger.warn('another log has replaced this one (a restore?); the server closes every connection');
+    logger.warn(
+      'another log has replaced this one, for example after a restore: the server closes every connection',
+    );
     hub.closeAll('restarting');
   });
   return {

@@ -1,42 +1,48 @@
-/** The sessions of this process: their health checks, drops by access_id, revocations, totals of what was delivered. */
+/** The sessions of this process, with their health checks, drops, revocations and delivery totals. */
 import type { Principal } from '../identity/principal.ts';
 import { concerns, type Revocation } from '../identity/revocations.ts';
 import type { Clock, Timers } from '../runtime.ts';
 import type { CloseReason } from './connection.ts';
 import type { Delivered, Session } from './session.ts';
 
+/** The clock and the revocations. */
 export interface HubOptions {
   readonly timers: Timers;
   readonly clock: Clock;
-  /** Whether a token of this principal was revoked lately. */
+  /** Returns true if a token of this principal was revoked recently. */
   readonly isRevoked?: (principal: Principal) => boolean;
 }
 
+/** The sessions of this process. */
 export interface Hub {
   readonly sessions: ReadonlySet<Session>;
   add(session: Session): void;
   remove(session: Session): void;
-  /** What went onto wires since the start, by gateway. */
+  /** Delivery totals since the process started, by gateway. */
   delivered(): ReadonlyMap<string, Readonly<Delivered>>;
-  /** Counts what a gateway has answered without a session. */
+  /** Counts events that a gateway has delivered without a session. */
   countDelivered(gateway: string, events: number, bytes: number): void;
-  /** Closes what reads `accessId` and began before `position`. */
+  /** Closes the sessions that read `accessId` and started before `position`. */
   drop(accessId: string, position: number): void;
-  /** Closes what lives on a token that is revoked. */
+  /** Closes the sessions whose token is revoked. */
   revoke(revoked: Revocation): void;
-  /** Connections of this principal. */
+  /** Number of connections of a principal. */
   countOf(subject: string): number;
-  /** Connections that read this access_id. */
+  /** Number of connections that read an access_id. */
   countReaders(accessId: string): number;
-  /** Closes every session with this reason. */
+  /** Closes every session with the reason. */
   closeAll(reason: CloseReason): void;
   /** Stops the health checks. */
   stop(): void;
 }
 
-/** Each session is checked once in so many seconds: under the 25 s that the wire promises. */
+/**
+ * Interval of the health check of a session in seconds. It is below the heartbeat interval of 25 s that the
+ * protocol guarantees.
+ */
 const CHECK_SECONDS = 24;
 
+/** Creates a hub and starts its health checks. */
 export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
   const sessions = new Set<Session>();
   const buckets: Set<Session>[] = Array.from({ length: CHECK_SECONDS }, () => new Set());
@@ -46,7 +52,7 @@ export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
   const endedTotals = new Map<string, Delivered>();
   let tick = 0;
 
-  /** A session counts for the principal that held it at its start. */
+  /** Counts a session for the principal that it started with. */
   function countSubject(session: Session, change: 1 | -1): void {
     const subject = subjectOf.get(session) ?? session.principal.subject;
     const total = (subjects.get(subject) ?? 0) + change;
@@ -86,7 +92,7 @@ export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
       bucketOf.set(session, bucket);
       sessions.add(session);
       countSubject(session, 1);
-      // What was revoked while the session was being set up.
+      // The token may have been revoked while the session was being set up.
       if (isRevoked?.(session.principal) === true) {
         session.close('token-revoked');
       }

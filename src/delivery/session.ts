@@ -1,7 +1,8 @@
 /**
- * An authenticated connection with its subscriptions. It moves events from each subscription to the wire while the wire
- * takes them: a slow client stops its own cursors, which continue from the store later (G7), and disturbs nobody (G8).
- * The hub's health check sends heartbeats and closes peers that do not answer pings or take no bytes.
+ * An authenticated connection with its subscriptions. It writes the events of each subscription while the
+ * connection accepts bytes. A slow client stops its own cursors, which continue from the store later (G7),
+ * and does not slow others down (G8). The health check of the hub sends heartbeats and closes peers that
+ * answer no pings or accept no bytes.
  */
 import { LastseenError, quote } from '../errors.ts';
 import { type Principal, requireAccess, requireScope } from '../identity/principal.ts';
@@ -12,105 +13,140 @@ import type { Runtime } from '../runtime.ts';
 import type { CloseReason, Connection } from './connection.ts';
 import { createDeadline } from './deadline.ts';
 
-/** How a protocol writes a subscription. Each gives bytes, or `undefined` where the protocol sends nothing. */
+/**
+ * Encodes a subscription for a protocol. Each method returns bytes, or `undefined` if the protocol sends
+ * nothing.
+ */
 export interface FeedEncoder {
-  /** The same array may be given for many sessions: an encoder may keep what it made of it. */
+  /** Encodes events. Several sessions may pass the same array, so an encoder may cache its frame. */
   events(events: readonly Event[]): Uint8Array | undefined;
-  /** Catch-up has met the tail. Called once for each subscription. */
+  /**
+   * Encodes the frame that says that the reader has reached the tail. The session calls it once for each
+   * subscription.
+   */
   live(position: number): Uint8Array | undefined;
 }
 
-/** One access_id to follow. */
+/** A subscription to one access_id. */
 export interface FeedRequest {
   readonly accessId: string;
   /** Exclusive start. */
   readonly position: number;
   readonly encoder: FeedEncoder;
-  /** What the protocol calls the subscription. Default: the access_id; another name if it can read one twice. */
+  /**
+   * Name of the subscription in the protocol. Default: the access_id. A protocol that allows two
+   * subscriptions to one access_id passes different names.
+   */
   readonly name?: string;
 }
 
-/** Any subscription to follow, one of several access_ids too. */
+/** A subscription to one or several access_ids. */
 export interface SubscriptionRequest {
   readonly name: string;
-  /** Opens the subscription; it calls `onMore` when it has something again. */
+  /** Opens the subscription. The subscription calls `onMore` when it has events again. */
   readonly open: (onMore: () => void) => Subscription;
   readonly encoder: FeedEncoder;
-  /** The access_ids under which drops find the subscription, and under which it is listed. */
+  /** The access_ids that drops and the list of clients use for this subscription. */
   readonly accessIds: readonly string[];
 }
 
+/** The connection, its principal and the frames of its protocol. */
 export interface SessionOptions {
   readonly log: Log;
   readonly connection: Connection;
   readonly principal: Principal;
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
-  /** Says on the wire that the token expires in so many seconds. */
+  /** Sends the warning that the token expires in this number of seconds. */
   readonly onExpiring?: (seconds: number) => void;
-  /** The heartbeat frame for where each subscription stands. */
+  /** Returns the heartbeat frame. `positions` contains the position of each subscription by name. */
   readonly heartbeat: (positions: ReadonlyMap<string, number>) => Uint8Array | undefined;
-  /** A peer that takes no bytes for so long is closed. */
+  /** The session closes a peer that accepts no bytes for this time. */
   readonly stallTimeoutMs: number;
+  /** Receives an unexpected error. The session then closes the connection. */
   readonly onFault: (error: unknown) => void;
-  /** Feeds of this connection that are not subscribed just now: drops find them, and lists show them. */
+  /** Feeds of this connection without an active subscription. Drops and the list of clients include them. */
   readonly otherFeeds?: () => readonly SessionFeed[];
-  /** Retention has overtaken a reader: says so on the wire, which the session closes then. */
+  /**
+   * Called if retention has deleted events that a reader has not received. It sends the error to the client;
+   * the session then closes the connection.
+   */
   readonly onOvertaken?: (error: LastseenError, accessIds: readonly string[]) => void | Promise<void>;
 }
 
-/** What went onto wires. */
+/** Totals of delivered events and bytes. */
 export interface Delivered {
-  /** From the store or the ring, while the reader was behind. */
+  /** Events that were sent during catch-up. */
   caughtUpEvents: number;
-  /** As they came, to readers that had met the tail. */
+  /** Events that were sent after the reader had reached the tail. */
   liveEvents: number;
   bytes: number;
 }
 
-/** A line of the list of who is connected. */
+/** One feed of a session, for the list of clients. */
 export interface SessionFeed {
   readonly accessId: string;
   readonly position: number;
   readonly isLive: boolean;
 }
 
+/** An authenticated connection with its subscriptions. */
 export interface Session {
   readonly connection: Connection;
-  /** Whose token it has now. */
+  /** The principal of the current token. */
   readonly principal: Principal;
-  /** A new token on the open connection: the subscriptions go on. @throws ERR_FORBIDDEN if it does not cover them */
+  /**
+   * Replaces the token of the open connection. The subscriptions continue.
+   * @throws ERR_FORBIDDEN if the new token does not cover them
+   */
   renew(principal: Principal): void;
-  /** Milliseconds since 1970. */
+  /** Start of the session, in milliseconds since 1970. */
   readonly startedAt: number;
-  /** Head of the log when the session began: a drop before it does not concern it. */
+  /**
+   * Head of the log when the session started. A drop at or before this position does not close the session.
+   */
   readonly headAtStart: number;
   readonly feeds: readonly SessionFeed[];
-  /** Since the start of the session. */
+  /** Totals since the session started. */
   readonly delivered: Readonly<Delivered>;
-  /** Asks before anything is sent whether `subscribe` would refuse this name. @throws as `subscribe` does */
+  /**
+   * Checks whether `subscribe` accepts this name, before the caller sends a frame.
+   * @throws as `subscribe` does
+   */
   requireSubscribable(name: string): void;
-  /** @throws ERR_TOO_MANY_SUBSCRIPTIONS, ERR_REQUEST_INVALID when there is one of that name */
+  /**
+   * Subscribes to one access_id.
+   * @throws ERR_TOO_MANY_SUBSCRIPTIONS, or ERR_REQUEST_INVALID if the name is in use
+   */
   subscribe(request: FeedRequest): void;
-  /** @throws as `subscribe` does */
+  /**
+   * Subscribes with a subscription that the caller opens.
+   * @throws as `subscribe` does
+   */
   follow(request: SubscriptionRequest): void;
-  /** @throws ERR_REQUEST_INVALID when there is no such subscription */
+  /**
+   * Ends a subscription.
+   * @throws ERR_REQUEST_INVALID if there is no subscription with this name
+   */
   unsubscribe(name: string): void;
-  /** The peer has shown that it lives. */
+  /** Records a sign of life of the peer. */
   markAlive(): void;
-  /** Sends a heartbeat, or closes a peer that does not answer or takes nothing. The hub calls it. */
+  /** Sends a heartbeat, or closes a peer that answers no pings or accepts no bytes. The hub calls it. */
   checkHealth(now: number): void;
   close(reason: CloseReason): void;
-  /** The wire is gone: lets go of everything. */
+  /** Releases the subscriptions and timers after a disconnect. */
   dispose(): void;
 }
 
-/** Bytes on one wire's buffer from which nothing more is read for it. One frame may still go over it. */
+/**
+ * The session stops reading while the buffer of the connection contains this many bytes. One frame may exceed
+ * it.
+ */
 export const HIGH_WATER_BYTES = 256 * 1024;
 
-/** Subscriptions on one connection. */
+/** Maximum number of subscriptions of a connection. */
 export const MAX_SUBSCRIPTIONS = 100;
 
-/** Pings that may go unanswered. */
+/** Number of unanswered pings after which the session closes the connection. */
 const MAX_MISSED_PONGS = 2;
 
 interface Feed {
@@ -122,6 +158,7 @@ interface Feed {
   hasAnnouncedLive: boolean;
 }
 
+/** Creates a session without subscriptions. */
 export function createSession(options: SessionOptions): Session {
   const { log, connection, runtime } = options;
   const { clock } = runtime;
@@ -178,7 +215,7 @@ export function createSession(options: SessionOptions): Session {
         if (events !== undefined) {
           deliver(feed, events);
         }
-        // Also when there was nothing: more may have come since that was found.
+        // The tail may have received events since the store was read, so an empty result reads again too.
         pump(feed);
       },
       (error: unknown) => {
@@ -213,7 +250,7 @@ export function createSession(options: SessionOptions): Session {
     }
   }
 
-  /** Where the cursor stands is unknown after a failure, so the client is sent back to resume from its own. */
+  /** The position is unknown after a failure, so the client has to resume from its own cursor. */
   function fail(error: unknown, feed: Feed): void {
     if (isDisposed) {
       return;
@@ -239,11 +276,11 @@ export function createSession(options: SessionOptions): Session {
     if (feeds.has(name)) {
       throw new LastseenError(
         'ERR_REQUEST_INVALID',
-        `${quote(name)} is subscribed on this connection already`,
+        `this connection is already subscribed to ${quote(name)}`,
       );
     }
     if (feeds.size >= MAX_SUBSCRIPTIONS) {
-      const message = `a connection has at most ${MAX_SUBSCRIPTIONS} subscriptions: open another one`;
+      const message = `a connection has at most ${MAX_SUBSCRIPTIONS} subscriptions: open another connection`;
       throw new LastseenError('ERR_TOO_MANY_SUBSCRIPTIONS', message);
     }
   }
@@ -300,7 +337,7 @@ export function createSession(options: SessionOptions): Session {
     unsubscribe(name) {
       const feed = feeds.get(name);
       if (feed === undefined) {
-        throw new LastseenError('ERR_REQUEST_INVALID', `${quote(name)} is not subscribed on this connection`);
+        throw new LastseenError('ERR_REQUEST_INVALID', `this connection is not subscribed to ${quote(name)}`);
       }
       release(feed);
     },
@@ -314,7 +351,8 @@ export function createSession(options: SessionOptions): Session {
         progressAt = now;
       }
       if (connection.bufferedBytes > 0) {
-        // A ping behind unread data says nothing about the peer: what counts is whether it takes bytes.
+        // A ping behind unread data gets no answer, so a peer with a full buffer is checked by the bytes that
+        // it accepts.
         if (now - progressAt >= options.stallTimeoutMs) {
           connection.close('stalled');
         }

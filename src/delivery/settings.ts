@@ -1,9 +1,10 @@
 import { Count, setting, toMs } from '../settings.ts';
 
+/** Settings of delivery. */
 export const deliverySettings = {
   LASTSEEN_MAX_CONNECTIONS: setting(
     'maxConnections',
-    'sockets and event streams in all',
+    'total number of sockets and event streams',
     Count.default(10_000),
   ),
   LASTSEEN_MAX_CONNECTIONS_PER_ACCESS_ID: setting(

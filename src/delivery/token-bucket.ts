@@ -1,21 +1,25 @@
-/** How often something may be done: a token bucket. */
+/** Limits a rate with a token bucket. */
 import type { Clock } from '../runtime.ts';
 
+/** A bucket that refills at a constant rate. */
 export interface TokenBucket {
   /**
-   * Takes so many tokens. Returns 0, or the milliseconds until as many are there. A number above the capacity is taken
-   * when the bucket is full, and is paid for afterwards.
+   * Takes `count` tokens (default 1) and returns 0. If the bucket has too few, returns the milliseconds until
+   * it has enough. A count above the capacity is granted when the bucket is full, and the bucket then has a
+   * debt.
    */
   take(count?: number): number;
 }
 
+/** Capacity and rate. */
 export interface TokenBucketOptions {
-  /** Tokens of a full bucket, with which it begins. */
+  /** Tokens in a full bucket. The bucket starts full. */
   readonly capacity: number;
   readonly perSecond: number;
   readonly clock: Clock;
 }
 
+/** Creates a full bucket. */
 export function createTokenBucket({ capacity, perSecond, clock }: TokenBucketOptions): TokenBucket {
   let tokens = capacity;
   let filledAt = clock.steady();

@@ -1,7 +1,7 @@
 /**
- * The serial inbox of a socket: one message after the other, in the order of their arrival. The socket is not read while
- * a message waits, nor while its peer takes nothing of what was written to it, so that what waits is bounded by what one
- * read of the network brings (G7, G8). After a close nothing more is begun.
+ * The serial inbox of a socket: it processes one message at a time, in order of arrival. It pauses the socket
+ * while a message waits and while the peer accepts no bytes. The queue is therefore bounded by one read of
+ * the network (G7, G8). After a close it starts no further message.
  */
 import type { Connection } from './connection.ts';
 import { HIGH_WATER_BYTES } from './session.ts';
@@ -11,25 +11,30 @@ export interface Inbox {
   readonly isOpen: boolean;
   pause(): void;
   resume(): void;
-  /** Aborted when the socket is gone. */
+  /** Aborts when the socket has closed. */
   readonly signal: AbortSignal;
 }
 
+/** A serial queue of work. */
 export interface Turns {
-  /** Does the work in its turn. What it throws goes to `onFault`. */
+  /** Runs `work` after the work that was enqueued earlier. Errors go to `onFault`. */
   enqueue(work: () => unknown): void;
-  /** True while the socket is not read. */
+  /** True while the socket is paused. */
   readonly isBusy: boolean;
 }
 
+/** The socket and the error handler. */
 export interface TurnsOptions {
   readonly inbox: Inbox;
   readonly connection: Connection;
-  /** The work has failed in a way that it does not answer itself. */
+  /** Receives an error that the work does not handle. */
   readonly onFault: (error: unknown) => void;
 }
 
-/** Create it before the session of the connection: the session, when it may write again, fills the buffer again. */
+/**
+ * Creates the inbox of a socket. Create it before the session: both wait for the drain of the buffer, and the
+ * session fills the buffer again.
+ */
 export function createTurns({ inbox, connection, onFault }: TurnsOptions): Turns {
   let pending = 0;
   let tail: Promise<void> = Promise.resolve();
@@ -43,7 +48,7 @@ export function createTurns({ inbox, connection, onFault }: TurnsOptions): Turns
   });
 
   function updateReading(): void {
-    // A socket that closes is read: for the peer's own close.
+    // A closing socket is read, so that the close frame of the peer arrives.
     if (inbox.isOpen && pending > 0) {
       inbox.pause();
     } else {
@@ -51,7 +56,7 @@ export function createTurns({ inbox, connection, onFault }: TurnsOptions): Turns
     }
   }
 
-  /** Waits until the peer has taken what waits for it. The hub closes a peer that never does. */
+  /** Waits until the peer has accepted the buffered bytes. The hub closes a peer that accepts none. */
   async function untilDrained(): Promise<void> {
     if (!inbox.isOpen || connection.bufferedBytes < HIGH_WATER_BYTES) {
       return;

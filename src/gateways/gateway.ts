@@ -1,7 +1,7 @@
 /**
- * The shape of a gateway: one protocol, in a folder of its own. A gateway names the ports and the settings that it needs
- * and receives those and no others, so that a secret reaches only the gateway that declares it. `index.ts` lists all
- * gateways.
+ * The interface of a gateway: one protocol in a folder of its own. A gateway declares the ports and settings
+ * that it needs, and receives those and no others. A secret therefore reaches only the gateways that declare
+ * it. `index.ts` lists the gateways.
  */
 import type { Server } from 'node:http';
 import type { Queries } from '../analysis/queries.ts';
@@ -27,11 +27,11 @@ import type { SettingsSlice, ValuesOf } from '../settings.ts';
 import type { DeviceMount } from './fedecks/handler.ts';
 import type { Meters } from './metrics/meters.ts';
 
-/** What a gateway can ask for. */
+/** The ports that a gateway can declare. */
 export interface Ports {
   readonly routes: Routes;
   readonly sockets: Sockets;
-  /** A server on a port of its own: it listens and stops with the service. */
+  /** Adds a server on another port. It listens and stops with the service. */
   readonly listenOn: (server: Server, port: number) => void;
   readonly guards: Guards;
   readonly limits: RateLimits;
@@ -47,44 +47,50 @@ export interface Ports {
   readonly keys: Keys;
   readonly queries: Queries;
   readonly meters: Meters;
-  /** Bytes of the write-ahead log, where the engine has one of its own. */
+  /** Returns the bytes of the write-ahead log; `undefined` if the engine has none. */
   readonly walBytes: (() => number) | undefined;
-  /** Of every gateway. */
+  /** The descriptions of the gateways. */
   readonly descriptions: readonly Description[];
   readonly version: string;
-  /** Handlers of devices that the application brings. */
+  /** Device handlers of the application. */
   readonly devices: readonly DeviceMount[];
   readonly errors: ErrorReporter;
   readonly logger: Logger;
   readonly runtime: Runtime;
-  /** Aborted when the service begins to shut down. */
+  /** Aborts when the server starts to shut down. */
   readonly draining: AbortSignal;
 }
 
+/** The ports and settings that a gateway declares. */
 export interface Needs {
   readonly ports: readonly (keyof Ports)[];
   readonly settings: SettingsSlice;
 }
 
-/** What a gateway with these needs is mounted with. */
+/** The declared ports, and the values of the declared settings. */
 export type PortsOf<N extends Needs> = Pick<Ports, N['ports'][number]> & ValuesOf<N['settings']>;
 
-/** Closes what the gateway has opened for itself. */
+/** Closes the resources of a gateway. */
 export type Close = () => void;
 
+/** One protocol. */
 export interface Gateway {
   readonly name: string;
   readonly description: Description;
   readonly needs: Needs;
-  /** @throws ERR_REQUEST_INVALID when what the application brings cannot be mounted */
+  /**
+   * Mounts the gateway.
+   * @throws ERR_REQUEST_INVALID if the configuration of the application is invalid
+   */
   mount(ports: object): Close;
 }
 
+/** Defines a gateway whose `mount` receives the declared ports and settings. */
 export function defineGateway<const N extends Needs>(gateway: {
   readonly name: string;
   readonly description: Description;
   readonly needs: N;
-  /** Returns how to close what it opens, or nothing. */
+  /** Mounts the gateway. Returns a function that closes its resources, if it has any. */
   readonly mount: (ports: PortsOf<N>) => Close | undefined;
 }): Gateway {
   return {
@@ -93,7 +99,9 @@ export function defineGateway<const N extends Needs>(gateway: {
   };
 }
 
-/** Mounts the gateway with exactly what it needs. `values` has the settings by property. */
+/**
+ * Mounts a gateway with the ports and settings that it declares. `values` contains the settings by property.
+ */
 export function mountGateway(gateway: Gateway, ports: Ports, values: object): Close {
   const { needs } = gateway;
   const settings = new Map<string, unknown>(Object.entries(values));

@@ -1,4 +1,4 @@
-/** Every gateway of the service, in the order of the API documents. */
+/** The gateways of the service, in the order of the API documents. */
 import { apiDocs } from './api-docs/index.ts';
 import { consoleGateway } from './console/index.ts';
 import { events } from './events/index.ts';

@@ -1,4 +1,4 @@
-/** The HTTP server and its express application. Gateways mount on it; nobody else runs express. */
+/** Creates the HTTP server and its express application. Gateways mount their routes on it. */
 import { createServer, IncomingMessage, type Server, ServerResponse } from 'node:http';
 import express, { type Express, type Request, type Response } from 'express';
 import helmet from 'helmet';
@@ -6,26 +6,33 @@ import { LastseenError, quote } from '../errors.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 import { answerError, problemHandler } from './problem.ts';
 
+/** The server and its application. */
 export interface HttpApp {
   readonly app: Express;
   readonly server: Server;
   /**
-   * Serves `method` at exactly `url` before express looks at the request: for the one route that carries the load.
-   * Mount it in express too, for the same path in another spelling.
+   * Serves `method` at exactly `url` before express parses the request. It is meant for the route with the
+   * highest load. Mount the route in express too, for other spellings of the path.
    */
   fastRoute(
     method: string,
     url: string,
     handle: (request: Request, response: Response) => Promise<void>,
   ): void;
-  /** Call when all gateways are mounted: any other path is not found, and errors become problems. */
+  /** Mounts the handlers for unknown paths and for errors. Call it after all gateways are mounted. */
   mountFallbacks(): void;
 }
 
-/** Time to send the headers at most; a shorter time for the whole request holds for them too. */
+/**
+ * Maximum time for the headers of a request. A shorter limit for the whole request applies to the headers
+ * too.
+ */
 const HEADERS_TIMEOUT_MS = 15_000;
 
-/** `requestTimeoutMs`: what has not come whole by then is answered 408 and closed. */
+/**
+ * Creates the server. A request that has not arrived completely after `requestTimeoutMs` receives 408, and
+ * the server closes the connection.
+ */
 export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): HttpApp {
   const app = express();
   app.disable('x-powered-by');
@@ -33,8 +40,9 @@ export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): 
   const fastRoutes = new Map<string, (request: Request, response: Response) => Promise<void>>();
   const server = createServer(
     {
-      // Express gives every request and response its own prototype, which makes them slow objects. Made with that
-      // prototype from the start, they stay fast: three times the requests a second.
+      // Express changes the prototype of each request and response, which makes property access slow. Objects
+      // that are constructed with this prototype stay fast: the server handles three times the requests per
+      // second.
       IncomingMessage: withPrototype(IncomingMessage, app.request),
       ServerResponse: withPrototype(ServerResponse, app.response) as unknown as typeof ServerResponse,
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, requestTimeoutMs),
@@ -48,7 +56,7 @@ export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): 
         app(request, response);
         return;
       }
-      // Made by the constructors above, they are what express would have made of them.
+      // The constructors above give them the prototypes of express.
       handle(request as Request, response as Response).catch((error: unknown) => {
         answerError(errors.report(error), { request, response });
       });
@@ -64,20 +72,20 @@ export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): 
     },
     mountFallbacks() {
       app.use(securityHeaders, (request) => {
-        throw new LastseenError('ERR_NOT_FOUND', `nothing is served at ${quote(request.path)}`);
+        throw new LastseenError('ERR_NOT_FOUND', `no route matches ${quote(request.path)}`);
       });
       app.use(problemHandler(errors));
     },
   };
 }
 
-/** `app.all` mounts each of Node's methods, some thirty; nothing that is served takes as many as this. */
+/** `app.all` mounts about 30 methods. A route with more methods than this is the 405 handler of a path. */
 const ALL_METHODS = 10;
 
-/** Every method and path that is mounted, as `GET /tokens/{id}`; what only refuses other methods is none. */
+/** Returns the mounted routes as `GET /tokens/{id}`, without the 405 handlers. */
 export function routesOf(app: Express): string[] {
   return app.router.stack.flatMap(({ route }) => {
-    // express-ws keeps its sockets at paths of its own making.
+    // express-ws mounts its sockets at internal paths.
     if (route === undefined || route.path.endsWith('/.websocket')) {
       return [];
     }
@@ -93,7 +101,7 @@ export function routesOf(app: Express): string[] {
 
 function withPrototype<T extends new (...args: never[]) => object>(base: T, prototype: object): T {
   function Constructor(this: object, ...args: unknown[]): void {
-    // The constructors of node:http are functions of the old kind and may be called on an object.
+    // The constructors of node:http are functions that accept an existing object as `this`.
     (base as unknown as { apply(self: object, args: unknown[]): void }).apply(this, args);
   }
   Constructor.prototype = prototype;

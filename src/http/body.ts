@@ -1,15 +1,18 @@
-/** Reading a request's body: bounded before it is read, and only text that is really UTF-8. */
+/** Reads the body of a request with a size limit, and rejects text that is not UTF-8. */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { LastseenError, quote } from '../errors.ts';
 import { isJsonObject } from '../json-text.ts';
 
-/** The media type of a request without its parameters, in lower case; empty if there is none. */
+/** Returns the media type of a request in lower case, without parameters; empty if the request has none. */
 export function mediaType(request: IncomingMessage): string {
   return (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 }
 
-/** @throws ERR_MEDIA_TYPE unless the body is one of these types, in plain UTF-8. */
+/**
+ * Returns the media type of the body.
+ * @throws ERR_MEDIA_TYPE unless it is one of `accepted`, in UTF-8 and without a content encoding
+ */
 export function requireMediaType(request: IncomingMessage, accepted: readonly string[]): string {
   const type = mediaType(request);
   const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i
@@ -23,22 +26,22 @@ export function requireMediaType(request: IncomingMessage, accepted: readonly st
     );
   }
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8') {
-    throw new LastseenError('ERR_MEDIA_TYPE', `the body must be UTF-8, got charset ${quote(charset)}`);
+    throw new LastseenError('ERR_MEDIA_TYPE', `the charset of the body must be utf-8, got ${quote(charset)}`);
   }
   if (encoding !== undefined && encoding !== 'identity') {
-    throw new LastseenError(
-      'ERR_MEDIA_TYPE',
-      `the body must not be encoded, got Content-Encoding ${quote(encoding)}`,
-    );
+    throw new LastseenError('ERR_MEDIA_TYPE', `Content-Encoding must be identity, got ${quote(encoding)}`);
   }
   return type;
 }
 
-/** The body as text. @throws ERR_TOO_LARGE, ERR_BODY_MALFORMED when it is cut off or is no UTF-8 */
+/**
+ * Reads the body as text.
+ * @throws ERR_TOO_LARGE, or ERR_BODY_MALFORMED if the body is incomplete or not UTF-8
+ */
 export function readText(request: IncomingMessage, maxBytes: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const tooLarge = (): LastseenError =>
-      new LastseenError('ERR_TOO_LARGE', `the body may have at most ${maxBytes} bytes`);
+      new LastseenError('ERR_TOO_LARGE', `the body must have at most ${maxBytes} bytes`);
     if (Number(request.headers['content-length']) > maxBytes) {
       reject(tooLarge());
       return;
@@ -59,37 +62,48 @@ export function readText(request: IncomingMessage, maxBytes: number): Promise<st
       if (isUtf8(body)) {
         resolve(body.toString('utf8'));
       } else {
-        reject(new LastseenError('ERR_BODY_MALFORMED', 'the body is not UTF-8'));
+        reject(new LastseenError('ERR_BODY_MALFORMED', 'the body must be UTF-8'));
       }
     });
     const rejectCutOff = (): void => {
-      reject(new LastseenError('ERR_BODY_MALFORMED', 'the body was cut off'));
+      reject(
+        new LastseenError(
+          'ERR_BODY_MALFORMED',
+          'the body is incomplete: the connection closed before its end',
+        ),
+      );
     };
     request.on('aborted', rejectCutOff);
     request.on('error', rejectCutOff);
   });
 }
 
-/** The body as a JSON object. @throws ERR_BODY_MALFORMED, ERR_TOO_LARGE */
+/**
+ * Reads the body as a JSON object.
+ * @throws ERR_BODY_MALFORMED, ERR_TOO_LARGE, ERR_REQUEST_INVALID
+ */
 export async function readJsonObject(
   request: IncomingMessage,
   maxBytes: number,
 ): Promise<Record<string, unknown>> {
   const value = parseJson(await readText(request, maxBytes));
   if (!isJsonObject(value)) {
-    throw new LastseenError('ERR_REQUEST_INVALID', 'the body must be a JSON object', {
+    throw new LastseenError('ERR_REQUEST_INVALID', `the body must be a JSON object, got ${quote(value)}`, {
       faults: [{ pointer: '', detail: `must be an object, got ${quote(value)}` }],
     });
   }
   return value;
 }
 
-/** Strict JSON (RFC 8259). @throws ERR_BODY_MALFORMED */
+/**
+ * Parses strict JSON (RFC 8259).
+ * @throws ERR_BODY_MALFORMED
+ */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new LastseenError('ERR_BODY_MALFORMED', `the body is not JSON: ${reason.slice(0, 120)}`);
+    throw new LastseenError('ERR_BODY_MALFORMED', `the body must be JSON: ${reason.slice(0, 120)}`);
   }
 }

@@ -1,37 +1,40 @@
 /**
- * How a room says what it serves, for the documents at /openapi.json and /asyncapi.json. Bodies and messages are named
- * by zod schemas: those that the room's codec validates with, or, where it reads by hand, ones that use the same rules and
- * that a test holds against the codec.
+ * The description of a gateway, for the documents at /openapi.json and /asyncapi.json. Zod schemas describe
+ * bodies and messages. A codec validates with its schema; where a codec parses by hand, a test compares it
+ * with the schema.
  */
 import { z } from 'zod';
 import type { ErrorCode } from '../errors.ts';
 import type { Scope } from '../identity/principal.ts';
 import { nameFault } from '../log/event.ts';
 
-/** By media type. */
+/** Schemas by media type. */
 export type Content = Readonly<Record<string, z.ZodType>>;
 
+/** A successful response. */
 export interface Answer {
   readonly text: string;
   readonly content?: Content;
 }
 
+/** One route. */
 export interface RouteDescription {
   readonly summary: string;
-  /** `any`: a token, whatever its scopes. `client`: the credentials of a client, or none. `open`: no token. */
+  /** `any`: a token with any scope. `client`: client credentials or none. `open`: no token. */
   readonly access: Scope | 'any' | 'client' | 'open';
-  /** Parameters of the path, the query and the headers. */
+  /** Parameters of the path, the query and the headers, each with its description. */
   readonly path?: Readonly<Record<string, string>>;
   readonly query?: z.ZodObject;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Content;
   readonly answers: Readonly<Record<number, Answer>>;
-  /** Beside those that every route has: 401 and 403 where a token is asked for, 500. */
+  /** Error codes of the route. Every route also has 500, and 401 and 403 if it requires a token. */
   readonly errors?: readonly ErrorCode[];
-  /** Where errors are not `application/problem+json`. */
+  /** Schemas of errors that are not `application/problem+json`. */
   readonly errorContent?: Content;
 }
 
+/** One message of a channel. */
 export interface MessageDescription {
   readonly from: 'client' | 'server';
   readonly summary: string;
@@ -40,7 +43,7 @@ export interface MessageDescription {
   readonly contentType?: string;
 }
 
-/** A wire that stays open. */
+/** A connection that stays open. */
 export interface ChannelDescription {
   readonly address: string;
   readonly kind: 'websocket' | 'event-stream';
@@ -49,31 +52,38 @@ export interface ChannelDescription {
   readonly messages: Readonly<Record<string, MessageDescription>>;
 }
 
+/** Everything that a gateway serves. */
 export interface Description {
   readonly name: string;
   readonly text: string;
-  /** By `METHOD /path/{parameter}`. The upgrade of a WebSocket needs none: its channel stands for it. */
+  /**
+   * Routes by `METHOD /path/{parameter}`. The upgrade request of a WebSocket has no entry: its channel
+   * describes it.
+   */
   readonly routes: Readonly<Record<string, RouteDescription>>;
   readonly channels?: Readonly<Record<string, ChannelDescription>>;
 }
 
-/** A name as `nameFault` judges it. */
+/** A name that `nameFault` accepts. */
 export const Name = z
   .string()
   .refine((text) => nameFault(text) === undefined)
   .meta({ minLength: 1, maxLength: 256 });
 
-export const Cursor = z.string().meta({ description: 'opaque, exclusive: gives what comes after it' });
+/** A cursor. */
+export const Cursor = z
+  .string()
+  .meta({ description: 'opaque and exclusive: reading continues with the event after it' });
 
-/** An event as every JSON wire shows it. */
+/** An event on every JSON wire. */
 export const WireEvent = z
   .object({
     cursor: Cursor,
     access_id: Name,
-    version: z.int().meta({ description: '1, 2, 3, … inside the access_id, without holes' }),
-    created_at: z.int().meta({ description: "the publisher's time; never interpreted" }),
+    version: z.int().meta({ description: '1, 2, 3, … inside the access_id, without gaps' }),
+    created_at: z.int().meta({ description: "the publisher's time; the server does not interpret it" }),
     recorded_at: z.int().meta({ description: 'milliseconds since 1970' }),
     id: Name.optional(),
-    payload: z.unknown().meta({ description: 'any JSON value, as it was pushed' }),
+    payload: z.unknown().meta({ description: 'the JSON value that the publisher sent, unchanged' }),
   })
   .meta({ id: 'Event' });

@@ -1,4 +1,7 @@
-/** The service's edge: express and sockets on one server, the listeners, and what every gateway asks of a request. */
+/**
+ * The HTTP edge of the service: express and sockets on one server, the listeners, and the checks that
+ * gateways apply to requests.
+ */
 import type { Admission } from '../delivery/admission.ts';
 import type { Hub } from '../delivery/hub.ts';
 import type { Logger } from '../logger.ts';
@@ -13,20 +16,22 @@ import { createRoutes, type Routes } from './routes.ts';
 import type { httpSettings } from './settings.ts';
 import { createSockets, type Sockets } from './sockets.ts';
 
+/** The HTTP edge. */
 export interface Edge {
   readonly routes: Routes;
   readonly sockets: Sockets;
   readonly listeners: Listeners;
   readonly guards: Guards;
   readonly limits: RateLimits;
-  /** Every method and path that is served, as `GET /health`. */
+  /** Returns the served routes as `GET /health`. */
   served(): string[];
-  /** Call when all gateways are mounted. */
+  /** Mounts the handlers for unknown paths and for errors. Call it after all gateways are mounted. */
   mountFallbacks(): void;
   /** Closes every session and socket, and drains the listeners. */
   drain(): Promise<void>;
 }
 
+/** The settings and the parts that the edge depends on. */
 export interface EdgeOptions extends Omit<GuardOptions, 'origins'> {
   readonly settings: ValuesOf<typeof httpSettings>;
   readonly admission: Admission;
@@ -36,6 +41,7 @@ export interface EdgeOptions extends Omit<GuardOptions, 'origins'> {
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
 }
 
+/** Creates the edge. It does not listen yet. */
 export function createEdge({
   settings,
   admission,

@@ -1,15 +1,20 @@
-/** Errors on their way to a user, on every transport: counted, and logged if nobody expected them. */
+/** Counts each error that a user receives, on every transport, and logs the unexpected ones. */
 import { type ErrorCode, LastseenError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Random } from '../runtime.ts';
 
+/** Reports errors. */
 export interface ErrorReporter {
-  /** The error for the user: an expected one as it is, any other is logged under an id, which the user sees. */
+  /**
+   * Returns the error for the user. An expected error is returned as it is. An unexpected error is logged
+   * with an id, and the returned error contains the id.
+   */
   report(error: unknown): LastseenError;
-  /** How often each code was reported since the server began. */
+  /** Number of reported errors by code since the process started. */
   readonly counts: ReadonlyMap<ErrorCode, number>;
 }
 
+/** Creates a reporter. */
 export function createErrorReporter(logger: Logger, random: Random): ErrorReporter {
   const counts = new Map<ErrorCode, number>();
 
@@ -23,7 +28,7 @@ export function createErrorReporter(logger: Logger, random: Random): ErrorReport
     }
     const id = random.uuid();
     logger.error({ id, err: error }, 'unexpected error');
-    return new LastseenError('ERR_INTERNAL', `the server failed; the id of the failure in its log is ${id}`);
+    return new LastseenError('ERR_INTERNAL', `the server failed: its log contains the error with id ${id}`);
   }
 
   return {

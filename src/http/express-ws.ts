@@ -1,6 +1,6 @@
 /**
- * express-ws on the `ws` of our own dependencies: it asks for ws 7, which has no `pause`, and npm applies `overrides` only
- * where they stand in the root package, not where ours is installed as a dependency (D25).
+ * Loads express-ws with the `ws` version of this package. express-ws requires ws 7, which has no `pause`. npm
+ * applies `overrides` of the root package, and ignores ours when this package is a dependency (D25).
  */
 import { createRequire } from 'node:module';
 
@@ -13,4 +13,5 @@ if (bundledWs !== ownWs) {
   require.cache[bundledWs] = require.cache[ownWs];
 }
 
+/** express-ws on our version of `ws`. */
 export const expressWs = require('express-ws') as typeof import('express-ws');

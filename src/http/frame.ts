@@ -1,9 +1,12 @@
-/** A WebSocket frame as it stands on the wire (RFC 6455 §5.2): unmasked, unfragmented, not compressed. */
+/** Encodes WebSocket frames (RFC 6455 §5.2): unmasked, unfragmented and uncompressed. */
 
 const FIN_TEXT = 0x81;
 const FIN_BINARY = 0x82;
 
-/** Framed once, written to any number of sockets: the frame of a server does not depend on its receiver. */
+/**
+ * Encodes a text frame. A server frame does not depend on its receiver, so one frame serves any number of
+ * sockets.
+ */
 export function textFrame(text: string): Buffer {
   const bytes = Buffer.byteLength(text);
   const frame = frameOf(FIN_TEXT, bytes);
@@ -11,13 +14,14 @@ export function textFrame(text: string): Buffer {
   return frame;
 }
 
+/** Encodes a binary frame. */
 export function binaryFrame(data: Uint8Array): Buffer {
   const frame = frameOf(FIN_BINARY, data.length);
   frame.set(data, frame.length - data.length);
   return frame;
 }
 
-/** A frame with its header, and room for so many bytes at its end. */
+/** Creates a frame with its header, and with space for `bytes` bytes after it. */
 function frameOf(first: number, bytes: number): Buffer {
   const headerBytes = bytes < 126 ? 2 : bytes < 65_536 ? 4 : 10;
   const frame = Buffer.allocUnsafe(headerBytes + bytes);

@@ -5,30 +5,43 @@ import type { Authenticator } from '../identity/authenticator.ts';
 import { type Principal, requireScope, type Scope } from '../identity/principal.ts';
 import type { Tickets } from '../identity/tickets.ts';
 
+/** Authentication of requests. */
 export interface Guards {
-  /** The principal of an HTTP request. @throws ERR_UNAUTHENTICATED, ERR_FORBIDDEN, ERR_ORIGIN */
+  /**
+   * Returns the principal of an HTTP request that has the scope.
+   * @throws ERR_UNAUTHENTICATED, ERR_FORBIDDEN, ERR_ORIGIN
+   */
   authorize(request: IncomingMessage, scope: Scope): Principal | Promise<Principal>;
-  /** The principal of an HTTP request, whatever its scopes. @throws ERR_UNAUTHENTICATED, ERR_ORIGIN */
+  /**
+   * Returns the principal of an HTTP request, with any scope.
+   * @throws ERR_UNAUTHENTICATED, ERR_ORIGIN
+   */
   authenticate(request: IncomingMessage): Promise<Principal>;
   /**
-   * The principal that an upgrade request names; `undefined` if it carries no token and comes from a browser page of
-   * an allowed origin, which may bring one in its first message. @throws ERR_UNAUTHENTICATED, ERR_ORIGIN
+   * Returns the principal of an upgrade request. Returns `undefined` for a request without a token from a
+   * page of an allowed origin: the page may send a token in its first message.
+   * @throws ERR_UNAUTHENTICATED, ERR_ORIGIN
    */
   fromUpgrade(request: IncomingMessage): Promise<Principal | undefined>;
   /**
-   * The principal whose token an upgrade request carries, `undefined` without one: for a gateway with a list of
-   * origins of its own. @throws ERR_UNAUTHENTICATED
+   * Returns the principal of an upgrade request, or `undefined` without a token. It does not check the
+   * origin: it is for gateways with their own list of origins.
+   * @throws ERR_UNAUTHENTICATED
    */
   principalOf(request: IncomingMessage): Promise<Principal | undefined>;
-  /** The principal of a token or a ticket that came in a message. @throws ERR_UNAUTHENTICATED */
+  /**
+   * Returns the principal of a token or ticket in a message.
+   * @throws ERR_UNAUTHENTICATED
+   */
   fromMessage(message: {
     readonly token?: string | undefined;
     readonly ticket?: string | undefined;
   }): Promise<Principal>;
-  /** @throws ERR_ORIGIN when a browser page of a foreign origin asks for a socket. */
+  /** @throws ERR_ORIGIN if a page of another origin requests a socket */
   checkOrigin(request: IncomingMessage): void;
 }
 
+/** The credentials and origins that the guards accept. */
 export interface GuardOptions {
   readonly tickets: Tickets;
   readonly authenticator: Authenticator;
@@ -37,8 +50,12 @@ export interface GuardOptions {
 
 const SUBPROTOCOL_BEARER = 'lastseen.bearer.';
 
+/** Creates the guards. */
 export function createGuards({ authenticator, tickets, origins }: GuardOptions): Guards {
-  /** Without tokens, a name that a page's owner points at this machine must not open the door to that page. */
+  /**
+   * Without authentication, the Host header must be a loopback name. Otherwise a page could reach this server
+   * through a DNS name that points to it.
+   */
   function checkHost(request: IncomingMessage): void {
     const host = request.headers.host ?? '';
     if (!authenticator.isOpen || /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i.test(host)) {
@@ -46,7 +63,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     }
     throw new LastseenError(
       'ERR_ORIGIN',
-      `with LASTSEEN_AUTH=open only loopback names are served, got Host ${quote(host)}`,
+      `with LASTSEEN_AUTH=open, Host must be a loopback name, got ${quote(host)}`,
     );
   }
 
@@ -56,7 +73,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
     if (origin === undefined || isAllowed(origin.toLowerCase(), request, origins)) {
       return;
     }
-    throw new LastseenError('ERR_ORIGIN', `the origin ${quote(origin)} may not open sockets here`);
+    throw new LastseenError('ERR_ORIGIN', `the origin ${quote(origin)} is not allowed to open sockets`);
   }
 
   async function principalOf(request: IncomingMessage): Promise<Principal | undefined> {
@@ -88,7 +105,7 @@ export function createGuards({ authenticator, tickets, origins }: GuardOptions):
         return undefined;
       }
       const message =
-        'a socket without Origin needs a token when it opens: send "Authorization: Bearer TOKEN", or the subprotocols "lastseen, lastseen.bearer.TOKEN"';
+        'an upgrade request without Origin must carry a token: send "Authorization: Bearer TOKEN" or the subprotocols "lastseen, lastseen.bearer.TOKEN"';
       throw new LastseenError('ERR_UNAUTHENTICATED', message);
     },
     principalOf,
@@ -127,7 +144,10 @@ function bearerOf(request: IncomingMessage): string | undefined {
   throw new LastseenError('ERR_UNAUTHENTICATED', 'the Authorization header must be "Bearer TOKEN"');
 }
 
-/** The pair `lastseen, lastseen.bearer.TOKEN`, for clients that cannot set headers. */
+/**
+ * Returns the token in the subprotocols `lastseen, lastseen.bearer.TOKEN`, for clients that cannot set
+ * headers.
+ */
 function subprotocolToken(request: IncomingMessage): string | undefined {
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
   return offered.find((name) => name.startsWith(SUBPROTOCOL_BEARER))?.slice(SUBPROTOCOL_BEARER.length);

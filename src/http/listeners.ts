@@ -1,26 +1,32 @@
-/** The service's HTTP servers: they begin to listen together, and drain together. */
+/** The HTTP servers of the service. They start to listen together and drain together. */
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { LastseenError } from '../errors.ts';
 import type { Timers } from '../runtime.ts';
 
+/** The HTTP servers of the service. */
 export interface Listeners {
+  /** Adds a server that listens on `port`. */
   add(server: Server, port: number): void;
-  /** @throws ERR_REQUEST_INVALID when a port is taken, or Node's error when the address cannot be listened on */
+  /**
+   * Starts to listen.
+   * @throws ERR_REQUEST_INVALID if a port is in use, or Node's error if the address is not available
+   */
   listen(): Promise<void>;
   /**
-   * Accepts nothing more and answers what is in flight. Connections that become idle are closed at once, all others
-   * after 10 s.
+   * Stops accepting connections, and finishes the requests in progress. It closes idle connections at once,
+   * and the others after 10 s.
    */
   drain(): Promise<void>;
-  /** Where the first server listens, e.g. `http://127.0.0.1:8080`. */
+  /** URL of the first server, for example `http://127.0.0.1:8080`. */
   url(): string;
 }
 
-/** Time for answers in flight when draining. */
+/** Maximum time for the requests in progress during a drain. */
 const DRAIN_MS = 10_000;
 const CLOSE_IDLE_EVERY_MS = 20;
 
+/** Creates an empty set of servers. */
 export function createListeners({
   host,
   timers,
@@ -73,13 +79,13 @@ async function listen(
         reject(error);
         return;
       }
-      reject(new LastseenError('ERR_REQUEST_INVALID', `PORT: ${host}:${port} is in use by another process`));
+      reject(new LastseenError('ERR_REQUEST_INVALID', `PORT: another process uses ${host}:${port}`));
     });
     server.listen(port, host, resolve);
   });
 }
 
-/** A server that does not listen is closed already. */
+/** Closes a server. A server that does not listen counts as closed. */
 async function close(server: Server): Promise<void> {
   await new Promise<void>((resolve) =>
     server.close(() => {

@@ -1,11 +1,11 @@
-/** Errors on their way to a user: as a problem document (RFC 9457), and as the close code of a WebSocket. */
+/** Converts errors for a client: to a problem document (RFC 9457) and to the close code of a WebSocket. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorRequestHandler } from 'express';
 import type { CloseReason } from '../delivery/connection.ts';
 import { type ErrorCode, LastseenError, meaningOf } from '../errors.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 
-/** The errors that end a WebSocket, and how; `undefined`: the socket goes on. */
+/** The close reason of each error that closes a WebSocket; `undefined`: the socket stays open. */
 const CLOSE_REASONS: Readonly<Record<ErrorCode, CloseReason | undefined>> = {
   ERR_BODY_MALFORMED: undefined,
   ERR_CHANGED_MEANWHILE: undefined,
@@ -42,7 +42,7 @@ const CLOSE_REASONS: Readonly<Record<ErrorCode, CloseReason | undefined>> = {
   ERR_UNAUTHENTICATED: 'not-allowed',
 };
 
-/** WebSocket close codes: below 4500 the client may come back as it is. */
+/** WebSocket close codes. After a code below 4500, a client may reconnect unchanged. */
 export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, text: string]>> = {
   dropped: [1000, 'close'],
   'going-away': [1001, 'going away'],
@@ -58,7 +58,7 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, readonly [code: number, t
   'token-revoked': [4500, 'token revoked'],
 };
 
-/** Why an error ends a WebSocket; `undefined` when the socket may go on. */
+/** Returns the close reason of an error; `undefined` if the socket stays open. */
 export function closeReasonOf(error: LastseenError): CloseReason | undefined {
   return CLOSE_REASONS[error.code];
 }
@@ -70,7 +70,7 @@ export interface Problem {
   readonly body: string;
 }
 
-/** Status, title and headers of an error, for rooms that have a shape of their own. */
+/** Returns the status, title and headers of an error, for gateways with their own error format. */
 export function statusOf(error: LastseenError): {
   readonly status: number;
   readonly title: string;
@@ -81,7 +81,7 @@ export function statusOf(error: LastseenError): {
   return { status, title, headers };
 }
 
-/** `extra` stands in the body beside what RFC 9457 names. */
+/** Converts an error to a problem document. `extra` adds members to the body. */
 export function problemOf(error: LastseenError, extra: Readonly<Record<string, string>> = {}): Problem {
   const { status, title } = meaningOf(error.code);
   const { retryAfterSeconds } = error;
@@ -107,7 +107,9 @@ export function problemOf(error: LastseenError, extra: Readonly<Record<string, s
   };
 }
 
-/** Answers with the error. A response that has begun is cut, so that nobody takes it for whole. */
+/**
+ * Sends the error. A response that has started is cut off, so that the client detects that it is incomplete.
+ */
 export function answerError(
   error: LastseenError,
   { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
@@ -118,27 +120,26 @@ export function answerError(
     return;
   }
   const { status, headers, body } = problemOf(error, extra);
-  // The rest of a refused body is not read: the connection cannot be used again.
+  // The server does not read the rest of a refused body, so the connection cannot be reused.
   if (!request.complete) {
     response.setHeader('Connection', 'close');
   }
   response.writeHead(status, headers).end(body);
 }
 
-/** Express's last handler. */
+/** Creates the error handler of express. */
 export function problemHandler(errors: ErrorReporter): ErrorRequestHandler {
-  // Express tells an error handler by its four parameters.
-  // eslint-disable-next-line @typescript-eslint/no-unused-vars
+  // Express recognises an error handler by its four parameters.
   return (error: unknown, request, response, _next) => {
     answerError(errors.report(fromExpress(error)), { request, response });
   };
 }
 
-/** Express's own refusals (a malformed percent-encoding in the path) carry a status of 4xx. */
+/** Errors of express, such as a malformed percent-encoding in the path, carry a 4xx status. */
 function fromExpress(error: unknown): unknown {
   const status = error instanceof Error && 'status' in error ? error.status : undefined;
   if (typeof status !== 'number' || status < 400 || status > 499) {
     return error;
   }
-  return new LastseenError('ERR_REQUEST_INVALID', 'the request line cannot be read');
+  return new LastseenError('ERR_REQUEST_INVALID', 'the request line is malformed');
 }

@@ -1,39 +1,55 @@
-/** Who asks too much, too often: by principal on what it does, by address and client on what it tries. */
+/** Rate limits: by principal for requests and events, by address and client for failed authentication. */
 import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { createTokenBucket, type TokenBucket } from '../delivery/token-bucket.ts';
 import { LastseenError } from '../errors.ts';
 import type { Principal } from '../identity/principal.ts';
 import type { Clock } from '../runtime.ts';
 
+/** The rate limits. */
 export interface RateLimits {
-  /** @throws ERR_RATE_LIMITED */
+  /**
+   * Counts one request.
+   * @throws ERR_RATE_LIMITED
+   */
   countRequest(principal: Principal): void;
-  /** @throws ERR_RATE_LIMITED */
+  /**
+   * Counts pushed events.
+   * @throws ERR_RATE_LIMITED
+   */
   countEvents(principal: Principal, count: number): void;
-  /** Before a secret is looked at. @throws ERR_RATE_LIMITED after too many failures under any of the names */
+  /**
+   * Call it before a secret is checked.
+   * @throws ERR_RATE_LIMITED after too many failures under one of the names
+   */
   requireAttemptsLeft(names: readonly string[]): Promise<void>;
-  /** A secret was wrong. */
+  /** Counts a wrong secret under each name. */
   recordFailure(names: readonly string[]): Promise<void>;
 }
 
+/** The limits. */
 export interface RateLimitOptions {
-  /** A principal's requests and pushed events a second; 0: no limit. */
+  /** Requests of a principal per second; 0: no limit. */
   readonly maxRequestsPerSecond: number;
+  /** Pushed events of a principal per second; 0: no limit. */
   readonly maxEventsPerSecond: number;
   readonly clock: Clock;
 }
 
-/** Wrong secrets a minute under one name. */
+/** Maximum number of wrong secrets per minute under one name. */
 const MAX_FAILURES = 10;
 const FAILURE_SECONDS = 60;
 
-/** Names that have a bucket at once; one more empties the table, and every bucket begins full. */
+/**
+ * Maximum number of buckets. When a new name exceeds it, all buckets are discarded, and each name starts with
+ * a full bucket.
+ */
 const MAX_BUCKETS = 100_000;
 
+/** Creates the rate limits. */
 export function createRateLimits(options: RateLimitOptions): RateLimits {
   const { maxRequestsPerSecond, maxEventsPerSecond, clock } = options;
   const requests = createBuckets('requests', { perSecond: maxRequestsPerSecond, seconds: 1, clock });
-  // One whole batch may always go when nothing went for a while.
+  // The bucket of events has the tokens of 10 s, so that a full batch passes after an idle time.
   const events = createBuckets('events', { perSecond: maxEventsPerSecond, seconds: 10, clock });
   const failures = new RateLimiterMemory({ points: MAX_FAILURES, duration: FAILURE_SECONDS });
 
@@ -60,7 +76,9 @@ export function createRateLimits(options: RateLimitOptions): RateLimits {
   };
 }
 
-/** A bucket for each name: `perSecond` tokens flow in, those of `seconds` stay. */
+/**
+ * Creates one bucket for each name, with `perSecond` tokens per second and a capacity of `seconds` seconds.
+ */
 function createBuckets(
   unit: string,
   {
@@ -91,7 +109,7 @@ function createBuckets(
 
 function rateLimitedError(reason: string, waitMs: number): LastseenError {
   const seconds = Math.max(1, Math.ceil(waitMs / 1_000));
-  return new LastseenError('ERR_RATE_LIMITED', `${reason}: try again in ${seconds} s`, {
+  return new LastseenError('ERR_RATE_LIMITED', `${reason}: retry in ${seconds} s`, {
     retryAfterSeconds: seconds,
   });
 }

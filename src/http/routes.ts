@@ -1,35 +1,40 @@
 /**
- * Routes as their descriptions name them. A gateway hands over one handler for each route that it describes, no more and
- * no fewer, so that nothing is served without a description, and each path answers other methods with 405 and `Allow`.
+ * Mounts the routes of a description. A gateway passes exactly one handler for each described route, so that
+ * each served route has a description. Each path answers other methods with 405 and `Allow`.
  */
 import type { Request, Response } from 'express';
 import { LastseenError } from '../errors.ts';
 import type { HttpApp } from './app.ts';
 import type { Description } from './description.ts';
 
+/** Handles a request. */
 export type Handler = (request: Request, response: Response) => void | Promise<void>;
 
-/** A route that carries the load: served before express looks at the request. */
+/** A route that is served before express parses the request. */
 export interface FastRoute {
   readonly fast: (request: Request, response: Response) => Promise<void>;
 }
 
-/** A handler for each route of the description. */
+/** One handler for each route of a description. */
 export type HandlersOf<D extends Description> = Readonly<Record<keyof D['routes'], Handler | FastRoute>>;
 
+/** Options of a description. */
 export interface ServeOptions {
-  /** Put around each handler, and around the refusal of other methods: for a protocol with errors of its own. */
+  /** Wraps each handler and the 405 handlers, for a protocol with its own errors. */
   readonly wrap?: (handler: Handler) => Handler;
 }
 
+/** Mounts routes. */
 export interface Routes {
+  /** Mounts the routes of a description. */
   serve<D extends Description>(description: D, handlers: HandlersOf<D>, options?: ServeOptions): void;
-  /** Answers whatever is below `path` and is no route. */
+  /** Handles the requests below `path` that match no route. */
   fallback(path: string, handler: Handler): void;
 }
 
 type Method = 'get' | 'post' | 'patch' | 'put' | 'delete';
 
+/** Creates the routes of an application. */
 export function createRoutes({ app, fastRoute }: Pick<HttpApp, 'app' | 'fastRoute'>): Routes {
   return {
     serve(_description, handlers, { wrap = (handler: Handler): Handler => handler } = {}) {
@@ -43,7 +48,7 @@ export function createRoutes({ app, fastRoute }: Pick<HttpApp, 'app' | 'fastRout
         app[method.toLowerCase() as Method](expressPath(path), wrap(isFast ? handler.fast : handler));
         methodsByPath.set(path, [...(methodsByPath.get(path) ?? []), method]);
       }
-      // A path without parameters first: `/tokens/ticket` is also a `/tokens/{jti}`.
+      // A path without parameters precedes the others: `/tokens/ticket` also matches `/tokens/{jti}`.
       const paths = [...methodsByPath].sort(([a], [b]) => Number(a.includes('{')) - Number(b.includes('{')));
       for (const [path, methods] of paths) {
         const allowed = methods.sort().join(', ');
@@ -51,7 +56,7 @@ export function createRoutes({ app, fastRoute }: Pick<HttpApp, 'app' | 'fastRout
           expressPath(path),
           wrap((_request, response) => {
             response.setHeader('Allow', allowed);
-            throw new LastseenError('ERR_METHOD', `only ${allowed} is served here`);
+            throw new LastseenError('ERR_METHOD', `the method must be ${methods.join(' or ')}`);
           }),
         );
       }
@@ -62,19 +67,19 @@ export function createRoutes({ app, fastRoute }: Pick<HttpApp, 'app' | 'fastRout
   };
 }
 
-/** `/tokens/{jti}` as express writes it. */
+/** Converts `/tokens/{jti}` to the notation of express. */
 function expressPath(path: string): string {
   return path.replaceAll(/\{(\w+)\}/g, ':$1');
 }
 
-/** A parameter of the path. */
+/** Returns a path parameter. */
 export function pathParameter(request: Request, name: string): string {
   return String(request.params[name]);
 }
 
 /**
- * The media type of the answer, out of those that the route has.
- * @throws ERR_NOT_ACCEPTABLE when the client accepts none of them
+ * Selects the media type of the response from `types`.
+ * @throws ERR_NOT_ACCEPTABLE if the client accepts none of them
  */
 export function negotiate<const T extends string>(request: Request, types: readonly T[]): T {
   const { accept } = request.headers;
@@ -89,7 +94,10 @@ export function negotiate<const T extends string>(request: Request, types: reado
   return type;
 }
 
-/** No type that is served here has parameters: those of the client, such as a charset, are ignored; its weights stay. */
+/**
+ * Removes the parameters of media types, such as a charset, and keeps the weights: the served types have no
+ * parameters.
+ */
 function withoutParameters(accept: string): string {
   return accept
     .split(',')

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Count, List, Port, Rate, setting, toMs } from '../settings.ts';
 
+/** Settings of the HTTP edge. */
 export const httpSettings = {
   HOST: setting('host', 'address to listen on', z.string().min(1).default('127.0.0.1')),
   PORT: setting('port', 'port to listen on; 0 picks a free port and prints it', Port.default(8080)),
@@ -26,7 +27,10 @@ export const httpSettings = {
   ),
 };
 
-/** `https://app.example` stands for itself; a text that begins with `^` is a pattern for the whole origin. */
+/**
+ * Parses an origin such as `https://app.example`. Text that begins with `^` is a regular expression for the
+ * whole origin.
+ */
 function originOf(text: string): string | RegExp {
   if (!text.startsWith('^')) {
     return text.replace(/\/$/, '').toLowerCase();
@@ -34,6 +38,6 @@ function originOf(text: string): string | RegExp {
   try {
     return new RegExp(`^(?:${text.slice(1).replace(/\$$/, '')})$`);
   } catch (error) {
-    throw new Error(`${JSON.stringify(text)} is not a pattern`, { cause: error });
+    throw new Error(`${JSON.stringify(text)} is not a regular expression`, { cause: error });
   }
 }

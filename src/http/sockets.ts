@@ -1,7 +1,8 @@
 /**
- * WebSockets, for all gateways. express-ws accepts an upgrade before it routes it and catches no rejection, so
- * refusals happen in `verifyClient` with a real status, handlers are attached synchronously, and whatever one throws
- * ends its own socket only (G8). Compression is off: it costs some 200 KB a connection.
+ * WebSockets of all gateways. express-ws accepts an upgrade before it routes it, and does not catch
+ * rejections. `verifyClient` therefore refuses upgrades with an HTTP status, handlers attach their listeners
+ * synchronously, and an error in a handler closes its own socket and no other (G8). Compression is off: it
+ * costs about 200 KB per connection.
  */
 import { isUtf8 } from 'node:buffer';
 import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
@@ -20,50 +21,53 @@ import { expressWs } from './express-ws.ts';
 import { CLOSE_CODES, type Problem, problemOf } from './problem.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
-/** Bytes of a message from a client, unless its route takes more. */
+/** Maximum bytes of a client message. A route can set another limit. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
 
-/** A peer that does not answer a close is cut after so long. */
+/** The server terminates a socket whose peer does not answer a close within this time. */
 const CLOSE_TIMEOUT_MS = 5_000;
 
-/** What a gateway gets for each accepted socket: `admitted` is what its `admit` resolved to. */
+/** An accepted socket. `admitted` is the value that `admit` resolved to. */
 export interface AcceptedSocket<T> {
   readonly socket: WebSocket;
   readonly connection: Connection;
-  /** Its reading side, for `createTurns`. */
+  /** The reading side of the socket, for `createTurns`. */
   readonly inbox: Inbox;
   readonly admitted: T;
-  /** Bytes that have come from the client, parts of messages included. */
+  /** Returns the number of bytes received from the client, partial messages included. */
   readonly receivedBytes: () => number;
 }
 
-/** How a gateway serves its sockets. */
+/** The sockets of a gateway at one path. */
 export interface SocketRoute<T> {
   readonly path: string;
-  /** Name of the gateway, for the operator. */
+  /** Name of the gateway. */
   readonly gateway: string;
-  /** Bytes of a message; more closes the socket with 1009. Default 64 KiB. */
+  /** Maximum bytes of a message. A larger message closes the socket with 1009. Default 64 KiB. */
   readonly maxMessageBytes?: number;
-  /** Decides before the upgrade who may open the socket. What it throws refuses the upgrade. */
+  /** Decides before the upgrade whether the client may open the socket. An error refuses the upgrade. */
   readonly admit: (request: IncomingMessage) => Promise<T>;
-  /** Which of the offered subprotocols is spoken; default `lastseen`. */
+  /** Selects one of the offered subprotocols. Default: `lastseen`. */
   readonly protocolOf?: (offered: ReadonlySet<string>) => string | false;
-  /** How a refusal of `admit` looks; default a problem. */
+  /** Converts an error of `admit` to a response. Default: a problem document. */
   readonly refusalOf?: (error: unknown) => Problem;
-  /** Where the protocol's close codes differ. */
+  /** Close codes of the protocol that differ from `CLOSE_CODES`. */
   readonly closeCodes?: Partial<Record<CloseReason, readonly [code: number, text: string]>>;
-  /** Attaches its listeners before it returns. */
+  /** Handles an accepted socket. It attaches its listeners before it returns. */
   readonly handle: (accepted: AcceptedSocket<T>) => void;
 }
 
+/** The sockets of the service. */
 export interface Sockets {
+  /** Serves sockets at a path. */
   route<T>(route: SocketRoute<T>): void;
-  /** Upgrades of another server, whatever their path, are taken as if they had asked for `path` here; a query stays. */
+  /** Serves the upgrades of another server, at any path, as upgrades to `path`. The query is kept. */
   forward(server: Server, path: string): void;
-  /** Closes every socket, authenticated or not. */
+  /** Closes every socket, including unauthenticated ones. */
   closeAll(reason: CloseReason): void;
 }
 
+/** The server and the parts that sockets depend on. */
 export interface SocketOptions {
   readonly app: Express;
   readonly server: Server;
@@ -73,7 +77,7 @@ export interface SocketOptions {
   readonly logger: Logger;
 }
 
-/** What `verifyClient` needs of a route. */
+/** The part of a route that `verifyClient` uses. */
 interface Upgrade {
   readonly maxMessageBytes: number;
   readonly admit: (request: IncomingMessage) => Promise<unknown>;
@@ -81,6 +85,7 @@ interface Upgrade {
   readonly refusalOf: (error: unknown) => Problem;
 }
 
+/** Creates the sockets of a server. */
 export function createSockets(options: SocketOptions): Sockets {
   const { errors, logger } = options;
   const upgrades = new Map<string, Upgrade>();
@@ -89,7 +94,7 @@ export function createSockets(options: SocketOptions): Sockets {
 
   async function admit(request: IncomingMessage, upgrade: Upgrade | undefined): Promise<void> {
     if (upgrade === undefined) {
-      throw new LastseenError('ERR_NOT_FOUND', 'no socket is served here');
+      throw new LastseenError('ERR_NOT_FOUND', 'no WebSocket route matches this path');
     }
     options.admission.requireRunning();
     const admitted = await upgrade.admit(request);
@@ -107,7 +112,7 @@ export function createSockets(options: SocketOptions): Sockets {
         const upgrade = upgrades.get(pathOf(req));
         admit(req, upgrade).then(
           () => {
-            // Read by `ws` when it completes this upgrade, which it does before `done` returns.
+            // `ws` reads `maxPayload` when it completes this upgrade, before `done` returns.
             wss.options.maxPayload = upgrade?.maxMessageBytes ?? MAX_MESSAGE_BYTES;
             done(true);
           },
@@ -119,10 +124,11 @@ export function createSockets(options: SocketOptions): Sockets {
     },
   });
   const wss = getWss();
-  // It repeats the errors of its server, whose own listeners hear of them.
+  // The WebSocket server emits the errors of its HTTP server again. The listeners of the HTTP server handle
+  // them.
   wss.on('error', () => undefined);
   wss.on('wsClientError', (error, socket) => {
-    const message = `this is no WebSocket handshake (RFC 6455): ${error.message}`;
+    const message = `the WebSocket handshake (RFC 6455) is invalid: ${error.message}`;
     refuse(socket, problemOf(new LastseenError('ERR_REQUEST_INVALID', message)));
   });
   ignoreOtherUpgrades(options.server);
@@ -138,7 +144,7 @@ export function createSockets(options: SocketOptions): Sockets {
         if (request.headers.upgrade?.trim().toLowerCase() !== 'websocket') {
           refuse(
             socket,
-            problem(new LastseenError('ERR_REQUEST_INVALID', 'only WebSockets are served here')),
+            problem(new LastseenError('ERR_REQUEST_INVALID', 'the Upgrade header must be websocket')),
           );
           return;
         }
@@ -149,7 +155,7 @@ export function createSockets(options: SocketOptions): Sockets {
     route<T>(route: SocketRoute<T>) {
       const { path, gateway } = route;
       if (upgrades.has(path)) {
-        throw new LastseenError('ERR_REQUEST_INVALID', `two gateways serve sockets at ${path}`);
+        throw new LastseenError('ERR_REQUEST_INVALID', `two gateways serve WebSockets at ${path}`);
       }
       upgrades.set(path, {
         maxMessageBytes: route.maxMessageBytes ?? MAX_MESSAGE_BYTES,
@@ -159,7 +165,7 @@ export function createSockets(options: SocketOptions): Sockets {
       });
       const closeCodes = { ...CLOSE_CODES, ...route.closeCodes };
       app.ws(path, (socket, request) => {
-        // A broken frame closes the socket by itself; without a listener it would end the process.
+        // `ws` closes the socket after an invalid frame. Without a listener the error would end the process.
         socket.on('error', (error) => {
           logger.debug({ gateway, reason: error.message }, 'socket error');
         });
@@ -180,7 +186,7 @@ export function createSockets(options: SocketOptions): Sockets {
           closeSocket(socket, closeCodes.fault, options.timers);
         }
       });
-      // What asks for this path without an upgrade is told to.
+      // A request without an upgrade receives 426.
       app.get(path, (_request, response) => {
         response.status(426).set({ Upgrade: 'websocket', Connection: 'Upgrade' }).end();
       });
@@ -188,7 +194,10 @@ export function createSockets(options: SocketOptions): Sockets {
   };
 }
 
-/** A message as text; `undefined` when a binary one is not UTF-8 (`ws` refuses such text by itself). */
+/**
+ * Decodes a message as text; `undefined` if a binary message is not UTF-8. `ws` rejects a text message that
+ * is not UTF-8.
+ */
 export function textOf(data: Buffer | ArrayBuffer | Buffer[]): string | undefined {
   const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
   return isUtf8(bytes) ? bytes.toString('utf8') : undefined;
@@ -198,7 +207,7 @@ function pathOf(request: IncomingMessage): string {
   return (request.url ?? '').split('?', 1)[0] ?? '';
 }
 
-/** Answers an upgrade with a refusal, and closes. */
+/** Answers an upgrade with an error and closes the connection. */
 function refuse(socket: Duplex, { status, headers, body }: Problem): void {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
   socket.once('finish', () => socket.destroy());
@@ -249,7 +258,8 @@ function socketConnection(
   return {
     gateway,
     canPong: true,
-    // Frames come ready-made and are written once, beside those of `ws`, which queues nothing without compression.
+    // Frames arrive encoded and are written to the TCP socket beside the frames of `ws`. Without compression
+    // `ws` queues no frames.
     write(frame) {
       if (socket.readyState === socket.OPEN) {
         wire.write(frame);

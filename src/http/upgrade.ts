@@ -1,7 +1,8 @@
 /**
- * Requests that carry `Upgrade`. Node gives all of them to whoever listens for upgrades, also those that only offer
- * another protocol beside an ordinary request, as the HTTP client of Java does (`Upgrade: h2c`). A server may ignore
- * an offer (RFC 9110 §7.8): Node is told to, or where it cannot be told the request is read again without the offer.
+ * Handles requests with an `Upgrade` header. Node passes all of them to the `upgrade` listeners, including
+ * requests that offer another protocol, such as `Upgrade: h2c` from the HTTP client of Java. A server may
+ * ignore such an offer (RFC 9110 §7.8). Newer versions of Node have a callback for this; for older versions,
+ * the server parses the request again without the offer.
  */
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -10,12 +11,12 @@ type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) 
 
 const OFFER_HEADERS = new Set(['upgrade', 'connection', 'http2-settings']);
 
-/** Node 22.21, 24.9 and later ask it for each request; the types of Node 22 do not have it. */
+/** Node 22.21, 24.9 and later call it for each request. The types of Node 22 lack it. */
 interface ServerWithUpgradeCallback extends Server {
   shouldUpgradeCallback: (request: IncomingMessage) => boolean;
 }
 
-/** Lets the listeners that `server` has now see WebSocket upgrades only. */
+/** Passes WebSocket upgrades, and no others, to the current `upgrade` listeners of `server`. */
 export function ignoreOtherUpgrades(server: Server): void {
   if (hasUpgradeCallback(server)) {
     server.shouldUpgradeCallback = isWebSocket;

@@ -1,11 +1,12 @@
 /**
- * What a client holds: the epoch of the log and a position in it, opaque on the wire and exclusive (it names what
- * was seen; the reader gets what comes after). A cursor that cannot be honoured is refused, never clamped (G6).
+ * A cursor names the epoch of the log and a position in it. It is opaque on the wire and exclusive: the
+ * reader receives the events after the position. The server refuses a cursor that it cannot serve without a
+ * gap, and does not clamp it (G6).
  */
 import { LastseenError, quote } from '../errors.ts';
 import type { Bounds } from './store.ts';
 
-/** A cursor, taken apart. */
+/** A decoded cursor. */
 export interface Cursor {
   readonly epoch: string;
   readonly position: number;
@@ -13,30 +14,31 @@ export interface Cursor {
 
 const PATTERN = /^([0-9a-z]{8})\.(0|[1-9a-z][0-9a-z]{0,10})$/;
 
-/** The wire form of a place in the log. */
+/** Encodes a position as a cursor. */
 export function encodeCursor(epoch: string, position: number): string {
   return `${epoch}.${position.toString(36)}`;
 }
 
 /**
- * The position that `text` names, if the feed can continue from there without a gap. `prunedThrough` is the position
- * of the feed's last event that is gone: what other feeds have lost does not concern its readers.
+ * Returns the position of a cursor if the feed can continue from it without a gap. `prunedThrough` is the
+ * position of the last event of this feed that retention has deleted. Deleted events of other feeds do not
+ * matter.
  * @throws ERR_CURSOR_MALFORMED, ERR_CURSOR_EPOCH, ERR_CURSOR_AHEAD, ERR_CURSOR_TOO_OLD, each with the lowest
- *   cursor that would work.
+ *   valid cursor
  */
 export function resolveCursor(text: string, bounds: Bounds, prunedThrough: number): number {
   const floor = encodeCursor(bounds.epoch, prunedThrough);
   const cursor = parse(text);
   if (cursor === undefined) {
-    const message = `the cursor is malformed: ${quote(text)}. Give back a cursor as it was received, "start" or "now"`;
+    const message = `the cursor must be a cursor from this server, "start" or "now", got ${quote(text)}`;
     throw new LastseenError('ERR_CURSOR_MALFORMED', message, { floor });
   }
   if (cursor.epoch !== bounds.epoch) {
-    const message = `the cursor is of another epoch of this log (it was restored or replaced since): read again from the floor, or from "start"`;
+    const message = `the cursor belongs to another epoch: the log was restored or replaced. Read from the floor or from "start"`;
     throw new LastseenError('ERR_CURSOR_EPOCH', message, { floor });
   }
   if (cursor.position > bounds.head) {
-    const message = `the cursor is ahead of the log, which ends at ${encodeCursor(bounds.epoch, bounds.head)}: it was not made by this log`;
+    const message = `the cursor is ahead of the log, which ends at ${encodeCursor(bounds.epoch, bounds.head)}: this log did not issue it`;
     throw new LastseenError('ERR_CURSOR_AHEAD', message, { floor });
   }
   if (cursor.position < prunedThrough) {
@@ -45,9 +47,9 @@ export function resolveCursor(text: string, bounds: Bounds, prunedThrough: numbe
   return cursor.position;
 }
 
-/** The verdict on a reader that has not seen what is gone. `prunedThrough` is the position it may begin after. */
+/** The error for a reader whose next events are deleted. `prunedThrough` is the lowest valid position. */
 export function tooOldError(epoch: string, prunedThrough: number): LastseenError {
-  const message = `the cursor is older than the retained log: events after it are gone. Read again from the floor, or from "start"`;
+  const message = `the cursor is older than the retained log: events after it are deleted. Read from the floor or from "start"`;
   return new LastseenError('ERR_CURSOR_TOO_OLD', message, { floor: encodeCursor(epoch, prunedThrough) });
 }
 

@@ -1,6 +1,10 @@
-/** An event as every JSON wire of the service shows it. The payload is the publisher's own text (G9). */
+/**
+ * Encodes an event as JSON, for every JSON wire of the service. The payload is the text of the publisher
+ * (G9).
+ */
 import type { Event } from './event.ts';
 
+/** Returns the JSON text of an event. `cursor` encodes a position. */
 export function eventJson(event: Event, cursor: (position: number) => string): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (

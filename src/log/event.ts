@@ -1,52 +1,52 @@
-/** What the log holds, and the rules an event must meet to enter it. */
+/** Events of the log, and the rules for new events. */
 import { type InputFault, LastseenError, quote } from '../errors.ts';
 
-/** An event on its way in. */
+/** An event to append. */
 export interface NewEvent {
-  /** Whose event: the address that subscribers read. 1 to 256 characters. */
+  /** The address that subscribers read. 1 to 256 characters. */
   readonly accessId: string;
-  /** The publisher's own time, by convention milliseconds since 1970; `null` takes the time of recording. */
+  /** The publisher's time, by convention in milliseconds since 1970. `null`: the time of recording. */
   readonly createdAt: number | null;
-  /** The publisher's name for the event, unique within its access_id (G5). 1 to 256 characters, or `null`. */
+  /** The publisher's id for the event, unique within its access_id (G5). 1 to 256 characters, or `null`. */
   readonly id: string | null;
-  /** Compact JSON text, kept letter for letter (G9). */
+  /** JSON text without white space between tokens, otherwise unchanged (G9). */
   readonly payload: string;
 }
 
 /** An event of the log. */
 export interface Event {
-  /** Place in the whole log: 1, 2, 3, … without holes, in commit order (G2). */
+  /** Position in the whole log: 1, 2, 3, … without gaps, in commit order (G2). */
   readonly position: number;
   readonly accessId: string;
-  /** Place inside the access_id: 1, 2, 3, … without holes (G2). */
+  /** Position inside the access_id: 1, 2, 3, … without gaps (G2). */
   readonly version: number;
   readonly createdAt: number;
-  /** When the log took it, milliseconds since 1970 by the server's clock. */
+  /** Time of recording in milliseconds since 1970, by the clock of the server. */
   readonly recordedAt: number;
   readonly id: string | null;
   readonly payload: string;
 }
 
-/** Longest access_id and longest event id, in characters (Unicode code points). */
+/** Maximum length of an access_id and of an event id, in Unicode code points. */
 export const MAX_NAME_CHARACTERS = 256;
 
-/** Access_ids that begin so are the service's own. */
+/** Prefix of access_ids that the service reserves. */
 export const RESERVED_PREFIX = '$';
 
-/** An event of the service itself: without an id, at the time of recording. */
+/** Creates an event that the service appends: without an id, with the time of recording. */
 export function serviceEvent(accessId: string, value: Readonly<Record<string, unknown>>): NewEvent {
   return { accessId, createdAt: null, id: null, payload: JSON.stringify(value) };
 }
 
-/** Half of a surrogate pair: it has no UTF-8 form, so two such names could become one in the store. */
+/** A lone surrogate has no UTF-8 form, so two such names could become the same name in the store. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** Roughly what an event costs in memory, in bytes: its text as UTF-16 at worst, and its object. */
+/** Estimates the memory of an event in bytes: its text as UTF-16, and 160 bytes for the object. */
 export function eventBytes(event: Event): number {
   return 160 + 2 * event.payload.length;
 }
 
-/** What is wrong with a name (an access_id or an event id), or `undefined` if it may be used. */
+/** Returns the fault of a name (an access_id or an event id), or `undefined` for a valid name. */
 export function nameFault(value: unknown): string | undefined {
   if (typeof value !== 'string') {
     return `must be a string, got ${quote(value)}`;
@@ -66,7 +66,7 @@ export function nameFault(value: unknown): string | undefined {
   return undefined;
 }
 
-/** What is wrong with an access_id that a publisher names, or `undefined`. */
+/** Returns the fault of an access_id that a publisher sends, or `undefined` for a valid one. */
 export function accessIdFault(value: unknown): string | undefined {
   const fault = nameFault(value);
   if (fault !== undefined) {
@@ -77,14 +77,16 @@ export function accessIdFault(value: unknown): string | undefined {
     : undefined;
 }
 
-/** What is wrong with a publisher's time, or `undefined`: an integer, −2^53 < n < 2^53. */
+/**
+ * Returns the fault of a `created_at`, or `undefined` for an integer between −2^53 and 2^53, both exclusive.
+ */
 export function createdAtFault(value: unknown): string | undefined {
   return Number.isSafeInteger(value)
     ? undefined
-    : `must be an integer, −2^53 < n < 2^53, got ${quote(value)}`;
+    : `must be an integer between −2^53 and 2^53, got ${quote(value)}`;
 }
 
-/** The refusal of a batch, naming the event and the field. */
+/** The error for an invalid batch. It names each invalid event and field. */
 export function invalidEvents(faults: readonly InputFault[]): LastseenError {
   const first = faults[0];
   const location = first === undefined ? '' : `${first.pointer}: ${first.detail}`;

@@ -2,6 +2,7 @@
 import type { Event } from './event.ts';
 import type { Log } from './log.ts';
 
+/** What to follow, and the handlers. */
 export interface FollowOptions {
   readonly accessId: string;
   readonly onEvent: (event: Event) => void;

@@ -1,6 +1,6 @@
 /**
- * The event core as the rest of the house sees it: append, read, subscribe, and the verdict on a cursor. It puts
- * together the writer, the tail and subscriptions over any engine's store.
+ * The event core: append, read, subscribe, and the check of a cursor. It connects the writer, the tail and
+ * the subscriptions to the store of any engine.
  */
 import type { Runtime } from '../runtime.ts';
 import { encodeCursor, resolveCursor, tooOldError } from './cursor.ts';
@@ -10,53 +10,63 @@ import { createSubscription, type Subscription } from './subscription.ts';
 import { createTail, type TailLimits } from './tail.ts';
 import { createWriter, type WriterCounts, type WriterLimits } from './writer.ts';
 
-/** Where a reader wants to start: after a cursor, at an end of the log, or by the publisher's time. */
+/** The start of a reader: after a cursor, at one end of the log, or at a publisher's time. */
 export type Start = { readonly after: string } | { readonly createdAt: number };
 
+/** The log of one process. */
 export interface Log {
-  /** Appends a batch whole or not at all, and resolves once it is on disk (G1, G4). */
+  /** Appends a batch atomically. Resolves after the batch is on disk (G1, G4). */
   append(request: AppendRequest): Promise<readonly Receipt[]>;
   /**
-   * The position a reader starts from. `after` is a cursor, `"start"` or `"now"`; a time is resolved once, to the
-   * place before the first event with `created_at` at or after it. @throws ERR_CURSOR_…
+   * Returns the position after which a reader starts. `after` is a cursor, `"start"` or `"now"`. A time
+   * resolves to the position before the first event with an equal or later `created_at`.
+   * @throws ERR_CURSOR_…
    */
   resolve(accessId: string, start: Start): Promise<number>;
-  /** One page after `position`. @throws ERR_CURSOR_TOO_OLD when events after it are gone */
+  /**
+   * Reads one page after `position`.
+   * @throws ERR_CURSOR_TOO_OLD if retention has deleted events after it
+   */
   read(accessId: string, position: number, limit: PageLimit): Promise<Page>;
-  /** Pages, then live. `onMore` is called when `next()` has something again. */
+  /** Reads pages, then live events. Calls `onMore` when `next()` has events again. */
   subscribe(accessId: string, position: number, onMore: () => void): Subscription;
-  /** The same for several access_ids at once, in the order of the log. */
+  /** Subscribes to several access_ids, in log order. */
   subscribeAll(accessIds: readonly string[], position: number, onMore: () => void): Subscription;
-  /** Position of the last event of `accessId`, 0 if it never had one. */
+  /** Position of the last event of `accessId`; 0 if it has no events. */
   lastPosition(accessId: string): Promise<number>;
   bounds(): Promise<Bounds>;
-  /** Forgets what the rule gives up; returns the number of events forgotten. */
+  /** Deletes the events that the rule selects. Returns the number of deleted events. */
   prune(rule: PruneRule): Promise<number>;
-  /** Calls `listener` when the log was replaced by another: every reader must be sent away. Returns how to stop. */
+  /**
+   * Calls `listener` when another log has replaced this one: the caller must disconnect every reader. Returns
+   * a function that stops it.
+   */
   onReset(listener: () => void): () => void;
-  /** The wire form of a position in this log. */
+  /** Encodes a position of this log as a cursor. */
   cursor(position: number): string;
-  /** Highest position this process knows to be committed. */
+  /** Highest position that this process knows to be committed. */
   readonly head: number;
   readonly queuedEvents: number;
   readonly counts: WriterCounts;
-  /** Takes no more appends, answers those it has. */
+  /** Rejects new appends, and resolves after the accepted ones are answered. */
   drain(): Promise<void>;
   close(): Promise<void>;
 }
 
+/** The store and the limits of a log. */
 export interface LogOptions {
-  /** The log takes the store over and closes it, also when it cannot be opened. */
+  /** The log owns the store: it closes the store, even if opening the log fails. */
   readonly store: EventStore;
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
-  /** Told of failures that have no caller, for the operator's log. */
+  /** Receives failures of background work. */
   readonly onError?: (error: unknown) => void;
-  /** Told how long each commit took. */
+  /** Receives the duration of each commit. */
   readonly onCommitDuration?: (ms: number) => void;
   readonly writer?: WriterLimits;
   readonly tail?: TailLimits;
 }
 
+/** Opens the log on a store. */
 export async function createLog(options: LogOptions): Promise<Log> {
   const { store, runtime, onError = () => undefined } = options;
   const { epoch: firstEpoch, head } = await openBounds(store);
@@ -80,7 +90,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
     reset().catch(onError);
   });
 
-  /** The log is another one now: nothing that was read before may be joined with what comes. */
+  /** Another log has replaced this one. Events read before must not be combined with events read after. */
   async function reset(): Promise<void> {
     const bounds = await store.bounds();
     epoch = bounds.epoch;
@@ -90,7 +100,10 @@ export async function createLog(options: LogOptions): Promise<Log> {
     }
   }
 
-  /** What retention takes from under a slow reader is a verdict, not a gap (G6). */
+  /**
+   * If retention has deleted events that a reader has not received, the reader gets an error and not a gap
+   * (G6).
+   */
   async function read(accessId: string, position: number, limit: PageLimit): Promise<Page> {
     const page = await store.readFeed(accessId, position, limit);
     if (page.prunedThrough > position) {
@@ -112,7 +125,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
       if (start.after === 'start') {
         return store.prunedThrough(accessId);
       }
-      // The verdict is given by what is gone after the bounds were read: what goes meanwhile is seen.
+      // The bounds are read first, so that a deletion between the two reads is detected.
       const bounds = await store.bounds();
       if (start.after === 'now') {
         return bounds.head;

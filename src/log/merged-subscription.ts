@@ -1,6 +1,6 @@
 /**
- * Several access_ids read as one: their subscriptions moved forward together, in the order of the log. Like a single
- * subscription it holds places, and at most one page of each access_id (G2, G3, G7).
+ * Merges the subscriptions of several access_ids into one, in log order. It keeps a position and at most one
+ * page for each access_id (G2, G3, G7).
  */
 import { type Event, eventBytes } from './event.ts';
 import { CATCH_UP_LIMIT, type Subscription } from './subscription.ts';
@@ -11,14 +11,16 @@ interface Source {
   nextIndex: number;
 }
 
+/** The subscriptions to merge. */
 export interface MergedSubscriptionOptions {
-  /** Each opened at the same position. */
+  /** Subscriptions that start at the same position. */
   readonly subscriptions: readonly Subscription[];
   readonly position: number;
-  /** Highest position that the tail has reached. */
+  /** Returns the highest position that the tail has reached. */
   readonly head: () => number;
 }
 
+/** Merges subscriptions in log order. */
 export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscription {
   const sources: Source[] = options.subscriptions.map((subscription) => ({
     subscription,
@@ -28,7 +30,10 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
   let position = options.position;
   let isLive = false;
 
-  /** The source whose next event comes first; `undefined` when none may be given now, a promise while one is read. */
+  /**
+   * Returns the source with the lowest next position. Returns `undefined` if no event may be delivered now,
+   * and a promise while a page is read.
+   */
   function nextSource(): Source | undefined | Promise<void> {
     let first: Source | undefined;
     let hasEmptySource = false;
@@ -48,7 +53,8 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
         first = source;
       }
     }
-    // A dry source has nothing up to the head. What the store shows beyond it waits until the tail has come there.
+    // A source without events has none up to the head. An event beyond the head waits until the tail reaches
+    // it.
     return first !== undefined && hasEmptySource && nextPositionOf(first) > options.head()
       ? undefined
       : first;
@@ -60,7 +66,7 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
     while (events.length < CATCH_UP_LIMIT.maxEvents && bytes < CATCH_UP_LIMIT.maxBytes) {
       const source = nextSource();
       if (source instanceof Promise) {
-        // What was collected goes first; the page that is being read is there at the next call.
+        // The collected events are returned first. The next call returns the page that is being read.
         return source.then(() => (events.length > 0 ? advanceTo(events) : next()));
       }
       const event = source?.events[source.nextIndex];

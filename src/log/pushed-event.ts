@@ -1,20 +1,20 @@
-/** The rules of an event that a publisher sends as a JSON object, the same on every gateway. */
+/** Validates an event that a publisher sends as a JSON object. The rules are the same on every gateway. */
 import { LastseenError } from '../errors.ts';
 import { compact, depthOf, MAX_DEPTH, memberSpan } from '../json-text.ts';
 import { createdAtFault, nameFault, type NewEvent } from './event.ts';
 
-/** The object as it was parsed, and where its text begins: a payload keeps its own text (G9). */
+/** The parsed object, and the range of its text: the payload keeps its text (G9). */
 export interface PushedObject {
   readonly value: Readonly<Record<string, unknown>>;
   readonly text: string;
-  /** Of the object in `text`. */
+  /** Start of the object in `text`. */
   readonly start: number;
 }
 
-/** Collects what is wrong: `pointer` is a JSON Pointer into the object. */
+/** Reports a fault. `pointer` is a JSON Pointer into the object. */
 export type ReportFault = (pointer: string, detail: string) => void;
 
-/** `created_at`, `id` and `payload` of the object; `undefined` when a fault was reported. */
+/** Decodes `created_at`, `id` and `payload`. Returns `undefined` after it has reported a fault. */
 export function decodePushedObject(
   { value, text, start }: PushedObject,
   report: ReportFault,
@@ -44,8 +44,9 @@ export function decodePushedObject(
 }
 
 /**
- * Reports a payload that nests too deep. `pointer` is that of the event in what was sent.
- * @throws ERR_TOO_LARGE for one that has too many bytes
+ * Checks the size and the nesting depth of a payload. `pointer` is the JSON Pointer of the event in the
+ * request. It reports a payload that nests too deep.
+ * @throws ERR_TOO_LARGE for a payload with more than `maxBytes` bytes
  */
 export function checkPayload(
   payload: string,
@@ -57,12 +58,14 @@ export function checkPayload(
 ): void {
   const bytes = Buffer.byteLength(payload);
   if (bytes > maxBytes) {
-    const message = `${pointer}/payload: may have at most ${maxBytes} bytes, got ${bytes}: nothing was appended`;
+    const message = `nothing was appended: ${pointer}/payload: must have at most ${maxBytes} bytes, got ${bytes}`;
     throw new LastseenError('ERR_TOO_LARGE', message, {
-      faults: [{ pointer: `${pointer}/payload`, detail: 'is too large' }],
+      faults: [
+        { pointer: `${pointer}/payload`, detail: `must have at most ${maxBytes} bytes, got ${bytes}` },
+      ],
     });
   }
   if (depthOf(payload) > MAX_DEPTH) {
-    report('/payload', `must not nest deeper than ${MAX_DEPTH}`);
+    report('/payload', `must not nest deeper than ${MAX_DEPTH} levels`);
   }
 }

@@ -1,14 +1,14 @@
-/** Deletes events that fall outside the operator's retention rule, once a minute. */
+/** Deletes the events that fall outside the retention rule, once a minute. */
 import type { Logger } from '../logger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Log } from './log.ts';
 import type { PruneRule } from './store.ts';
 
-/** How long events are kept. Without either part the log keeps all. */
+/** The retention rule. Without an age and a count, the log keeps every event. */
 export interface Retention {
-  /** Events recorded longer ago are deleted. */
+  /** The server deletes events older than this. */
   readonly maxAgeMs?: number;
-  /** So many of the latest events of each access_id are kept. */
+  /** Number of latest events to keep of each access_id. */
   readonly keepPerAccessId?: number;
 }
 
@@ -22,7 +22,7 @@ const AGE_UNITS_MS: Readonly<Record<string, number>> = {
   w: 604_800_000,
 };
 
-/** Reads `30d`, `1000/access_id`, or both with a comma between them; `undefined` if the text is neither. */
+/** Parses `30d`, `1000/access_id`, or both separated by a comma. Returns `undefined` for invalid text. */
 export function parseRetention(text: string): Retention | undefined {
   let retention: Retention = {};
   for (const part of text.split(',').map((piece) => piece.trim())) {
@@ -39,7 +39,7 @@ export function parseRetention(text: string): Retention | undefined {
   return retention;
 }
 
-/** The rule at the time `now`, or `undefined` when the log keeps everything. */
+/** Returns the rule at the time `now`, or `undefined` if the log keeps every event. */
 export function pruneRuleOf(retention: Retention, now: number): PruneRule | undefined {
   const { maxAgeMs, keepPerAccessId } = retention;
   if (maxAgeMs === undefined && keepPerAccessId === undefined) {
@@ -51,6 +51,7 @@ export function pruneRuleOf(retention: Retention, now: number): PruneRule | unde
   };
 }
 
+/** The log and its retention rule. */
 export interface RetentionOptions {
   readonly log: Pick<Log, 'prune'>;
   readonly retention: Retention;
@@ -58,7 +59,7 @@ export interface RetentionOptions {
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
 }
 
-/** Starts pruning. Returns how to stop; stopping resolves when no pruning is under way. */
+/** Starts pruning. Returns a function that stops it and resolves after the current run has ended. */
 export function startRetention({ log, retention, logger, runtime }: RetentionOptions): () => Promise<void> {
   let running: Promise<void> | undefined;
   if (pruneRuleOf(retention, 0) === undefined) {
@@ -73,10 +74,10 @@ export function startRetention({ log, retention, logger, runtime }: RetentionOpt
     try {
       const pruned = await log.prune(rule);
       if (pruned > 0) {
-        logger.info({ pruned }, 'retention');
+        logger.info({ pruned }, 'retention deleted events');
       }
     } catch (error) {
-      logger.error({ err: error }, 'retention failed; the next attempt is in a minute');
+      logger.error({ err: error }, 'retention failed; the next attempt starts in 60 s');
     }
   }
 

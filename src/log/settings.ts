@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Count, setting } from '../settings.ts';
 import { parseRetention } from './retention.ts';
 
+/** Settings of the log. */
 export const logSettings = {
   LASTSEEN_RETENTION: setting(
     'retention',

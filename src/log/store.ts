@@ -1,109 +1,135 @@
 /**
- * The port behind which an engine keeps the log. An engine promises: appends are atomic per request and durable
- * when acknowledged (G1, G4), positions and versions have no holes and follow commit order (G2), ids are unique
- * within their access_id (G5), and whatever a read reports as covered will never gain an event later.
+ * The port between the log and an engine. An engine guarantees: appends are atomic for each request and
+ * durable when acknowledged (G1, G4). Positions and versions have no gaps and follow commit order (G2). Ids
+ * are unique within their access_id (G5). A range that a read has covered does not gain events later.
  */
 import type { LastseenError } from '../errors.ts';
 import type { Event, NewEvent } from './event.ts';
 
-/** A row that is written in the same transaction as the events that tell of it. Made by the engine, opaque to others. */
+/**
+ * A row to write in the same transaction as the events that describe the change. The engine creates it; other
+ * code does not read it.
+ */
 export interface RowChange {
   readonly sql: string;
   readonly bindings: readonly unknown[];
-  /** How many rows it must change, or the request is refused whole. */
+  /** Number of rows that the statement must change. Otherwise the engine refuses the whole request. */
   readonly rows?: number;
 }
 
-/** One caller's batch: appended whole or not at all. */
+/** The batch of one caller. The engine appends it atomically. */
 export interface AppendRequest {
   readonly events: readonly NewEvent[];
-  /** Makes the batch repeatable: same key and fingerprint is acknowledged again, another fingerprint refused. */
+  /**
+   * Makes a retry safe. A request with the same key and fingerprint is acknowledged again; one with another
+   * fingerprint is refused.
+   */
   readonly key: { readonly value: string; readonly fingerprint: string } | null;
-  /** Written with the events, or not at all. */
+  /** Rows to write atomically with the events. */
   readonly rows?: readonly RowChange[];
 }
 
-/** Where an event of a batch stands in the log. */
+/** The place of an appended event. */
 export interface Receipt {
   readonly position: number;
   readonly version: number;
-  /** True when the event was there already; position and version are the first ones. */
+  /**
+   * True if the log contained the event before this request. `position` and `version` are those of the
+   * existing event.
+   */
   readonly duplicate: boolean;
 }
 
-/** What became of one request: its receipts in the order sent, or the reason why nothing of it was appended. */
+/**
+ * The outcome of one request: its receipts in request order, or the error. After an error nothing of the
+ * request is appended.
+ */
 export type AppendOutcome = { readonly receipts: readonly Receipt[] } | { readonly refused: LastseenError };
 
-/** What one commit did: an outcome per request, in order. */
+/** The result of one commit: an outcome for each request, in request order. */
 export interface AppendResult {
   readonly recordedAt: number;
   readonly outcomes: readonly AppendOutcome[];
 }
 
-/** What an append becomes: its result, or, when the store was lost while it committed, a promise of it. */
+/** The result of an append. It is pending if the connection to the store was lost during the commit. */
 export type AppendAnswer = AppendResult | { readonly pending: Promise<AppendResult> };
 
-/** The ends of the retained log. Empty: `floor` is `head + 1`. */
+/** The bounds of the retained log. In an empty log, `floor` is `head + 1`. */
 export interface Bounds {
-  /** Changes when the log is restored or reset: 8 characters. */
+  /** 8 characters that change when the log is restored or reset. */
   readonly epoch: string;
-  /** Lowest position retained. */
+  /** Lowest retained position. */
   readonly floor: number;
-  /** Highest position committed; 0 in a new log. */
+  /** Highest committed position; 0 in a new log. */
   readonly head: number;
 }
 
-/** How much to read at most. A page holds at least one event, however large, if there is one. */
+/** Maximum size of a page. A page contains at least one event, whatever its size, if there is one. */
 export interface PageLimit {
   readonly maxEvents: number;
   readonly maxBytes: number;
 }
 
-/** Events of one access_id, ascending. */
+/** A page of events of one access_id, in ascending order. */
 export interface Page {
   readonly events: readonly Event[];
-  /** Every event of the access_id up to and including this position is in this page or before it. */
+  /** This page and the earlier ones contain every event of the access_id up to this position, inclusive. */
   readonly through: number;
-  /** Position of the feed's last event that is gone, known after the page was read: 0 if it has them all. */
+  /** Position of the last deleted event of the feed, read after the page; 0 if no event is deleted. */
   readonly prunedThrough: number;
 }
 
-/** What may be forgotten: each condition that is given is enough by itself. Events are forgotten oldest first. */
+/**
+ * The events to delete. An event that meets one of the conditions is deleted. The oldest events are deleted
+ * first.
+ */
 export interface PruneRule {
-  /** Events up to and including this position. */
+  /** Deletes events up to this position, inclusive. */
   readonly through?: number;
-  /** Events recorded before this time, milliseconds since 1970. */
+  /** Deletes events recorded before this time, in milliseconds since 1970. */
   readonly recordedBefore?: number;
-  /** All but so many of the latest events of each access_id. */
+  /** Deletes all but this number of latest events of each access_id. */
   readonly keepPerAccessId?: number;
 }
 
-/** The log as an engine keeps it. All reads see committed events only. */
+/** The log in an engine. Reads return committed events. */
 export interface EventStore {
   /**
-   * Appends all requests in one transaction and one flush. One call at a time; while an answer is pending the next call
-   * may be made. @throws ERR_STORE_UNAVAILABLE: nothing was appended; what is pending also ERR_OUTCOME_UNKNOWN
+   * Appends the requests in one transaction and one flush. Make one call at a time. While an answer is
+   * pending, the next call is allowed.
+   * @throws ERR_STORE_UNAVAILABLE if nothing was appended. A pending answer can also reject with
+   *   ERR_OUTCOME_UNKNOWN
    */
   append(requests: readonly AppendRequest[]): Promise<AppendAnswer>;
   bounds(): Promise<Bounds>;
-  /** The next page of `accessId` after `position`. */
+  /** Reads the next page of `accessId` after `position`. */
   readFeed(accessId: string, position: number, limit: PageLimit): Promise<Page>;
-  /** The next events of the whole log after `position`. */
+  /** Reads the next events of the whole log after `position`. */
   readLog(position: number, limit: PageLimit): Promise<readonly Event[]>;
-  /** Position of the last event of `accessId`, 0 if it never had one. */
+  /** Position of the last event of `accessId`; 0 if it has no events. */
   lastPosition(accessId: string): Promise<number>;
-  /** The position before the first event of `accessId` with `created_at >= createdAt`; the head if there is none. */
+  /**
+   * Returns the position before the first event of `accessId` with `created_at >= createdAt`; the head if
+   * there is none.
+   */
   positionBefore(accessId: string, createdAt: number): Promise<number>;
-  /** Position of the last event of `accessId` that was forgotten; 0 if it has all its events. */
+  /** Position of the last deleted event of `accessId`; 0 if no event is deleted. */
   prunedThrough(accessId: string): Promise<number>;
   /**
-   * Forgets what the rule gives up, in small steps between which appends get their turn. Positions and versions
-   * never restart. Returns the number of events forgotten.
+   * Deletes the events that the rule selects, in small steps. Appends run between the steps. Positions and
+   * versions do not restart. Returns the number of deleted events.
    */
   prune(rule: PruneRule): Promise<number>;
-  /** Calls `wake` when others may have appended: a hint without data. Returns how to stop. */
+  /**
+   * Calls `wake` when another process may have appended events. The call carries no data. Returns a function
+   * that stops it.
+   */
   onWake(wake: () => void): () => void;
-  /** Calls `reset` when the log was replaced by another while it was open (a restore). Returns how to stop. */
+  /**
+   * Calls `reset` when another log has replaced this one while it was open (a restore). Returns a function
+   * that stops it.
+   */
   onReset(reset: () => void): () => void;
   close(): Promise<void>;
 }

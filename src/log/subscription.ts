@@ -1,32 +1,38 @@
 /**
- * A subscription is a cursor that moves forward: in pages through the store until it has met the tail, then through
- * the tail's ring, and back to the store if it falls behind the ring. It never joins two sources by hand; every
- * step is “the events after this position”, so the hand-over can have no gap and no repeat (G3), and a slow reader
- * costs a position, not a buffer (G7).
+ * A subscription is a cursor that moves forward. It reads pages of the store until it reaches the tail, then
+ * the ring of the tail. If it falls behind the ring, it reads the store again. Each step reads “the events
+ * after this position” from one source, so the hand-over has no gap and no repeat (G3). A slow reader costs a
+ * position and not a buffer (G7).
  */
 import type { Event } from './event.ts';
 import type { EventStore, PageLimit } from './store.ts';
 import type { Tail } from './tail.ts';
 
+/** A reader of one or several access_ids. */
 export interface Subscription {
-  /** Place of the last event handed out, or the start. */
+  /** Position of the last returned event, or the start. */
   readonly position: number;
-  /** True once the reader has had everything up to the tail. */
+  /** True after the reader has reached the tail. */
   readonly isLive: boolean;
   /**
-   * The next events, ascending: at once when they are in memory, by promise when the store must be read,
-   * `undefined` when there are none now (the `onMore` given at the start is called when there are).
-   * One call at a time. @throws ERR_CURSOR_TOO_OLD when retention has overtaken the reader
+   * Returns the next events in ascending order: as an array from memory, as a promise from the store. Returns
+   * `undefined` if there are none; the subscription calls `onMore` when there are events again. Make one call
+   * at a time.
+   * @throws ERR_CURSOR_TOO_OLD if retention has deleted events that the reader has not received
    */
   next(): readonly Event[] | undefined | Promise<readonly Event[] | undefined>;
   close(): void;
 }
 
-/** A page of catch-up: a frame's worth. */
+/** Maximum size of a page during catch-up. A page becomes one frame. */
 export const CATCH_UP_LIMIT: PageLimit = { maxEvents: 1_000, maxBytes: 256 * 1024 };
 
+/** Subscribes to one access_id. */
 export function createSubscription(options: {
-  /** One page of the store. @throws ERR_CURSOR_TOO_OLD when events after the position are gone */
+  /**
+   * Reads one page of the store.
+   * @throws ERR_CURSOR_TOO_OLD if retention has deleted events after the position
+   */
   readonly read: EventStore['readFeed'];
   readonly tail: Tail;
   readonly accessId: string;
@@ -36,7 +42,7 @@ export function createSubscription(options: {
   readonly limit?: PageLimit;
 }): Subscription {
   const { read, tail, accessId, limit = CATCH_UP_LIMIT } = options;
-  /** Everything of the access_id up to here was handed out. */
+  /** The reader has received every event of the access_id up to this position. */
   let covered = options.position;
   let position = options.position;
   let isLive = false;

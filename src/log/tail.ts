@@ -1,53 +1,61 @@
 /**
- * The live end of the log in this process: a ring of the most recent events, contiguous by position, bounded in
- * bytes. It is fed by this process's own commits and, when others append too, by reading the store. Both are
- * accepted only where they continue the ring exactly (head + 1), so the ring is always a true copy of the log's
- * end, and a lost or doubled hint costs latency, never an event (G3).
+ * The live end of the log in this process: a ring of the latest events, contiguous by position and bounded in
+ * bytes. The commits of this process feed it. When other processes append, it reads the store. It accepts an
+ * event if the position is `head + 1`, so the ring is a copy of the end of the log. A lost or repeated hint
+ * costs latency and not an event (G3).
  */
 import { type Event, eventBytes } from './event.ts';
 import type { EventStore, PageLimit } from './store.ts';
 
+/** Limits of the tail. */
 export interface TailLimits {
-  /** Bytes of events kept, default 32 MiB: some 60,000 events of 200 bytes. */
+  /** Maximum bytes of events in the ring. Default 32 MiB: about 60,000 events of 200 bytes. */
   readonly maxBytes: number;
 }
 
+/** The default limits. */
 export const DEFAULT_TAIL_LIMITS: TailLimits = { maxBytes: 32 * 1024 * 1024 };
 
+/** The latest events of the log in memory. */
 export interface Tail {
-  /** Highest position known to be committed. */
+  /** Highest position that this process knows to be committed. */
   readonly head: number;
-  /** All events after this position, up to `head`, are in the ring. */
+  /** The ring contains the events after this position, up to `head`. */
   readonly floor: number;
-  /** Takes committed events, ascending and without holes among themselves. */
+  /** Accepts committed events, in ascending order and without gaps between them. */
   offer(events: readonly Event[]): void;
-  /** There may be more in the store: reads it. Errors are left to the next hint. */
+  /** Reads the store, which may contain more events. After a failed read, the next call reads again. */
   wake(): void;
-  /** Calls `listener` after events of `accessId` came into the ring. Returns how to stop. */
+  /** Calls `listener` after events of `accessId` enter the ring. Returns a function that stops it. */
   follow(accessId: string, listener: () => void): () => void;
   /**
-   * The events of `accessId` after `position`, ascending, as many as `limit` allows; `undefined` if there are none.
-   * Only for `position >= floor`. Subscribers at the same place get the same array, so work done on it is shared.
+   * Returns the events of `accessId` after `position` in ascending order, up to `limit`; `undefined` if there
+   * are none. The position must not be below `floor`. Subscribers at the same position receive the same
+   * array, so that they can share a frame.
    */
   readAfter(accessId: string, position: number, limit: PageLimit): readonly Event[] | undefined;
-  /** Forgets everything and goes on from `head`: the log was replaced. */
+  /** Empties the ring and continues from `head`: another log has replaced this one. */
   reset(head: number): void;
   close(): void;
 }
 
-/** A queue in an array: what lies before `start` is gone, and emptied so that it holds no memory. */
+/**
+ * A queue in an array. Entries before `start` are removed and set to `undefined`, so that the queue holds no
+ * memory for them.
+ */
 interface Queue {
   events: (Event | undefined)[];
   start: number;
 }
 
-/** The ring's events of one access_id, and the page of them that was last given out. */
+/** The events of one access_id in the ring, and the last returned page of them. */
 interface FeedRing extends Queue {
   shared: readonly Event[] | undefined;
 }
 
 const READ_LIMIT: PageLimit = { maxEvents: 2_000, maxBytes: 4 * 1024 * 1024 };
 
+/** The source and the limits of the tail. */
 export interface TailOptions {
   readonly store: Pick<EventStore, 'readLog'>;
   /** Highest position committed when the tail starts. Subscriptions read earlier events from the store. */
@@ -56,6 +64,7 @@ export interface TailOptions {
   readonly limits?: TailLimits;
 }
 
+/** Creates an empty tail. */
 export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...options }: TailOptions): Tail {
   let { head } = options;
   let floor = head;
@@ -63,7 +72,7 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
   const ring: Queue = { events: [], start: 0 };
   const feeds = new Map<string, FeedRing>();
   const listeners = new Map<string, Set<() => void>>();
-  /** Counts resets: what was read before one is not taken after it. */
+  /** Number of resets. Events that were read before a reset are discarded after it. */
   let generation = 0;
   let isReading = false;
   let isWoken = false;
@@ -122,7 +131,10 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
     }
   }
 
-  /** What the store gave after `head`. A hole in it was made by retention: the ring begins anew behind it. */
+  /**
+   * Accepts events read from the store after `head`. Retention causes a gap between them; the ring restarts
+   * after the gap.
+   */
   function acceptPage(events: readonly Event[]): void {
     let start = 0;
     for (const [index, event] of events.entries()) {
@@ -146,7 +158,7 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
     feeds.clear();
   }
 
-  /** Drain, then wait: reads until the store has no more, once more if woken meanwhile. */
+  /** Reads until the store has no more events. A wake-up during a read causes another read. */
   async function readStore(): Promise<void> {
     isReading = true;
     try {

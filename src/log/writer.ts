@@ -1,48 +1,56 @@
 /**
- * The one way into the log: a bounded queue and group commit. While a commit is under way its followers wait; then
- * all that wait go into the next transaction and share its flush (G1). Callers get their own results: a batch that
- * is refused does not touch its neighbours (G4, G8).
+ * Appends to the log through a bounded queue with group commit. During a commit, later requests wait in the
+ * queue. The next transaction takes the waiting requests, and they share its flush (G1). Each caller receives
+ * its own result: a refused batch does not affect the others (G4, G8).
  */
 import { drainingError, LastseenError } from '../errors.ts';
 import { nextTurn, type Runtime } from '../runtime.ts';
 import type { Event } from './event.ts';
 import type { AppendOutcome, AppendRequest, AppendResult, EventStore, Receipt } from './store.ts';
 
-/** Bounds of the queue and of one commit. */
+/** Limits of the queue and of one commit. */
 export interface WriterLimits {
-  /** Events waiting at most, default 200,000: about a second of the fastest measured engine. */
+  /** Maximum number of queued events. Default 200,000: about 1 s of work for the fastest measured engine. */
   readonly maxQueuedEvents: number;
-  /** Payload characters waiting at most, default 128 Mi. */
+  /** Maximum number of queued payload characters. Default 128 Mi. */
   readonly maxQueuedCharacters: number;
-  /** Events in one commit at most; a larger single batch still goes whole. Default 4,000: some 20 ms of engine time. */
+  /**
+   * Maximum number of events in one commit. A single larger batch is committed whole. Default 4,000: about 20
+   * ms of engine time.
+   */
   readonly maxCommitEvents: number;
 }
 
+/** The default limits. */
 export const DEFAULT_WRITER_LIMITS: WriterLimits = {
   maxQueuedEvents: 200_000,
   maxQueuedCharacters: 128 * 1024 * 1024,
   maxCommitEvents: 4_000,
 };
 
-/** Since the start. */
+/** Totals since the process started. */
 export interface WriterCounts {
-  /** Batches acknowledged, those of duplicates only included. */
+  /** Acknowledged batches, including those that contain only duplicates. */
   readonly batches: number;
   readonly appendedEvents: number;
-  /** Events acknowledged that were in the log already. */
+  /** Acknowledged events that the log contained before. */
   readonly duplicateEvents: number;
-  /** Commits that the store failed to do, or whose outcome is not known. */
+  /** Commits that failed or whose outcome is unknown. */
   readonly failedCommits: number;
 }
 
+/** The writer of one process. */
 export interface Writer {
-  /** Appends a batch. @throws ERR_QUEUE_FULL, ERR_ID_CONFLICT, ERR_STORE_UNAVAILABLE, ERR_DRAINING */
+  /**
+   * Appends a batch atomically.
+   * @throws ERR_QUEUE_FULL, ERR_ID_CONFLICT, ERR_STORE_UNAVAILABLE, ERR_DRAINING
+   */
   append(request: AppendRequest): Promise<readonly Receipt[]>;
-  /** Events waiting or being committed. */
+  /** Number of events in the queue and in the current commit. */
   readonly queuedEvents: number;
-  /** What was done since the start. */
+  /** Totals since the process started. */
   readonly counts: WriterCounts;
-  /** Takes nothing more and resolves when all that was taken is answered. */
+  /** Rejects new requests, and resolves after the accepted ones are answered. */
   drain(): Promise<void>;
 }
 
@@ -53,16 +61,18 @@ interface QueuedRequest {
   readonly reject: (error: Error) => void;
 }
 
+/** The store, the limits and the listeners of a writer. */
 export interface WriterOptions {
   readonly store: Pick<EventStore, 'append'>;
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
-  /** Receives every newly appended event, in position order, before the callers are answered. */
+  /** Receives each appended event in position order, before the callers receive their results. */
   readonly onCommitted: (events: readonly Event[]) => void;
   readonly limits?: WriterLimits;
-  /** Receives the duration of each commit, of failed ones too. */
+  /** Receives the duration of each commit in milliseconds, including failed commits. */
   readonly onDuration?: (ms: number) => void;
 }
 
+/** Creates a writer with an empty queue. */
 export function createWriter(options: WriterOptions): Writer {
   const { store, runtime, onCommitted, limits = DEFAULT_WRITER_LIMITS, onDuration } = options;
   const counts = { batches: 0, appendedEvents: 0, duplicateEvents: 0, failedCommits: 0 };
@@ -74,7 +84,7 @@ export function createWriter(options: WriterOptions): Writer {
   const pending = new Set<Promise<void>>();
 
   async function run(): Promise<void> {
-    // Requests that arrive in the same turn of the event loop share the first commit too.
+    // Requests that arrive in the same turn of the event loop share the first commit.
     await nextTurn(runtime.timers);
     while (queue.length > 0) {
       const group = takeGroup();
@@ -94,7 +104,10 @@ export function createWriter(options: WriterOptions): Writer {
     running = undefined;
   }
 
-  /** The store was lost while it committed: those behind do not wait for what becomes of this group. */
+  /**
+   * The connection to the store was lost during the commit. Later requests do not wait for the outcome of
+   * this group.
+   */
   function acknowledgeLater(group: readonly QueuedRequest[], result: Promise<AppendResult>): void {
     const settled = result
       .then(
@@ -177,7 +190,7 @@ export function createWriter(options: WriterOptions): Writer {
         (queuedEvents + request.events.length > limits.maxQueuedEvents ||
           queuedCharacters + characters > limits.maxQueuedCharacters);
       if (isFull) {
-        const message = `the queue is full (${queuedEvents} events waiting): nothing was appended, push again later`;
+        const message = `nothing was appended: the queue is full with ${queuedEvents} events. Retry later`;
         return Promise.reject(new LastseenError('ERR_QUEUE_FULL', message));
       }
       return new Promise((resolve, reject) => {
@@ -197,7 +210,7 @@ export function createWriter(options: WriterOptions): Writer {
 
 function settle(queued: QueuedRequest, outcome: AppendOutcome | undefined): void {
   if (outcome === undefined) {
-    queued.reject(new Error('the engine gave no outcome for a request'));
+    queued.reject(new Error('the engine returned no outcome for a request'));
   } else if ('refused' in outcome) {
     queued.reject(outcome.refused);
   } else {
@@ -235,7 +248,7 @@ function unavailable(error: unknown): Error {
   }
   return new LastseenError(
     'ERR_STORE_UNAVAILABLE',
-    'the store could not take the events: nothing was appended, push again later',
+    'nothing was appended: the store is unavailable. Retry later',
     {
       cause: error,
     },

@@ -1,4 +1,4 @@
-/** Descriptions → an AsyncAPI 3.0 document of the wires that stay open. Pure. */
+/** Converts descriptions to an AsyncAPI 3.0 document of the connections that stay open. */
 import type { ChannelDescription, Description } from '../../http/description.ts';
 import { createSchemaCollector, type Json } from './json-schema.ts';
 
@@ -7,6 +7,7 @@ const SERVERS_BY_KIND: Readonly<Record<ChannelDescription['kind'], readonly stri
   'event-stream': ['http', 'secureHttp'],
 };
 
+/** Builds the document. */
 export function asyncApiOf(descriptions: readonly Description[], version: string): Json {
   const schemas = createSchemaCollector('draft-07');
   const channels: Record<string, Json> = {};
@@ -36,7 +37,7 @@ export function asyncApiOf(descriptions: readonly Description[], version: string
       if (messages.length === 0) {
         continue;
       }
-      // Operations are told from the server's side.
+      // AsyncAPI describes operations from the view of the server.
       operations[from === 'client' ? `${name}Receive` : `${name}Send`] = {
         action: from === 'client' ? 'receive' : 'send',
         channel: { $ref: `#/channels/${name}` },
@@ -49,7 +50,8 @@ export function asyncApiOf(descriptions: readonly Description[], version: string
     info: {
       title: 'Lastseen',
       version,
-      description: 'The wires on which events come as they are appended. The rest is in /openapi.json.',
+      description:
+        'The connections that deliver events as the server appends them. /openapi.json describes the other routes.',
       license: { name: 'MIT' },
     },
     servers: {
@@ -73,7 +75,7 @@ function serverOf(protocol: string): Json {
     host: '{host}',
     protocol,
     variables: {
-      host: { default: '127.0.0.1:8080', description: 'where it listens, or the proxy before it' },
+      host: { default: '127.0.0.1:8080', description: 'the address of the server or of its proxy' },
     },
     security: [{ $ref: '#/components/securitySchemes/bearer' }],
   };

@@ -1,6 +1,6 @@
 /**
- * GET /openapi.json and GET /asyncapi.json: what this server serves, from the description of each gateway. Neither asks
- * for a token: they hold nothing of anybody.
+ * GET /openapi.json and GET /asyncapi.json: the API documents, built from the descriptions of the gateways.
+ * They are public and contain no user data.
  */
 import type { Response } from 'express';
 import { z } from 'zod';
@@ -14,21 +14,22 @@ const CONTENT = { 'application/json': z.object({}) };
 
 const description = {
   name: 'description',
-  text: 'These documents.',
+  text: 'Returns the API documents.',
   routes: {
     'GET /openapi.json': {
-      summary: 'This document: every route, OpenAPI 3.1',
+      summary: 'Returns this document, which describes the routes in OpenAPI 3.1',
       access: 'open',
       answers: { 200: { text: 'the document', content: CONTENT } },
     },
     'GET /asyncapi.json': {
-      summary: 'The wires that stay open, AsyncAPI 3.0',
+      summary: 'Returns the document that describes the channels in AsyncAPI 3.0',
       access: 'open',
       answers: { 200: { text: 'the document', content: CONTENT } },
     },
   },
 } as const satisfies Description;
 
+/** The gateway of the API documents. */
 export const apiDocs = defineGateway({
   name: 'api-docs',
   description,
@@ -42,7 +43,7 @@ export const apiDocs = defineGateway({
   },
 });
 
-/** Made when it is first asked for, and then kept. */
+/** Builds the document on the first request, and caches it. */
 function cached(build: () => object): Handler {
   let text: string | undefined;
   return (_request, response: Response) => {

@@ -1,16 +1,18 @@
-/** Schemas of zod as JSON Schema, those with an id collected in one place. Pure. */
+/** Converts zod schemas to JSON Schema, and collects those with an id. */
 import { z } from 'zod';
 
+/** A JSON object. */
 export type Json = Readonly<Record<string, unknown>>;
 
+/** Converts schemas. */
 export interface SchemaCollector {
-  /** The schema of what comes in. What has an id becomes a reference. */
+  /** Returns the schema of the input. A schema with an id becomes a reference. */
   schemaOf(schema: z.ZodType): Json;
-  /** By id. */
+  /** The schemas with an id, by id. */
   readonly collected: Readonly<Record<string, Json>>;
 }
 
-/** What stands in `#/components/schemas` of either document. */
+/** Creates a collector for `#/components/schemas` of a document. */
 export function createSchemaCollector(target: 'draft-2020-12' | 'draft-07'): SchemaCollector {
   const collected: Record<string, Json> = {};
   return {
@@ -21,7 +23,7 @@ export function createSchemaCollector(target: 'draft-2020-12' | 'draft-07'): Sch
         io: 'input',
         unrepresentable: 'any',
         override({ jsonSchema }) {
-          // A number that is written in a URL is read from text: its type is what the writer must know.
+          // A number in a URL is parsed from text. The reader needs its type and not the pattern.
           if (jsonSchema.type === 'integer') {
             delete jsonSchema.pattern;
           }
@@ -35,7 +37,7 @@ export function createSchemaCollector(target: 'draft-2020-12' | 'draft-07'): Sch
   };
 }
 
-/** References into a schema's own definitions, turned to the common ones. */
+/** Rewrites references to the definitions of a schema as references to the common schemas. */
 function rewriteReferences(value: unknown): unknown {
   if (Array.isArray(value)) {
     return value.map(rewriteReferences);
@@ -48,7 +50,7 @@ function rewriteReferences(value: unknown): unknown {
       if (key === '$ref' && typeof inner === 'string') {
         return [[key, inner.replace(/^#\/(\$defs|definitions)\//, '#/components/schemas/')]];
       }
-      // Our own name for it, of no use to a reader.
+      // The id is internal and of no use to a reader.
       if (key === 'id' && typeof inner === 'string') {
         return [];
       }

@@ -1,4 +1,4 @@
-/** Descriptions → an OpenAPI 3.1 document. Pure. */
+/** Converts descriptions to an OpenAPI 3.1 document. */
 import { z } from 'zod';
 import type { ErrorCode } from '../../errors.ts';
 import { ERROR_CODES, meaningOf } from '../../errors.ts';
@@ -15,13 +15,17 @@ const Problem = z
     errors: z
       .array(z.object({ pointer: z.string(), detail: z.string() }))
       .optional()
-      .meta({ description: 'where the input was wrong, by JSON Pointer' }),
-    floor: z.string().optional().meta({ description: 'of a refused cursor: the lowest that would work' }),
+      .meta({ description: 'the invalid fields of the input, by JSON Pointer' }),
+    floor: z
+      .string()
+      .optional()
+      .meta({ description: 'the lowest valid cursor, in the error of a refused cursor' }),
   })
   .meta({ id: 'Problem', description: 'RFC 9457' });
 
 const PROBLEM: Content = { 'application/problem+json': Problem };
 
+/** Builds the document. */
 export function openApiOf(descriptions: readonly Description[], version: string): Json {
   const schemas = createSchemaCollector('draft-2020-12');
   const paths: Record<string, Record<string, Json>> = {};
@@ -64,7 +68,7 @@ function upgradeOf(summary: string): RouteDescription {
   return {
     summary: `${summary} (a WebSocket: see /asyncapi.json)`,
     access: 'any',
-    answers: { 101: { text: 'the WebSocket is open' }, 426: { text: 'asked for without an upgrade' } },
+    answers: { 101: { text: 'the WebSocket is open' }, 426: { text: 'the request is not an upgrade' } },
     errors: ['ERR_ORIGIN', 'ERR_TOO_MANY_CONNECTIONS', 'ERR_DRAINING'],
   };
 }
@@ -88,7 +92,7 @@ function operationOf(name: string, route: RouteDescription, schemas: SchemaColle
   };
 }
 
-/** `DELETE /tokens/{jti}` → `deleteTokensByJti`. */
+/** Converts `DELETE /tokens/{jti}` to `deleteTokensByJti`. */
 function operationIdOf(name: string): string {
   const words = name.replaceAll(/\{(\w+)\}/g, 'by $1').split(/[^A-Za-z0-9]+/);
   return words
@@ -136,7 +140,7 @@ function contentOf(content: Content, schemas: SchemaCollector): Json {
   );
 }
 
-/** One answer a status, naming the codes that come with it. */
+/** Returns one response for each status, with its error codes. */
 function errorsOf(route: RouteDescription, schemas: SchemaCollector): Json {
   const commonErrors: ErrorCode[] = ['ERR_INTERNAL'];
   if (route.access !== 'open' && route.access !== 'client') {

@@ -1,4 +1,4 @@
-/** `npm run build:console`: writes the console's files to `dist/console`. */
+/** `npm run build:console`: writes the files of the console to `dist/console`. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleConsole } from './bundle.ts';

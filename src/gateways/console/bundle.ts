@@ -1,10 +1,16 @@
-/** The console's files, made from source: when the package is built, and on first use where it runs from source. */
+/**
+ * Bundles the files of the console. The package build calls it; a server that runs from source calls it on
+ * first use.
+ */
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-/** By file name. @throws what esbuild says of a source that does not build */
+/**
+ * Returns the files by name.
+ * @throws the error of esbuild if the source does not build
+ */
 export async function bundleConsole(): Promise<ReadonlyMap<string, Uint8Array>> {
   const source = (name: string): string => fileURLToPath(new URL(`../../console/${name}`, import.meta.url));
   const { outputFiles } = await build({

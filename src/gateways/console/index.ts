@@ -1,6 +1,7 @@
 /**
- * GET /console: the operator's page and its script, for anybody: nothing secret is in them, and what they do they ask the
- * API for with the token that is typed in. The policy lets the page talk to this server only.
+ * GET /console: the page for operators, its script, its style sheet and its icon. They are public and contain
+ * no secret: the page calls the API with the token that the operator enters. The content security policy
+ * restricts its connections to this server.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -37,7 +38,7 @@ const HEADERS = {
   'Referrer-Policy': 'no-referrer',
   'X-Content-Type-Options': 'nosniff',
   'X-Frame-Options': 'DENY',
-  // Asked for again each time, and answered 304 when nothing has changed.
+  // The browser revalidates each file, and receives 304 if it has not changed.
   'Cache-Control': 'no-cache',
   Vary: 'Accept-Encoding',
 };
@@ -49,7 +50,7 @@ interface Asset {
   readonly zipped: Buffer;
 }
 
-/** One set for the process: it does not change while it runs. */
+/** The files do not change while the process runs, so that they are loaded once. */
 let loading: Promise<ReadonlyMap<string, Asset>> | undefined;
 
 function loadAssets(): Promise<ReadonlyMap<string, Asset>> {
@@ -94,24 +95,29 @@ function fileRoute(
     access: 'open',
     answers: {
       200: { text: 'the file', content: Object.fromEntries(types.map((type) => [type, z.string()])) },
-      304: { text: 'not changed' },
+      304: { text: 'the file has not changed' },
     },
   };
 }
 
 const description = {
   name: 'console',
-  text: 'A page for operators.',
+  text: 'Serves a page for operators.',
   routes: {
-    'GET /console': fileRoute('The page', ['text/html']),
+    'GET /console': fileRoute('The page for operators', ['text/html']),
     'GET /console/{file}': {
-      ...fileRoute('Its script, style sheet and icon', ['text/javascript', 'text/css', 'image/svg+xml']),
+      ...fileRoute('The script, style sheet and icon of the page', [
+        'text/javascript',
+        'text/css',
+        'image/svg+xml',
+      ]),
       path: { file: 'app.js, app.css or icon.svg' },
       errors: ['ERR_NOT_FOUND'],
     },
   },
 } as const satisfies Description;
 
+/** The gateway of the console. */
 export const consoleGateway = defineGateway({
   name: 'console',
   description,

@@ -1,10 +1,11 @@
-/** Queries of GET /events ⇄ values, and the two forms of its answer. Pure. */
+/** Decodes queries of GET /events, and encodes pages and event streams. */
 import { z } from 'zod';
 import { invalidField, quote } from '../../errors.ts';
 import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
 
+/** A decoded query. */
 export interface EventsQuery {
   readonly accessId: string;
   readonly start: Start;
@@ -12,8 +13,11 @@ export interface EventsQuery {
   readonly waitSeconds: number;
 }
 
+/** Default number of events in a page. */
 export const DEFAULT_LIMIT = 500;
+/** Maximum number of events in a page. */
 export const MAX_LIMIT = 5_000;
+/** Maximum duration of a long poll in seconds. */
 export const MAX_WAIT_SECONDS = 60;
 
 const integerText = (max: number, min: number): z.ZodType<number, string> =>
@@ -24,7 +28,7 @@ const integerText = (max: number, min: number): z.ZodType<number, string> =>
     .refine((value) => value >= min && value <= max)
     .meta({ type: 'integer', minimum: min, maximum: max });
 
-/** The query as it may be written. */
+/** The schema of the query. */
 export const Query = z.object({
   access_id: z.string(),
   after: z.string().optional(),
@@ -39,14 +43,17 @@ export const Query = z.object({
 });
 
 const RULE_BY_PARAMETER: Readonly<Record<string, string>> = {
-  access_id: 'must be given once',
+  access_id: 'must occur once',
   after: 'must be a cursor, "start" or "now"',
   timestamp: 'must be an integer',
   limit: `must be an integer from 1 to ${MAX_LIMIT}`,
   wait: `must be an integer from 0 to ${MAX_WAIT_SECONDS}`,
 };
 
-/** Without `after` and `timestamp` reading begins at the start. @throws ERR_REQUEST_INVALID naming the parameter */
+/**
+ * Decodes a query. Without `after` and `timestamp`, reading starts at the beginning.
+ * @throws ERR_REQUEST_INVALID naming the parameter
+ */
 export function decodeQuery(query: unknown, lastEventId: string | undefined): EventsQuery {
   const parsed = Query.safeParse(query);
   if (!parsed.success) {
@@ -62,7 +69,7 @@ export function decodeQuery(query: unknown, lastEventId: string | undefined): Ev
     throw invalidField('/access_id', accessIdFault);
   }
   if (timestamp !== undefined && after !== undefined) {
-    throw invalidField('/timestamp', 'must not stand beside `after`');
+    throw invalidField('/timestamp', 'must not be combined with `after`');
   }
   const timestampFault = timestamp === undefined ? undefined : createdAtFault(timestamp);
   if (timestampFault !== undefined) {
@@ -80,6 +87,7 @@ function startOf(after: string | undefined, createdAt: number | undefined): Star
   return after === undefined && createdAt !== undefined ? { createdAt } : { after: after ?? 'start' };
 }
 
+/** A page of events. */
 export interface PageAnswer {
   readonly accessId: string;
   readonly events: readonly Event[];
@@ -88,6 +96,7 @@ export interface PageAnswer {
   readonly isCaughtUp: boolean;
 }
 
+/** Encodes a page as JSON. */
 export function encodePage(
   { accessId, events, position, isCaughtUp }: PageAnswer,
   cursor: (position: number) => string,
@@ -96,7 +105,10 @@ export function encodePage(
   return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursor(position)}","caught_up":${isCaughtUp}}`;
 }
 
-/** Records of an event stream (HTML Living Standard §9.2). A payload has no line break outside its strings. */
+/**
+ * Encodes events as records of an event stream (HTML Living Standard §9.2). A payload has no line break
+ * outside its strings.
+ */
 export function encodeRecords(events: readonly Event[], cursor: (position: number) => string): Buffer {
   return Buffer.from(
     events.map((event) => `id: ${cursor(event.position)}\ndata: ${eventJson(event, cursor)}\n\n`).join(''),

@@ -1,4 +1,4 @@
-/** What this gateway serves, for the API documents. */
+/** Describes the gateway for the API documents. */
 import { z } from 'zod';
 import { Cursor, type Description, Name, WireEvent } from '../../http/description.ts';
 import { Query } from './codec.ts';
@@ -10,18 +10,19 @@ const Page = z.object({
   caught_up: z.boolean(),
 });
 
+/** The route and the channel of the gateway. */
 export const eventsDescription = {
   name: 'events',
-  text: 'Reading a feed: in pages, by long polls, as an event stream.',
+  text: 'Reads a feed in pages, by long polls or as an event stream.',
   routes: {
     'GET /events': {
-      summary: 'Events of an access_id after a cursor, ascending',
+      summary: 'Returns the events of an access_id after a cursor, in ascending order',
       access: 'subscribe',
       query: Query,
-      headers: { 'Last-Event-ID': 'of event streams: a cursor that wins over `after`' },
+      headers: { 'Last-Event-ID': 'for event streams: a cursor that replaces `after`' },
       answers: {
         200: {
-          text: 'a page; with `Accept: text/event-stream` a stream whose `id` is the cursor and whose `data` is an event',
+          text: 'a page; with `Accept: text/event-stream` a stream whose `id` is a cursor and whose `data` is an event',
           content: { 'application/json': Page, 'text/event-stream': z.string() },
         },
       },
@@ -42,10 +43,10 @@ export const eventsDescription = {
     eventStream: {
       address: '/events',
       kind: 'event-stream',
-      summary: 'A feed as an event stream',
-      text: 'GET with `Accept: text/event-stream`, `access_id` and `after` in the query. Each record has the cursor as `id` and one event as `data`; `Last-Event-ID` resumes. A comment comes every 15 s.',
+      summary: 'Delivers a feed as an event stream',
+      text: 'GET with `Accept: text/event-stream`, and with `access_id` and `after` in the query. Each record contains a cursor as `id` and one event as `data`. `Last-Event-ID` resumes the stream. The server sends a comment every 15 s.',
       messages: {
-        event: { from: 'server', summary: 'the data of a record', payload: WireEvent },
+        event: { from: 'server', summary: 'an event, the data of a record', payload: WireEvent },
       },
     },
   },

@@ -1,4 +1,6 @@
-/** GET /events: a page, a long poll, or an event stream, with the same cursors and verdicts (G3, G6). */
+/**
+ * GET /events: a page, a long poll, or an event stream. The three forms share cursors and errors (G3, G6).
+ */
 import type { Request, Response } from 'express';
 import type { CloseReason, Connection } from '../../delivery/connection.ts';
 import { createSession } from '../../delivery/session.ts';
@@ -18,14 +20,15 @@ const needs = {
 
 type EventsPorts = PortsOf<typeof needs>;
 
-/** Bytes of a page; a single larger event still goes. */
+/** Maximum bytes of a page. A page with one event may exceed it. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 
 const COMMENT_INTERVAL_MS = 15_000;
 
-/** What a browser waits before it comes back. */
+/** Delay before a browser reconnects. */
 const RETRY_MS = 2_000;
 
+/** The events gateway. */
 export const events = defineGateway({
   name: 'events',
   description: eventsDescription,
@@ -59,7 +62,7 @@ async function sendPage(options: AnswerOptions, request: Request, response: Resp
   const limit = { maxEvents: query.limit, maxBytes: MAX_PAGE_BYTES };
   let wake: () => void = () => undefined;
   const woken = new Promise<void>((resolve) => (wake = resolve));
-  // Followed before the first read, so that nothing can come between the two.
+  // The subscription starts before the first read, so that no event is missed between the two.
   const subscription = log.subscribe(accessId, start, wake);
   try {
     let page = await log.read(accessId, start, limit);
@@ -79,7 +82,10 @@ async function sendPage(options: AnswerOptions, request: Request, response: Resp
   }
 }
 
-/** Resolves when woken, after the time, when the client is gone, or when the server drains. */
+/**
+ * Resolves when `woken` does, after the wait time of the query, when the client disconnects, or when the
+ * server drains.
+ */
 function waitForEvents(
   { runtime, draining, query }: AnswerOptions,
   request: Request,
@@ -131,7 +137,7 @@ async function sendStream(options: AnswerOptions, response: Response): Promise<v
     },
   });
   const stopComments = runtime.timers.every(COMMENT_INTERVAL_MS, () => {
-    // A reader that takes nothing gets no comments either: nothing may pile up.
+    // The server sends no comments to a reader that accepts no bytes, so that the buffer does not grow.
     if (response.writableLength === 0) {
       response.write(': still here\n\n');
     }
@@ -171,7 +177,7 @@ function streamConnection(response: Response): Connection {
     },
     ping: () => undefined,
     close(reason: CloseReason) {
-      // What is stuck would never end politely.
+      // A stalled response does not end in an orderly way, so the socket is destroyed.
       if (reason === 'stalled') {
         response.destroy();
       } else {

@@ -1,4 +1,7 @@
-/** Who may open a device socket, decided before the upgrade: the protocol's decision table, and the record of refusals. */
+/**
+ * Decides before the upgrade who may open a device socket, by the decision table of the protocol. It records
+ * each refusal.
+ */
 import type { IncomingMessage } from 'node:http';
 import { LastseenError } from '../../errors.ts';
 import { type Problem, problemOf } from '../../http/problem.ts';
@@ -9,21 +12,29 @@ import type { DeviceOwner, DeviceService } from './device-service.ts';
 import type { FedecksPorts } from './needs.ts';
 import { DeviceRefusal, refusalProblem } from './refusal.ts';
 
+/** An admitted device. */
 export interface Admitted<O> {
   readonly deviceId: string;
   readonly owner: O;
 }
 
+/** Admission for one path. */
 export interface DeviceAdmission<O> {
+  /**
+   * Authenticates an upgrade request.
+   * @throws DeviceRefusal, and the errors of the origin check and the connection limits
+   */
   admit(request: IncomingMessage): Promise<Admitted<O>>;
+  /** Converts an error to a response. */
   refusalOf(error: unknown): Problem;
 }
 
+/** Creates the admission of a service. */
 export function createDeviceAdmission<O extends DeviceOwner>(
   service: DeviceService<O>,
   { guards, limits, admission, errors, logger, runtime }: FedecksPorts,
 ): DeviceAdmission<O> {
-  /** Refusals since the start, by type and info as far as they are ours. */
+  /** Number of refusals by hint. Hints are a closed set, so the map is bounded. */
   const counts = new Map<string, number>();
 
   async function decide(request: IncomingMessage): Promise<Admitted<O>> {
@@ -42,7 +53,7 @@ export function createDeviceAdmission<O extends DeviceOwner>(
     }
   }
 
-  /** With a token, credentials beside it are not looked at. */
+  /** A token takes precedence over credentials in the same header. */
   async function resumeByToken({ deviceId, token = null }: DeviceAuth): Promise<O> {
     const opened = await service.tokens.open(token);
     if (!opened.isOwn) {
@@ -66,7 +77,8 @@ export function createDeviceAdmission<O extends DeviceOwner>(
     { deviceId, credentials }: DeviceAuth,
     request: IncomingMessage,
   ): Promise<O> {
-    // Not the name that other secrets are counted under: a fleet behind one address must not lock out connectors.
+    // The name differs from the names of other rate limits: failures of devices behind one address must not
+    // block connectors.
     const names = [`devices at ${service.path} from ${request.socket.remoteAddress ?? ''}`];
     try {
       await limits.requireAttemptsLeft(names);
@@ -95,7 +107,7 @@ export function createDeviceAdmission<O extends DeviceOwner>(
     const { gateway, path } = service;
     const address = request.socket.remoteAddress;
     logger.warn({ gateway, path, address, device_id: deviceId, type, info, hint, count }, 'device refused');
-    // Nobody waits for the handler.
+    // The refusal does not wait for the handler.
     void notifyHandler(deviceId, type, info);
   }
 

@@ -1,22 +1,23 @@
-/** The header `x-fedecks-auth` → what a device says of itself. Pure; the checks stand in the order of the protocol. */
+/** Decodes the header `x-fedecks-auth`. The checks follow the order of the protocol. */
 import { decode } from './etf/decode.ts';
 import type { Term } from './etf/term.ts';
 import { DeviceRefusal } from './refusal.ts';
 
+/** The decoded header. */
 export interface DeviceAuth {
   readonly deviceId: string;
-  /** `undefined` when there is none: `nil` is a token, and a wrong one. */
+  /** The token; `undefined` if the header contains none. `nil` counts as a token, and is invalid. */
   readonly token: Term | undefined;
-  /** The whole map, as far as its keys are text. */
+  /** The entries of the map with text keys. */
   readonly credentials: ReadonlyMap<string, Term>;
 }
 
-/** A header has fewer bytes than this. */
+/** Exclusive upper bound of the bytes of the header. */
 const HEADER_BYTES = 1_024;
 
 /**
- * Longest device id in bytes of UTF-8: with it the header that brings a token has 1,012 bytes, and `ID/up` is still an
- * access_id. Whoever logs in can come back.
+ * Maximum length of a device id in bytes of UTF-8. With this length the header of a reconnect has 1,012
+ * bytes, and `ID/up` is a valid access_id. A device that can log in can therefore reconnect.
  */
 export const MAX_DEVICE_ID_BYTES = 253;
 
@@ -25,7 +26,10 @@ const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$
 const ID_KEY = 'fedecks-device-id';
 const TOKEN_KEY = 'fedecks-token';
 
-/** @throws DeviceRefusal of type `invalid_auth_header` */
+/**
+ * Decodes the header.
+ * @throws DeviceRefusal of type `invalid_auth_header`
+ */
 export function readAuth(header: string | undefined): DeviceAuth {
   if (header === undefined) {
     throw invalid('missing');
@@ -37,7 +41,8 @@ export function readAuth(header: string | undefined): DeviceAuth {
     throw invalid('not base64');
   }
   const decoded = decode(Buffer.from(header, 'base64'));
-  // The text for all of it; a term without a value here is as good as unsafe.
+  // The protocol has one text for every decode error. A term without a value here is reported like an unsafe
+  // term.
   if (!decoded.ok) {
     throw invalid('encoded binary auth was invalid or unsafe');
   }

@@ -1,7 +1,12 @@
-/** Callbacks of applications: what they return may be anything, and they may never return. */
+/**
+ * Runs callbacks of applications with a timeout. A callback can return any value, and may not return at all.
+ */
 import { type Timers, withTimeout } from '../../runtime.ts';
 
-/** The result of a callback. @throws Error when it takes longer; it goes on, and nobody waits for it */
+/**
+ * Returns the result of a callback.
+ * @throws Error after `ms` milliseconds. The callback continues, and its result is ignored
+ */
 export async function boundCallback<T>(timers: Timers, ms: number, work: T | Promise<T>): Promise<T> {
   if (typeof work !== 'object' || work === null || !('then' in work)) {
     return work;

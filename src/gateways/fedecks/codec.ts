@@ -1,4 +1,4 @@
-/** Frames for devices: each is one binary message that holds one term. Pure. */
+/** Encodes frames for devices. Each is one binary message with one term. */
 import type { LastseenError } from '../../errors.ts';
 import { binaryFrame } from '../../http/frame.ts';
 import type { Event } from '../../log/event.ts';
@@ -6,22 +6,28 @@ import { encode } from './etf/encode.ts';
 import { fromJson } from './etf/json.ts';
 import { charlist, EtfError, type Term, tuple } from './etf/term.ts';
 
-/** @throws EtfError for what has no bytes */
+/**
+ * Encodes a term as a frame.
+ * @throws EtfError if the term cannot be encoded
+ */
 export function termFrame(term: Term): Buffer {
   return binaryFrame(encode(term));
 }
 
-/** `{'token', <<"…">>}`: the name is a charlist. */
+/** Encodes `{'token', <<"…">>}`. The name is a charlist. */
 export function tokenFrame(token: string): Buffer {
   return termFrame(tuple(charlist('token'), token));
 }
 
-/** A frame an event. */
+/** Encodes one frame for each event. */
 export function eventFrames(events: readonly Event[], cursor: (position: number) => string): Buffer {
   return Buffer.concat(events.map((event) => eventFrame(event, cursor(event.position))));
 }
 
-/** A payload that no device can be sent is named instead, so that versions show no gap. */
+/**
+ * Encodes an event. A payload that cannot be encoded is replaced by `unsendable`, so that the versions have
+ * no gap.
+ */
 function eventFrame(event: Event, cursor: string): Buffer {
   const place: [string, Term][] = [
     ['cursor', cursor],
@@ -38,6 +44,7 @@ function eventFrame(event: Event, cursor: string): Buffer {
   }
 }
 
+/** Converts an error to a term. */
 export function errorTerm(error: LastseenError): Map<Term, Term> {
   const term = new Map<Term, Term>([
     ['error', error.code],

@@ -1,4 +1,4 @@
-/** What this gateway serves, for the API documents. */
+/** Describes the gateway for the API documents. */
 import { z } from 'zod';
 import type { Description } from '../../http/description.ts';
 
@@ -8,16 +8,17 @@ const Term = z
   .string()
   .meta({ description: 'an Erlang term in the External Term Format, in a binary frame' });
 
+/** The channel of the gateway. */
 export const fedecksDescription = {
   name: 'fedecks',
-  text: 'Devices that speak Erlang terms.',
+  text: 'Serves Fedecks devices, which exchange Erlang terms.',
   routes: {},
   channels: {
     fedecks: {
       address: '/fedecks/websocket',
       kind: 'websocket',
       summary: 'Fedecks devices',
-      text: 'The header `x-fedecks-auth` is a base64 map with the device id and credentials or a token; refusals are an empty 403. Every message is a binary frame with one term. The charlist `\'token_please\'` asks for a token, `%{"resume" => CURSOR}` for what came after a cursor; other terms are appended.',
+      text: 'The header `x-fedecks-auth` contains a map in base64 with the device id and with credentials or a token. A refusal is an empty 403. Every message is a binary frame with one term. The charlist `\'token_please\'` requests a token. `%{"resume" => CURSOR}` requests the events after a cursor. The server appends other terms.',
       messages: {
         fromDevice: {
           from: 'client',
@@ -27,7 +28,7 @@ export const fedecksDescription = {
         },
         toDevice: {
           from: 'server',
-          summary: 'a token, an event, or an answer',
+          summary: 'a token, an event, or a reply',
           payload: Term,
           contentType: TERM,
         },

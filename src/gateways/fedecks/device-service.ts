@@ -1,4 +1,6 @@
-/** The port between the protocol of devices and what serves them at a path: the log, or an application's handler. */
+/**
+ * The port between the device protocol and the service at a path: the log, or a handler of the application.
+ */
 import type { Session, SessionFeed } from '../../delivery/session.ts';
 import type { LastseenError } from '../../errors.ts';
 import type { Principal } from '../../identity/principal.ts';
@@ -6,28 +8,33 @@ import type { Term } from './etf/term.ts';
 import type { DeviceHandler } from './handler.ts';
 import type { DeviceTokens } from './tokens.ts';
 
+/** The service at one path. */
 export interface DeviceService<O extends DeviceOwner = DeviceOwner> {
   readonly path: string;
   readonly gateway: string;
   readonly tokens: DeviceTokens;
   readonly refreshMs: number;
-  /** A device is closed when nothing came for so long; a callback takes at most so long. */
+  /**
+   * Idle time: the server closes a device that sends nothing for this time. It also limits the duration of a
+   * callback.
+   */
   readonly idleMs: number;
   readonly maxMessageBytes: number;
-  /** The device that these credentials belong to; `undefined` refuses. */
+  /** Returns the device of these credentials; `undefined` refuses the connection. */
   login(deviceId: string, credentials: ReadonlyMap<string, Term>): Promise<O | undefined>;
-  /** The device that a token of this grant belongs to; `undefined` when the grant is no longer valid. */
+  /** Returns the device of a token; `undefined` if its grant is not valid anymore. */
   resume(deviceId: string, grant: string): Promise<O | undefined>;
   readonly onError?: DeviceHandler['onError'];
+  /** Serves an admitted connection. */
   serve(connection: DeviceConnection, owner: O): Callbacks;
 }
 
-/** A device that was let in. A service may keep more beside its principal. */
+/** An admitted device. A service can add its own data. */
 export interface DeviceOwner {
   readonly principal: Principal;
 }
 
-/** A device's connection as its service sees it. */
+/** The connection of a device, for its service. */
 export interface DeviceConnection {
   readonly deviceId: string;
   readonly session: Session;
@@ -36,21 +43,22 @@ export interface DeviceConnection {
   inform(info: unknown): boolean;
 }
 
+/** The result of a callback: no reply, a reply, a push, or a close with a reason. */
 export type CallbackResult =
   'ok' | { readonly reply: Term } | { readonly push: Term } | { readonly stop: string } | undefined;
 
-/** A missing callback is ignored. One call at a time. */
+/** The callbacks of a connection. They run one at a time. Optional callbacks may be missing. */
 export interface Callbacks {
-  /** The UUID of the grant that the next token names. */
+  /** Returns the UUID of the grant for the next token. */
   issueGrant(): string | Promise<string>;
   onConnected?(): void | Promise<void>;
-  /** The device has sent its first frame. */
+  /** Called after the first frame of the device. */
   onFirstFrame?(): void;
   onMessage?(message: Term): CallbackResult | Promise<CallbackResult>;
   onRawMessage?(bytes: Uint8Array): CallbackResult | Promise<CallbackResult>;
   onInfo?(info: unknown): CallbackResult | Promise<CallbackResult>;
-  /** Feeds of the device that are not subscribed in the session just now. */
+  /** Returns the feeds of the device without an active subscription in the session. */
   feeds?(): readonly SessionFeed[];
-  /** Retention has overtaken the device; the connection is closed after it. */
+  /** Called if retention has deleted unread events. The connection closes after it. */
   onOvertaken?(error: LastseenError): void;
 }

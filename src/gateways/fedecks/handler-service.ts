@@ -1,4 +1,4 @@
-/** Devices served by an application's own handler: nothing of it reaches the log of events. */
+/** Serves devices with a handler of the application. It appends nothing to the log. */
 import { LastseenError, quote } from '../../errors.ts';
 import { createPrincipal } from '../../identity/principal.ts';
 import { MAX_TIMER_MS, type Runtime } from '../../runtime.ts';
@@ -6,7 +6,10 @@ import type { DeviceOwner, DeviceService } from './device-service.ts';
 import type { Device, DeviceMount } from './handler.ts';
 import { createDeviceTokens } from './tokens.ts';
 
-/** @throws ERR_REQUEST_INVALID naming the option that is wrong; never a secret's value */
+/**
+ * Creates the service of a handler.
+ * @throws ERR_REQUEST_INVALID naming the invalid option, without the value of a secret
+ */
 export function createHandlerService(mount: DeviceMount, { clock, random }: Runtime): DeviceService {
   const { path, handler, secret, salt } = mount;
   const tokenExpirySecs = mount.tokenExpirySecs ?? 2_419_200;
@@ -27,7 +30,7 @@ export function createHandlerService(mount: DeviceMount, { clock, random }: Runt
   requireCount('idleTimeoutMillis', idleTimeoutMillis, MAX_TIMER_MS);
   requireCount('maxMessageBytes', maxMessageBytes, 10_000_000);
 
-  // Allows nothing of the log: it only names the device for the limits of connections.
+  // The principal has no scopes. It names the device for the connection limits.
   const ownerOf = (deviceId: string): DeviceOwner => ({
     principal: createPrincipal({ subject: `device ${path} ${deviceId}`, issuedAt: clock.now() }),
   });
@@ -44,7 +47,7 @@ export function createHandlerService(mount: DeviceMount, { clock, random }: Runt
       expirySeconds: tokenExpirySecs,
       clock,
     }),
-    // Nothing but `true` lets in: an application may be written in JavaScript.
+    // The handler must return exactly `true`: an application in JavaScript can return any value.
     login: async (deviceId, credentials) =>
       ((await handler.authenticate(credentials)) as unknown) === true ? ownerOf(deviceId) : undefined,
     resume: (deviceId) => Promise.resolve(ownerOf(deviceId)),

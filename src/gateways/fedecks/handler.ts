@@ -1,61 +1,74 @@
 /**
- * What an application implements to talk with Fedecks devices: public, exported by the package. Calls of one device are
- * made one after the other, and its socket is not read meanwhile. A callback that throws, rejects or takes longer than
- * the idle time ends that one socket with 1011 and is logged.
+ * The interface that an application implements to serve Fedecks devices. The package exports it. The server
+ * makes one call at a time for each device, and pauses the socket meanwhile. If a callback throws, rejects,
+ * or exceeds the idle time, the server logs the error and closes this socket with 1011.
  */
 import type { Term } from './etf/term.ts';
 import type { DeviceErrorType } from './refusal.ts';
 
+/** Handles the devices of an application. */
 export interface DeviceHandler {
   /**
-   * Whether a device may log in. Asked only when it brings no token. The credentials are the map of its header, those
-   * with text keys, `fedecks-device-id` among them.
+   * Returns true if the device may log in. The server calls it for a device without a token. `credentials`
+   * contains the entries of the header with text keys, including `fedecks-device-id`.
    */
   authenticate(credentials: ReadonlyMap<string, Term>): boolean | Promise<boolean>;
-  /** At each connection, whether by credentials or token. Nothing is sent before the device has sent something. */
+  /**
+   * Called for each connection, with credentials or a token. The server sends nothing before the first frame
+   * of the device.
+   */
   onConnected?(device: Device): void | Promise<void>;
-  /** A term from the device. */
+  /** Called with a term from the device. */
   onMessage?(device: Device, message: Term): DeviceAnswer | Promise<DeviceAnswer>;
-  /** A binary frame that is no term, or none that is safe, as it came. */
+  /** Called with the bytes of a binary frame that contains no term, or an unsafe one. */
   onRawMessage?(device: Device, bytes: Uint8Array): DeviceAnswer | Promise<DeviceAnswer>;
-  /** What `device.inform` was given. */
+  /** Called with a value that was passed to `device.inform`. */
   onInfo?(device: Device, info: unknown): DevicePush | Promise<DevicePush>;
-  /** A connection was refused. `deviceId` is `null` where the header does not say. What it throws is logged. */
+  /**
+   * Called after a refused connection. `deviceId` is `null` if the header contains none. The server logs an
+   * error that it throws.
+   */
   onError?(deviceId: string | null, type: DeviceErrorType, info: string): void | Promise<void>;
 }
 
-/** A connected device. Two may have one id at the same time. */
+/** A connected device. Two connections can have the same device id at the same time. */
 export interface Device {
   readonly deviceId: string;
-  /** Aborted when the connection is gone. */
+  /** Aborts when the connection has closed. */
   readonly signal: AbortSignal;
   /**
-   * Hands something to `onInfo`, in order, once the device has sent its first frame. `false` when the connection is
-   * gone or 1,000 wait already: then it was not taken.
+   * Passes a value to `onInfo`, in order, after the first frame of the device. Returns false, and discards
+   * the value, if the connection is closed or 1,000 values wait.
    */
   inform(info: unknown): boolean;
 }
 
-/** `reply` is sent as a term, also to a raw frame; `stop` closes with 1000 and goes to the log. */
+/** `reply` sends a term, also in answer to a raw frame. `stop` closes with 1000 and logs the reason. */
 export type DeviceAnswer = 'ok' | { readonly reply: Term } | { readonly stop: string };
 
+/** `push` sends a term. `stop` closes with 1000 and logs the reason. */
 export type DevicePush = 'ok' | { readonly push: Term } | { readonly stop: string };
 
-/** A handler at a path of its own. */
+/** Mounts a handler at its own path. */
 export interface DeviceMount {
-  /** The whole path of the upgrade, e.g. `/boxes/websocket`. */
+  /** The full path of the upgrade request, for example `/boxes/websocket`. */
   readonly path: string;
   readonly handler: DeviceHandler;
-  /** At least 16 characters. Encrypts the tokens together with `salt`; the same on every node. */
+  /** At least 16 characters. With `salt` it encrypts the tokens. Every node needs the same value. */
   readonly secret: string;
-  /** Not empty, and another one for each handler: a token of one is none of another. */
+  /** Not empty, and different for each handler, so that a token of one handler is not valid for another. */
   readonly salt: string;
-  /** How often a new token is sent. Default 10,800,000: 3 hours. */
+  /** Interval of new tokens in milliseconds. Default 10,800,000: 3 hours. */
   readonly tokenRefreshMillis?: number;
-  /** Life of a token. Default 2,419,200: 4 weeks. */
+  /** Lifetime of a token in seconds. Default 2,419,200: 4 weeks. */
   readonly tokenExpirySecs?: number;
-  /** A device from which nothing comes for so long is closed; also the longest a callback may take. Default 60,000. */
+  /**
+   * The server closes a device that sends nothing for this time in milliseconds. It also limits the duration
+   * of a callback. Default 60,000.
+   */
   readonly idleTimeoutMillis?: number;
-  /** Largest frame from a device; a larger one closes with 1009. Default 1 MiB. */
+  /**
+   * Maximum bytes of a frame from a device. A larger frame closes the connection with 1009. Default 1 MiB.
+   */
   readonly maxMessageBytes?: number;
 }

@@ -1,6 +1,6 @@
 /**
- * Fedecks devices: WebSocket /fedecks/websocket on the log, and handlers of applications at paths of their own. Binary
- * frames that hold Erlang terms, both ways.
+ * Fedecks devices: WebSocket /fedecks/websocket on the log, and handlers of the application at their own
+ * paths. Both directions use binary frames with Erlang terms.
  */
 import { defineGateway } from '../gateway.ts';
 import { createDeviceAdmission } from './admission.ts';
@@ -11,6 +11,7 @@ import { createLogService } from './log-service.ts';
 import { type FedecksPorts, needs } from './needs.ts';
 import { serveDevice } from './socket.ts';
 
+/** The Fedecks gateway. */
 export const fedecks = defineGateway({
   name: 'fedecks',
   description: fedecksDescription,
@@ -29,9 +30,9 @@ function mountService<O extends DeviceOwner>(service: DeviceService<O>, ports: F
     path: service.path,
     gateway: service.gateway,
     maxMessageBytes: service.maxMessageBytes,
-    // Subprotocols that clients of other protocols name have no meaning here.
+    // The server selects no subprotocol: the offers of clients have no meaning in this protocol.
     protocolOf: () => false,
-    // As servers of this protocol close: its clients do not look at codes.
+    // Servers of this protocol close with 1000, and its clients ignore the code.
     closeCodes: { 'no-pong': [1000, 'idle'] },
     ...createDeviceAdmission(service, ports),
     handle: (accepted) => {

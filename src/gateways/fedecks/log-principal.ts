@@ -1,8 +1,11 @@
-/** What a device may do on the log: as much of its client's rights as concerns the device itself. */
+/**
+ * The permissions of a device on the log: the part of the permissions of its client that concerns the device.
+ */
 import type { ClientRecord } from '../../identity/client-store.ts';
 import { ANYONE, createPrincipal, isSubset, type Principal, type Scope } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';
 
+/** The client and the grant of a device. */
 export interface DevicePrincipalOptions {
   /** `undefined`: the service runs without authentication. */
   readonly client: ClientRecord | undefined;
@@ -14,8 +17,8 @@ export interface DevicePrincipalOptions {
 const SCOPES = ['subscribe', 'push'] as const;
 
 /**
- * `undefined` when the client does not cover the device. Without a client, where nobody is asked, it may do everything
- * that a device does. `issuedAt`: a time before the client and the grant were looked up.
+ * Returns the principal of a device; `undefined` if the client does not cover the device. Without a client
+ * (authentication is off) the device has all permissions of a device.
  */
 export function devicePrincipal(
   deviceId: string,
@@ -24,7 +27,7 @@ export function devicePrincipal(
   const granted = new Set(client === undefined ? ANYONE.scopes : client.scope.split(' '));
   const scopes = new Set<Scope>(SCOPES.filter((scope) => granted.has(scope) || granted.has('admin')));
   const clientAccessIds = client?.accessIds ?? ANYONE.accessIds;
-  // A name that ends in "*" would be a pattern.
+  // A name that ends in "*" is a pattern, so it is excluded.
   const accessIds = [deviceId, `${deviceId}/up`].filter(
     (name) => !name.endsWith('*') && (granted.has('admin') || isSubset(name, clientAccessIds)),
   );

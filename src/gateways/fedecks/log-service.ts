@@ -1,7 +1,7 @@
 /**
- * Devices on the log: the feed DEVICE_ID goes to the device (G3); what the device sends is on disk in DEVICE_ID/up before
- * it is acknowledged (G1). A device logs in as a connector's client; its token is a grant of that client, revoked with it
- * (G10).
+ * Serves devices from the log. The device receives the feed DEVICE_ID (G3). The server appends the terms of
+ * the device to DEVICE_ID/up before it acknowledges them (G1). A device logs in with the credentials of a
+ * client. Its token is a grant of that client, and is revoked with it (G10).
  */
 import type { FeedEncoder } from '../../delivery/session.ts';
 import { LastseenError, quote } from '../../errors.ts';
@@ -18,11 +18,12 @@ import { createRefusalsFeed } from './refusals-feed.ts';
 import { createDeviceTokens } from './tokens.ts';
 
 interface LogDevice extends DeviceOwner {
-  /** The head of the log when the device was let in. */
+  /** Head of the log when the device connected. */
   readonly position: number;
   readonly grant: TokenRecord | undefined;
 }
 
+/** Creates the service of /fedecks/websocket. */
 export function createLogService(ports: FedecksPorts): DeviceService<LogDevice> {
   const { log, clients, grants, isAuthOpen, deviceSecret } = ports;
   const { clock } = ports.runtime;
@@ -92,7 +93,7 @@ export function createLogService(ports: FedecksPorts): DeviceService<LogDevice> 
   };
 }
 
-/** The state of the device's feed: before its first frame, reading, or stopped by a refused cursor. */
+/** State of the feed of a device: before its first frame, subscribed, or stopped after a refused cursor. */
 type FeedState = 'not-yet' | 'on' | 'stopped';
 
 function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: FedecksPorts): Callbacks {
@@ -112,7 +113,10 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
     session.subscribe({ accessId: deviceId, position, encoder: feed });
   }
 
-  /** From the cursor on, whatever was sent before. A refused one leaves the feed stopped: nothing is skipped unsaid. */
+  /**
+   * Restarts the feed after the cursor. A refused cursor leaves the feed stopped, so that no event is skipped
+   * without an error.
+   */
   async function resume(cursor: Term | undefined): Promise<void> {
     if (feedState === 'on') {
       session.unsubscribe(deviceId);
@@ -135,7 +139,7 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
     requireScope(principal, 'push');
     requireAccess(principal, uplink);
     if (Buffer.byteLength(payload) > ports.maxPayloadBytes) {
-      const message = `as JSON the message has more than ${ports.maxPayloadBytes} bytes`;
+      const message = `the message must have at most ${ports.maxPayloadBytes} bytes as JSON, got ${Buffer.byteLength(payload)}`;
       throw new LastseenError('ERR_TOO_LARGE', message);
     }
     limits.countRequest(principal);
@@ -143,7 +147,7 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
     const events = [{ accessId: uplink, createdAt: null, id: null, payload }];
     const [receipt] = await log.append({ events, key: null });
     if (receipt === undefined) {
-      throw new Error('an append without a receipt');
+      throw new Error('the log returned no receipt');
     }
     return new Map<Term, Term>([
       ['stored', log.cursor(receipt.position)],
@@ -151,7 +155,7 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
     ]);
   }
 
-  /** The answer to a message; an error is an answer too, and the device stays connected. */
+  /** Runs the work and replies with its result or its error. The device stays connected. */
   async function replyWith(work: () => Promise<Term | undefined>): Promise<'ok' | { reply: Term }> {
     try {
       const reply = await work();
@@ -162,7 +166,10 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
   }
 
   return {
-    /** One grant serves many tokens: it outlives the one that is issued now, or another goes on from it. */
+    /**
+     * One grant serves many tokens. If it expires before the next token does, a new grant of the same family
+     * replaces it.
+     */
     async issueGrant() {
       if (grant !== undefined && grant.expiresAt >= clock.now() + deviceTokenSeconds * 1_000) {
         return grant.jti;

@@ -8,6 +8,7 @@ const { LASTSEEN_AUTH } = identitySettings;
 const { LASTSEEN_MAX_PAYLOAD_BYTES } = logSettings;
 const { LASTSEEN_STALL_SECONDS } = deliverySettings;
 
+/** The ports and settings of the gateway. */
 export const needs = {
   ports: [
     'sockets',
@@ -27,4 +28,5 @@ export const needs = {
   settings: { ...fedecksSettings, LASTSEEN_AUTH, LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },
 } as const;
 
+/** The ports and settings as `mount` receives them. */
 export type FedecksPorts = PortsOf<typeof needs>;

@@ -1,11 +1,13 @@
-/** The refusals of this protocol: each is an empty 403 on the wire, and has a type and an info for the operator. */
+/** Refusals of the protocol. On the wire each is an empty 403. The type and the info are for the operator. */
 import type { Problem } from '../../http/problem.ts';
 
+/** The type of a refusal. */
 export type DeviceErrorType = 'invalid_auth_header' | 'invalid_token' | 'authentication_failed';
 
-/** What the header `x-fedecks-error` says, beside the types. */
+/** The value of the header `x-fedecks-error`. */
 export type DeviceErrorHint = DeviceErrorType | 'token_expired' | 'rate_limited';
 
+/** The details of a refusal. */
 export interface DeviceRefusalDetails {
   /** The device id in the header; `null` if the header contains none. */
   readonly deviceId: string | null;
@@ -18,7 +20,7 @@ export interface DeviceRefusalDetails {
 /** The refusal of a connection. */
 export class DeviceRefusal extends Error {
   override readonly name = 'DeviceRefusal';
-  /** As the header says; `null` where it does not. */
+  /** The device id in the header; `null` if the header contains none. */
   readonly deviceId: string | null;
   readonly type: DeviceErrorType;
   readonly info: string;
@@ -38,7 +40,7 @@ export class DeviceRefusal extends Error {
   }
 }
 
-/** 403 without a body; a client that wants to know why reads `x-fedecks-error`. */
+/** Converts a refusal to an empty 403. A client can read the reason in `x-fedecks-error`. */
 export function refusalProblem({ hint, retryAfterSeconds }: DeviceRefusal): Problem {
   const retry = retryAfterSeconds === undefined ? {} : { 'Retry-After': String(retryAfterSeconds) };
   return { status: 403, headers: { 'x-fedecks-error': hint, ...retry }, body: '' };

@@ -1,16 +1,18 @@
 /**
- * Refusals as events of `$devices`: at most so many per minute and process, since strangers cause them. The operator's
- * log has all of them.
+ * Appends refusals to `$devices`: at most 60 per minute and process, because unauthenticated clients cause
+ * them. The operator's log contains every refusal.
  */
 import { serviceEvent } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
 import type { Clock } from '../../runtime.ts';
 import type { DeviceHandler } from './handler.ts';
 
+/** The feed of refusals. */
 export const DEVICES = '$devices';
 
 const MAX_PER_MINUTE = 60;
 
+/** Returns a function that appends a refusal. */
 export function createRefusalsFeed(log: Log, clock: Clock): NonNullable<DeviceHandler['onError']> {
   let minute = 0;
   let count = 0;

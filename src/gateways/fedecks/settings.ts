@@ -1,5 +1,6 @@
 import { Count, LongSecret, secret, setting, TimerSeconds, toMs } from '../../settings.ts';
 
+/** Settings of the gateway. */
 export const fedecksSettings = {
   LASTSEEN_DEVICE_SECRET: secret(
     'deviceSecret',

@@ -1,7 +1,8 @@
 /**
- * A device's open socket. Frames, infos and timed tokens are dealt with one after the other in the order in which they
- * came (G7): what waits is what one read of the network brings, at most 1,000 infos, and a token. The server never pings:
- * this protocol's clients do, and they need not answer. (`ws` ends a peer that pings and never reads.)
+ * The open socket of a device. It handles frames, infos and new tokens one at a time, in order of arrival
+ * (G7). The queue is bounded: one read of the network, 1,000 infos and one token. The server sends no pings,
+ * because clients of this protocol need not answer them; the clients ping. `ws` closes a peer that pings and
+ * does not read.
  */
 import type { Connection } from '../../delivery/connection.ts';
 import { createSession } from '../../delivery/session.ts';
@@ -21,9 +22,10 @@ import { decode } from './etf/decode.ts';
 import { isCharlist } from './etf/term.ts';
 import type { FedecksPorts } from './needs.ts';
 
-/** Infos that wait for one device. */
+/** Maximum number of waiting infos of a device. */
 const MAX_INFOS = 1_000;
 
+/** Serves an admitted device. */
 export function serveDevice<O extends DeviceOwner>(
   service: DeviceService<O>,
   accepted: AcceptedSocket<Admitted<O>>,
@@ -61,7 +63,10 @@ export function serveDevice<O extends DeviceOwner>(
   const callbacks: Callbacks = service.serve(device, owner);
 
   let infos = 0;
-  /** Infos from before the device's first frame, with which everything begins. */
+  /**
+   * Infos before the first frame of the device; `undefined` after it. The server sends nothing before the
+   * first frame.
+   */
   let infosBeforeFirstFrame: unknown[] | undefined = [];
   let isTokenDue = false;
   let lastReceivedBytes = receivedBytes();
@@ -79,7 +84,7 @@ export function serveDevice<O extends DeviceOwner>(
   let cancelIdle = timers.after(service.idleMs, onIdle);
 
   function onIdle(): void {
-    // A large frame may take longer to come; and what is not read does not count against the device.
+    // A large frame may still be arriving. A paused socket does not count as idle.
     if (receivedBytes() !== lastReceivedBytes || turns.isBusy) {
       restartIdle();
     } else {
@@ -160,7 +165,7 @@ export function serveDevice<O extends DeviceOwner>(
     });
   }
 
-  /** Of a handler in JavaScript anything may come. */
+  /** Applies the result of a callback. A handler in JavaScript can return any value. */
   function applyResult(result: CallbackResult): void {
     if (!inbox.isOpen || result === undefined || result === 'ok') {
       return;
@@ -173,7 +178,7 @@ export function serveDevice<O extends DeviceOwner>(
       logger.info({ gateway: service.gateway, device_id: deviceId, reason: result.stop }, 'device stopped');
       connection.close('dropped');
     } else {
-      throw new Error('a device callback must answer "ok", a reply, a push or a stop');
+      throw new Error('a device callback must return "ok", {reply}, {push} or {stop}');
     }
   }
 
@@ -193,7 +198,7 @@ function bytesOf(data: Buffer | ArrayBuffer | Buffer[]): Buffer {
   return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
 }
 
-/** The same wire, but nobody is asked for a sign of life: the idle time looks after that. */
+/** Returns the same connection without pings. The idle time replaces them. */
 function withoutPings(connection: Connection): Connection {
   return {
     gateway: connection.gateway,

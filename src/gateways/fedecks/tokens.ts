@@ -1,23 +1,27 @@
 /**
- * Tokens of devices: JWE (RFC 7516, direct encryption, A256GCM), opaque to the device. Inside are bytes and not claims,
- * because header and device id share 1,023 bytes: 16 of a grant's UUID, 6 of the end in seconds since 1970, and the id.
+ * Issues and opens device tokens. A token is a JWE (RFC 7516, direct encryption, A256GCM), opaque to the
+ * device. It contains bytes and no claims, because the header has 1,023 bytes for token and device id: the 16
+ * bytes of the UUID of the grant, 6 bytes of the expiry in seconds since 1970, and the device id.
  */
 import { hkdfSync } from 'node:crypto';
 import { compactDecrypt, CompactEncrypt } from 'jose';
 import type { Clock } from '../../runtime.ts';
 import type { Term } from './etf/term.ts';
 
+/** Issues and opens tokens. */
 export interface DeviceTokens {
-  /** `grant`: a UUID. */
+  /** Issues a token. `grant` is a UUID. */
   issue(deviceId: string, grant: string): Promise<string>;
+  /** Decrypts a token. */
   open(token: Term): Promise<OpenedToken>;
 }
 
-/** What a token says, if it is ours; `isExpired`: it has expired. */
+/** The content of a token. `isOwn` is false for a token of another server. */
 export type OpenedToken =
   | { readonly isOwn: true; readonly isExpired: boolean; readonly deviceId: string; readonly grant: string }
   | { readonly isOwn: false };
 
+/** The secret and the lifetime of tokens. */
 export interface DeviceTokensOptions {
   readonly secret: () => Promise<string>;
   readonly salt: string;
@@ -29,6 +33,7 @@ const UUID_BYTES = 16;
 const ID_START = UUID_BYTES + 6;
 const ENCRYPTION = 'A256GCM';
 
+/** Creates the tokens of one service. */
 export function createDeviceTokens(options: DeviceTokensOptions): DeviceTokens {
   const { salt, expirySeconds, clock } = options;
   let derivedKey: Uint8Array | undefined;

@@ -1,4 +1,7 @@
-/** GET /health: the process is up. GET /ready: it can do its work. Neither asks for a token, neither says more. */
+/**
+ * GET /health: the process runs. GET /ready: the server accepts work. Both are public and return nothing
+ * more.
+ */
 import { z } from 'zod';
 import { drainingError, LastseenError } from '../../errors.ts';
 import type { Description } from '../../http/description.ts';
@@ -6,26 +9,33 @@ import { defineGateway } from '../gateway.ts';
 
 const description = {
   name: 'health',
-  text: 'For whoever watches over the process.',
+  text: 'Reports the health of the process to monitors.',
   routes: {
     'GET /health': {
-      summary: 'The process is up',
+      summary: 'Reports that the process runs',
       access: 'open',
       answers: {
-        200: { text: 'it is', content: { 'application/json': z.object({ status: z.literal('ok') }) } },
+        200: {
+          text: 'the process runs',
+          content: { 'application/json': z.object({ status: z.literal('ok') }) },
+        },
       },
     },
     'GET /ready': {
-      summary: 'It can take work',
+      summary: 'Reports that the server accepts work',
       access: 'open',
       answers: {
-        200: { text: 'it can', content: { 'application/json': z.object({ status: z.literal('ready') }) } },
+        200: {
+          text: 'the server accepts work',
+          content: { 'application/json': z.object({ status: z.literal('ready') }) },
+        },
       },
       errors: ['ERR_DRAINING', 'ERR_STORE_UNAVAILABLE'],
     },
   },
 } as const satisfies Description;
 
+/** The health gateway. */
 export const health = defineGateway({
   name: 'health',
   description,
@@ -42,7 +52,7 @@ export const health = defineGateway({
         try {
           await log.bounds();
         } catch (error) {
-          throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store does not answer', { cause: error });
+          throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store is unavailable', { cause: error });
         }
         response.json({ status: 'ready' });
       },

@@ -1,16 +1,19 @@
 /**
- * JSON:API 1.0 documents of users ⇄ values, as the clients of the original expect them. Written by hand: the
- * maintained libraries bring a framework or only print documents, and this is one type with two attributes.
+ * Decodes and encodes JSON:API 1.0 documents of users, as clients of the original expect them. It is written
+ * by hand: the maintained libraries bring a framework or only encode documents, and this is one type with two
+ * attributes.
  */
 import { z } from 'zod';
-import { type InputFault, LastseenError } from '../../errors.ts';
+import { type InputFault, LastseenError, quote } from '../../errors.ts';
 import type { User } from '../../identity/user-store.ts';
 import type { UserAttributes } from '../../identity/users.ts';
 
+/** The media type of JSON:API. */
 export const MEDIA_TYPE = 'application/vnd.api+json';
 
 const MIN_NICKNAME = 3;
 const MAX_NICKNAME = 20;
+/** Maximum number of users in a page. */
 export const MAX_PAGE = 100;
 
 const Nickname = z
@@ -44,22 +47,28 @@ const Resource = z.strictObject({
   attributes: Attributes.default({}),
 });
 
-/** The documents that are taken. */
+/** Schemas of the accepted documents. */
 export const Create = z.strictObject({ data: Resource });
 export const Update = z.strictObject({ data: Resource.extend({ id: z.string().optional() }) });
 
-/** @throws ERR_REQUEST_INVALID with JSON:API pointers */
+/**
+ * Decodes the document of a new user.
+ * @throws ERR_REQUEST_INVALID with JSON:API pointers
+ */
 export function decodeCreate(body: unknown): UserAttributes {
   const { attributes } = parse(Create, body).data;
   return { nickname: attributes.nickname ?? null, stampsCollected: attributes.stamps_collected ?? 0 };
 }
 
-/** @throws ERR_REQUEST_INVALID; ERR_CHANGED_MEANWHILE when the document is of another user */
+/**
+ * Decodes the document of a change.
+ * @throws ERR_REQUEST_INVALID, or ERR_ID_CONFLICT if the id differs from that of the URL
+ */
 export function decodeUpdate(body: unknown, id: string): Partial<UserAttributes> {
   const { data } = parse(Update, body);
   if (data.id !== undefined && data.id !== id) {
     const faults = [{ pointer: '/data/id', detail: 'must be the id of the URL' }];
-    throw new LastseenError('ERR_ID_CONFLICT', 'data.id is not the id of the URL', { faults });
+    throw new LastseenError('ERR_ID_CONFLICT', 'data.id must be the id of the URL', { faults });
   }
   const { nickname, stamps_collected: stampsCollected } = data.attributes;
   return {
@@ -83,9 +92,10 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
       detail: `Expected only defined properties, got key ["${[...issue.path, key].join('", "')}"].`,
     }));
   });
-  throw new LastseenError('ERR_REQUEST_INVALID', 'the document is not valid', { faults });
+  throw new LastseenError('ERR_REQUEST_INVALID', 'the document is invalid', { faults });
 }
 
+/** A decoded list query. */
 export interface ListQuery {
   readonly limit: number;
   readonly after: { readonly insertedAt: number; readonly id: string } | undefined;
@@ -95,12 +105,15 @@ export interface ListQuery {
 
 const FIELDS = ['nickname', 'stamps_collected'];
 
-/** `page[size]`, `page[after]`, `filter[nickname]`, `fields[user]`. @throws ERR_REQUEST_INVALID naming the parameter */
+/**
+ * Decodes `page[size]`, `page[after]`, `filter[nickname]` and `fields[user]`.
+ * @throws ERR_REQUEST_INVALID naming the parameter
+ */
 export function decodeListQuery(parameters: URLSearchParams): ListQuery {
   const parameterNames = new Set(['page[size]', 'page[after]', 'filter[nickname]', 'fields[user]']);
   for (const name of parameters.keys()) {
     if (!parameterNames.has(name)) {
-      throw invalidParameter(name, 'is not known here');
+      throw invalidParameter(name, 'is not a parameter of this route');
     }
   }
   const size = parameters.get('page[size]') ?? String(MAX_PAGE);
@@ -110,11 +123,11 @@ export function decodeListQuery(parameters: URLSearchParams): ListQuery {
   const after = parameters.get('page[after]');
   const match = after === null ? undefined : /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(after);
   if (match === null) {
-    throw invalidParameter('page[after]', 'must be taken from links.next');
+    throw invalidParameter('page[after]', 'must be a value from links.next');
   }
   const fields = parameters.get('fields[user]')?.split(',');
   if (fields?.some((field) => field !== '' && !FIELDS.includes(field)) === true) {
-    throw invalidParameter('fields[user]', `must be some of ${FIELDS.join(',')}`);
+    throw invalidParameter('fields[user]', `must contain fields of ${FIELDS.join(',')}`);
   }
   return {
     limit: Number(size),
@@ -124,11 +137,12 @@ export function decodeListQuery(parameters: URLSearchParams): ListQuery {
   };
 }
 
-/** The place after a user, for `page[after]`. */
+/** Returns the value of `page[after]` for the page after a user. */
 export function pageCursorOf(user: User): string {
   return `${user.insertedAt}.${user.id}`;
 }
 
+/** Converts a user to a resource. */
 export function resourceOf(user: User, fields?: ReadonlySet<string>): Record<string, unknown> {
   const attributes = { nickname: user.nickname, stamps_collected: user.stampsCollected };
   return {
@@ -144,11 +158,12 @@ export function resourceOf(user: User, fields?: ReadonlySet<string>): Record<str
   };
 }
 
+/** Encodes a document. */
 export function documentOf(data: unknown, links: Readonly<Record<string, string | null>>): string {
   return JSON.stringify({ data, jsonapi: { version: '1.0' }, links });
 }
 
-/** An error as JSON:API says it; one object for each fault. */
+/** Encodes an error as a JSON:API document, with one error object for each fault. */
 export function errorDocument(
   error: LastseenError,
   { status, title, newId }: { readonly status: number; readonly title: string; readonly newId: () => string },
@@ -171,15 +186,24 @@ export function errorDocument(
   return JSON.stringify({ errors, jsonapi: { version: '1.0' } });
 }
 
-/** JSON:API 1.0: no media type parameters, a profile (1.1) aside. @throws ERR_MEDIA_TYPE */
+/**
+ * Checks the Content-Type. JSON:API 1.0 allows no media type parameters; a profile (1.1) is accepted.
+ * @throws ERR_MEDIA_TYPE
+ */
 export function requireContentType(header: string | undefined): void {
   if (isPlainJsonApi(header ?? '')) {
     return;
   }
-  throw new LastseenError('ERR_MEDIA_TYPE', `Content-Type must be ${MEDIA_TYPE}, without parameters`);
+  throw new LastseenError(
+    'ERR_MEDIA_TYPE',
+    `Content-Type must be ${MEDIA_TYPE} without parameters, got ${quote(header)}`,
+  );
 }
 
-/** @throws ERR_NOT_ACCEPTABLE when JSON:API is accepted only with parameters */
+/**
+ * Checks the Accept header.
+ * @throws ERR_NOT_ACCEPTABLE if the client accepts JSON:API only with parameters
+ */
 export function requireAccept(header: string | undefined): void {
   const jsonApiRanges = (header ?? '')
     .split(',')
@@ -190,7 +214,7 @@ export function requireAccept(header: string | undefined): void {
   ) {
     return;
   }
-  throw new LastseenError('ERR_NOT_ACCEPTABLE', `answers are ${MEDIA_TYPE}, without parameters`);
+  throw new LastseenError('ERR_NOT_ACCEPTABLE', `Accept must allow ${MEDIA_TYPE} without parameters`);
 }
 
 function isPlainJsonApi(type: string): boolean {

@@ -1,4 +1,4 @@
-/** What this gateway serves, for the API documents. */
+/** Describes the gateway for the API documents. */
 import { z } from 'zod';
 import type { Content, Description, RouteDescription } from '../../http/description.ts';
 import { Create, MAX_PAGE, MEDIA_TYPE, Update } from './codec.ts';
@@ -58,9 +58,9 @@ const Issued = z
 
 const ListQuery = z.object({
   'page[size]': z.string().optional().meta({ type: 'integer', minimum: 1, maximum: MAX_PAGE }),
-  'page[after]': z.string().optional().meta({ description: 'taken from links.next' }),
+  'page[after]': z.string().optional().meta({ description: 'a value from links.next' }),
   'filter[nickname]': z.string().optional(),
-  'fields[user]': z.string().optional().meta({ description: 'some of nickname,stamps_collected' }),
+  'fields[user]': z.string().optional().meta({ description: 'fields of nickname,stamps_collected' }),
 });
 
 const path = { id: "the user's UUID" };
@@ -76,9 +76,10 @@ const body: readonly NonNullable<RouteDescription['errors']>[number][] = [
 
 const read = ['ERR_NOT_ACCEPTABLE', 'ERR_RATE_LIMITED'] as const;
 
+/** The routes of the gateway. */
 export const jsonApiDescription = {
   name: 'users',
-  text: 'Users over JSON:API 1.0.',
+  text: 'Manages users over JSON:API 1.0.',
   routes: {
     [`POST ${BASE}`]: {
       summary: 'Registers a user',
@@ -89,15 +90,17 @@ export const jsonApiDescription = {
       errorContent,
     },
     [`GET ${BASE}`]: {
-      summary: 'Users, in pages',
+      summary: 'Lists users in pages',
       access: 'admin',
       query: ListQuery,
-      answers: { 200: { text: 'a page; links.next is null at the end', content: documentOf(z.array(User)) } },
+      answers: {
+        200: { text: 'a page; links.next is null on the last page', content: documentOf(z.array(User)) },
+      },
       errors: ['ERR_REQUEST_INVALID', ...read],
       errorContent,
     },
     [`GET ${BASE}/{id}`]: {
-      summary: "A user, for admins and the user's own token",
+      summary: "Returns a user. Requires an admin token or the user's own token",
       access: 'any',
       path,
       answers: { 200: { text: 'the user', content: documentOf(User) } },
@@ -105,28 +108,33 @@ export const jsonApiDescription = {
       errorContent,
     },
     [`PATCH ${BASE}/{id}`]: {
-      summary: "Changes a user, for admins and the user's own token",
+      summary: "Changes a user. Requires an admin token or the user's own token",
       access: 'any',
       path,
       body: { [MEDIA_TYPE]: Update },
-      answers: { 200: { text: 'the user as it is now', content: documentOf(User) } },
+      answers: { 200: { text: 'the changed user', content: documentOf(User) } },
       errors: ['ERR_FORBIDDEN', 'ERR_NOT_FOUND', 'ERR_ID_CONFLICT', 'ERR_CHANGED_MEANWHILE', ...body],
       errorContent,
     },
     [`DELETE ${BASE}/{id}`]: {
-      summary: 'Removes a user; tokens are revoked and connections closed',
+      summary: 'Removes a user, revokes its tokens and closes its connections',
       access: 'admin',
       path,
-      answers: { 204: { text: 'it is gone' } },
+      answers: { 204: { text: 'the user is removed' } },
       errors: ['ERR_NOT_FOUND', ...read],
       errorContent,
     },
     [`POST ${BASE}/{id}/tokens`]: {
-      summary: "A token that reads the user's own access_id",
+      summary: "Issues a token that reads the user's own access_id",
       access: 'admin',
       path,
       body: { 'application/json': z.object({ expires_in: z.int().min(1).max(86_400).optional() }) },
-      answers: { 201: { text: 'shown once', content: { 'application/json': Issued } } },
+      answers: {
+        201: {
+          text: 'the tokens; the server does not return them again',
+          content: { 'application/json': Issued },
+        },
+      },
       errors: ['ERR_NOT_FOUND', ...body],
       errorContent,
     },

@@ -1,6 +1,7 @@
 /**
- * Users over JSON:API at /api/json/accounts/users. Anybody with a token may register; an id is a credential, so only
- * admins list and look up; a user's own token may change the user.
+ * Users over JSON:API at /api/json/accounts/users. A client with any token may register a user. The id of a
+ * user is a credential, so listing and looking up other users requires the scope `admin`. The token of a user
+ * may read and change that user.
  */
 import type { Request, Response } from 'express';
 import { invalidField, LastseenError, quote } from '../../errors.ts';
@@ -35,6 +36,7 @@ const PREFIX = '/api/json';
 const BASE = `${PREFIX}/accounts/users`;
 const MAX_BYTES = 16 * 1024;
 
+/** The JSON:API gateway. */
 export const jsonApi = defineGateway({
   name: 'jsonapi',
   description: jsonApiDescription,
@@ -44,7 +46,7 @@ export const jsonApi = defineGateway({
     const principals = new WeakMap<Request, Principal>();
     const principalOf = (request: Request): Principal => principals.get(request) ?? NOBODY;
 
-    /** Every request needs a token, and every error is a document of JSON:API. */
+    /** Authenticates each request, and converts each error to a JSON:API document. */
     const wrap =
       (handler: Handler): Handler =>
       async (request, response) => {
@@ -101,7 +103,7 @@ export const jsonApi = defineGateway({
     routes.fallback(
       PREFIX,
       wrap(() => {
-        throw new LastseenError('ERR_NOT_FOUND', 'no route found');
+        throw new LastseenError('ERR_NOT_FOUND', 'no route matches this path');
       }),
     );
     return undefined;
@@ -150,7 +152,7 @@ function unknownUser(id: string): LastseenError {
   return new LastseenError('ERR_NOT_FOUND', `No user record found with \`id: ${id.slice(0, 64)}\``);
 }
 
-/** `{"expires_in":SECONDS}`, or nothing. */
+/** Reads the optional body `{"expires_in":SECONDS}`. */
 async function tokenSeconds(request: Request): Promise<number> {
   if (request.headers['content-length'] === undefined || request.headers['content-length'] === '0') {
     return DEFAULT_TOKEN_SECONDS;
@@ -196,7 +198,7 @@ function answerError(
 
 function send(response: Response, status: number, text: string): void {
   response.statusCode = status;
-  // Without a charset: JSON:API allows no parameters.
+  // The media type has no charset: JSON:API allows no parameters.
   response.setHeader('Content-Type', MEDIA_TYPE);
   response.setHeader('Cache-Control', 'no-store');
   response.end(text);

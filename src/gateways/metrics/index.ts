@@ -1,7 +1,7 @@
 /**
- * GET /metrics (scope `admin`): the state of this process in the text form of Prometheus. What happens is counted where it
- * happens, in plain numbers; here they are read when somebody asks. Only the duration of commits is observed as it goes,
- * once a group. No access_id and no holder is ever a label.
+ * GET /metrics (scope `admin`): the state of this process in the text format of Prometheus. Each room counts
+ * its own events in plain numbers, and a scrape reads them. Only the duration of a group commit is observed
+ * as it happens. Labels contain no access_id and no principal.
  */
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { z } from 'zod';
@@ -11,17 +11,19 @@ import { defineGateway, type PortsOf } from '../gateway.ts';
 
 const description = {
   name: 'metrics',
-  text: 'Figures for Prometheus.',
+  text: 'Returns metrics for Prometheus.',
   routes: {
     'GET /metrics': {
-      summary: 'The state of this node',
+      summary: 'Returns the metrics of this node',
       access: 'admin',
       answers: { 200: { text: 'text exposition format 0.0.4', content: { 'text/plain': z.string() } } },
     },
   },
 } as const satisfies Description;
 
-/** Memory, processor, event loop: one set for the process, however many servers run in it. */
+/**
+ * Metrics of memory, processor and event loop. One set serves the process, for any number of servers in it.
+ */
 let processRegistry: Registry | undefined;
 
 function processMetrics(): Registry {
@@ -37,6 +39,7 @@ const needs = {
   settings: {},
 } as const;
 
+/** The metrics gateway. */
 export const metrics = defineGateway({
   name: 'metrics',
   description,
@@ -58,7 +61,7 @@ export const metrics = defineGateway({
   },
 });
 
-/** Registers what is read when somebody asks. */
+/** Registers the metrics that a scrape reads. */
 function registerMetrics(
   { log, hub, walBytes, meters, errors }: PortsOf<typeof needs>,
   registry: Registry,
@@ -72,7 +75,7 @@ function registerMetrics(
   });
   addCounter(registry, {
     name: 'lastseen_events_duplicate_total',
-    help: 'Events pushed that were in the log already.',
+    help: 'Pushed events that the log contained before.',
     read: (report) => {
       report({}, log.counts.duplicateEvents);
     },
@@ -86,21 +89,21 @@ function registerMetrics(
   });
   addCounter(registry, {
     name: 'lastseen_store_errors_total',
-    help: 'Commits that the store failed to do.',
+    help: 'Commits that failed.',
     read: (report) => {
       report({}, log.counts.failedCommits);
     },
   });
   addCounter(registry, {
     name: 'lastseen_background_errors_total',
-    help: 'Failures that nobody waited for; see the log.',
+    help: 'Failures of background work; see the log of the server.',
     read: (report) => {
       report({}, meters.faults);
     },
   });
   addCounter(registry, {
     name: 'lastseen_errors_total',
-    help: 'Errors told to clients, on every transport.',
+    help: 'Errors that clients received, on every transport.',
     labelNames: ['code'],
     read: (report) => {
       for (const [code, count] of errors.counts) {
@@ -110,21 +113,21 @@ function registerMetrics(
   });
   addGauge(registry, {
     name: 'lastseen_queue_events',
-    help: 'Events waiting for their commit.',
+    help: 'Events that wait for their commit.',
     read: (report) => {
       report({}, log.queuedEvents);
     },
   });
   addGauge(registry, {
     name: 'lastseen_head_position',
-    help: 'Position of the last event that this node knows of.',
+    help: 'Position of the last event that this node knows.',
     read: (report) => {
       report({}, log.head);
     },
   });
   addCounter(registry, {
     name: 'lastseen_delivered_events_total',
-    help: 'Events handed to connections: live, or while catching up; pages count as catching up.',
+    help: 'Events written to connections, live or during catch-up. Pages count as catch-up.',
     labelNames: ['gateway', 'phase'],
     read: (report) => {
       for (const [gateway, { caughtUpEvents, liveEvents }] of hub.delivered()) {
@@ -135,7 +138,7 @@ function registerMetrics(
   });
   addCounter(registry, {
     name: 'lastseen_delivered_bytes_total',
-    help: 'Bytes of events handed to connections.',
+    help: 'Bytes of events written to connections.',
     labelNames: ['gateway'],
     read: (report) => {
       for (const [gateway, { bytes }] of hub.delivered()) {
@@ -145,7 +148,7 @@ function registerMetrics(
   });
   addGauge(registry, {
     name: 'lastseen_connections',
-    help: 'Sockets and event streams that are open.',
+    help: 'Open sockets and event streams.',
     labelNames: ['gateway'],
     read: (report) => {
       const counts = new Map<string, number>();
@@ -176,7 +179,7 @@ function registerMetrics(
   });
   addGauge(registry, {
     name: 'lastseen_lag_events',
-    help: 'Positions between the head and the slowest reader; 0: all are live.',
+    help: 'Positions between the head and the slowest reader; 0 if all readers are live.',
     read: (report) => {
       let lag = 0;
       for (const session of hub.sessions) {
@@ -191,7 +194,7 @@ function registerMetrics(
   });
   addGauge(registry, {
     name: 'lastseen_buffered_bytes',
-    help: 'Bytes that wait in the buffers of all connections.',
+    help: 'Bytes in the buffers of all connections.',
     read: (report) => {
       let bytes = 0;
       for (const { connection } of hub.sessions) {
@@ -258,7 +261,7 @@ function addGauge<T extends string>(
   });
 }
 
-/** Not yet at the tail, or fallen back from it because its wire is full. */
+/** Returns true if a reader has not reached the tail, or has fallen behind because its buffer is full. */
 function isBehind(session: Session, feed: SessionFeed): boolean {
   return !feed.isLive || session.connection.bufferedBytes >= HIGH_WATER_BYTES;
 }

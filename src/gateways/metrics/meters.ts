@@ -1,20 +1,22 @@
-/** What is measured as it happens: everything else is read when somebody asks for the metrics. */
+/** Metrics that are observed as they happen. A scrape reads all others. */
 import { Histogram, Registry } from 'prom-client';
 
+/** Observed metrics. */
 export interface Meters {
-  /** A commit took so long. */
+  /** Observes the duration of a commit. */
   observeCommit(ms: number): void;
-  /** Something failed that nobody waited for. */
+  /** Counts a failure of background work. */
   countFault(): void;
   readonly faults: number;
   readonly registry: Registry;
 }
 
-/** A fast disk flushes in less than a millisecond; beyond seconds something is wrong. */
+/** A fast disk flushes in less than 1 ms. A commit above 1 s points to a fault. */
 const COMMIT_BUCKETS_SECONDS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ];
 
+/** Creates the metrics. */
 export function createMeters(): Meters {
   const registry = new Registry();
   const commits = new Histogram({

@@ -1,23 +1,23 @@
-/** GET /clients: who is connected, to this node and to every other over the same log. */
+/** GET /clients: the connected clients of this node and of the other nodes on the same log. */
 import type { Request, Response } from 'express';
 import type { Hub } from '../../delivery/hub.ts';
 import { negotiate } from '../../http/routes.ts';
 import type { Log } from '../../log/log.ts';
 import type { Peers } from '../../peers.ts';
 
-/** One feed that one connection reads. */
+/** One feed that a connection reads. */
 interface ConnectedClient {
   readonly access_id: string;
   readonly gateway: string;
   /** Milliseconds since 1970. */
   readonly since: number;
   readonly cursor: string;
-  /** Events of the whole log that this reader may still have to look through: 0 when it is live. */
+  /** Positions between the reader and the head of the log; 0 if the reader is live. */
   readonly lag: number;
   readonly buffered_bytes: number;
 }
 
-/** What this node answers when a node asks all. */
+/** Returns the clients of this node as JSON, the answer to a question of another node. */
 export function localClientsJson(hub: Hub, log: Log): string {
   const clients: ConnectedClient[] = [...hub.sessions].flatMap((session) =>
     session.feeds.map((feed) => ({
@@ -32,7 +32,10 @@ export function localClientsJson(hub: Hub, log: Log): string {
   return JSON.stringify(clients);
 }
 
-/** @throws ERR_NOT_ACCEPTABLE */
+/**
+ * Sends the clients of all nodes.
+ * @throws ERR_NOT_ACCEPTABLE
+ */
 export async function sendClients(peers: Peers, request: Request, response: Response): Promise<void> {
   const type = negotiate(request, ['application/json', 'text/plain']);
   const answers = await peers.askAll();

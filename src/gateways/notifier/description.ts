@@ -1,6 +1,6 @@
 /**
- * What this gateway serves, for the API documents. Pushes and messages are read by hand for speed; the schemas here judge by the same
- * rules, and a test holds them against the codecs.
+ * Describes the notifier for the API documents. Codecs parse pushes and messages by hand for speed. The
+ * schemas apply the same rules, and a test compares them with the codecs.
  */
 import { z } from 'zod';
 import { ERROR_CODES } from '../../errors.ts';
@@ -16,15 +16,17 @@ const AccessId = z
   .meta({ minLength: 1, maxLength: 256, pattern: '^[^$]' });
 
 const event = {
-  created_at: z.int().meta({ description: 'by convention milliseconds since 1970; never interpreted' }),
+  created_at: z
+    .int()
+    .meta({ description: 'by convention milliseconds since 1970; the server does not interpret it' }),
   payload: z
     .unknown()
     .refine((value) => value !== undefined)
-    .meta({ description: 'any JSON value; kept letter for letter' }),
-  id: Name.nullish().meta({ description: 'unique within its access_id: makes it safe to repeat' }),
+    .meta({ description: 'any JSON value; the server keeps its text' }),
+  id: Name.nullish().meta({ description: 'unique within its access_id; makes a retry safe' }),
 };
 
-/** An event as it is pushed. */
+/** An event of a push. */
 export const PushedEvent = z
   .union([
     z.object({ accessid: AccessId, ...event }),
@@ -53,26 +55,30 @@ const start = z.union([
   z.object({ after: z.null(), timestamp: z.int() }),
 ]);
 
-/** What a client may send: one of the first two opens the connection. */
+/** Messages of a client. `Announcement` or `Subscribe` is the first message. */
 export const Announcement = z.object({ access_id: Name, timestamp: z.int(), ...proof });
+/** Subscribes in the exact form. */
 export const Subscribe = z
   .object({ type: z.literal('subscribe').optional(), access_id: Name, ...proof })
   .and(start);
+/** Ends a subscription. */
 export const Unsubscribe = z.object({ type: z.literal('unsubscribe'), access_id: Name });
+/** Replaces the token. */
 export const NewToken = z.object({ type: z.literal('token'), token: z.string() });
 
 const LegacyEvents = z.array(z.object({ accessid: Name, created_at: z.int(), payload: z.unknown() }));
 
+/** The routes and the channel of the notifier. */
 export const notifierDescription = {
   name: 'notifier',
-  text: 'Pushing events, dropping users, and following feeds over a WebSocket.',
+  text: 'Pushes events, drops users, and delivers feeds over a WebSocket.',
   routes: {
     'POST /push_events': {
-      summary: 'Appends a batch, whole or not at all; answered when it is on disk',
+      summary: 'Appends a batch of events atomically, and responds after it is on disk',
       access: 'push',
       headers: {
-        Prefer: '`return=representation`: the answer names the place of each event',
-        'Idempotency-Key': 'makes a batch without ids repeatable; 1 to 256 characters',
+        Prefer: '`return=representation`: the response contains the version and the cursor of each event',
+        'Idempotency-Key': 'makes the retry of a batch without ids safe; 1 to 256 characters',
       },
       body: {
         [JSON_TYPE]: z.array(PushedEvent),
@@ -80,7 +86,7 @@ export const notifierDescription = {
         'application/cloudevents+json': CloudEvent,
       },
       answers: {
-        200: { text: 'appended', content: { [JSON_TYPE]: z.union([z.literal(true), Receipts]) } },
+        200: { text: 'the batch is on disk', content: { [JSON_TYPE]: z.union([z.literal(true), Receipts]) } },
       },
       errors: [
         'ERR_BODY_MALFORMED',
@@ -102,10 +108,10 @@ export const notifierDescription = {
       body: {
         [JSON_TYPE]: z.object({
           drop_access_id: Name,
-          revoke: z.boolean().optional().meta({ description: 'also revoke the tokens whose sub it is' }),
+          revoke: z.boolean().optional().meta({ description: 'also revokes the tokens with this sub' }),
         }),
       },
-      answers: { 200: { text: 'told', content: { [JSON_TYPE]: z.literal(true) } } },
+      answers: { 200: { text: 'the drop is on disk', content: { [JSON_TYPE]: z.literal(true) } } },
       errors: [
         'ERR_BODY_MALFORMED',
         'ERR_REQUEST_INVALID',
@@ -115,11 +121,11 @@ export const notifierDescription = {
       ],
     },
     'GET /clients': {
-      summary: 'Who is connected, to any node',
+      summary: 'Lists the connected clients of all nodes',
       access: 'admin',
       answers: {
         200: {
-          text: 'one for each feed that is read',
+          text: 'an entry for each feed that a connection reads',
           content: { [JSON_TYPE]: z.array(ConnectedClient), 'text/plain': z.string() },
         },
       },
@@ -130,17 +136,17 @@ export const notifierDescription = {
     subscribeToEvents: {
       address: '/subscribe_to_events',
       kind: 'websocket',
-      summary: 'Feeds over a WebSocket',
-      text: 'The first message, within 10 s and 64 KiB, chooses the form. An announcement with `timestamp` and without `after`: the original notifier, whose only frames are arrays of events. One with `after`: the exact form, with all the others. A token may also come as a header or as the subprotocols `lastseen, lastseen.bearer.TOKEN`.',
+      summary: 'Delivers feeds over a WebSocket',
+      text: 'The client sends the first message within 10 s, in at most 64 KiB. A first message with `timestamp` and without `after` selects the original form, in which the server sends arrays of events and no other frames. A first message with `after` selects the exact form, which has the other frames. The client can also send its token as a header or as the subprotocols `lastseen, lastseen.bearer.TOKEN`.',
       messages: {
-        announcement: { from: 'client', summary: 'opens the original form', payload: Announcement },
+        announcement: { from: 'client', summary: 'selects the original form', payload: Announcement },
         subscribe: {
           from: 'client',
-          summary: 'opens the exact form, or adds a feed to it',
+          summary: 'selects the exact form, or subscribes to another feed',
           payload: Subscribe,
         },
-        unsubscribe: { from: 'client', summary: 'ends a feed', payload: Unsubscribe },
-        newToken: { from: 'client', summary: 'goes on with another token', payload: NewToken },
+        unsubscribe: { from: 'client', summary: 'ends a subscription', payload: Unsubscribe },
+        newToken: { from: 'client', summary: 'replaces the token of the connection', payload: NewToken },
         originalEvents: {
           from: 'server',
           summary: 'events, in the original form',
@@ -148,13 +154,13 @@ export const notifierDescription = {
         },
         wrongAnnouncement: {
           from: 'server',
-          summary: 'the first message was none; close 1008 follows',
+          summary: 'the first message is invalid; the server closes with 1008',
           payload: z.literal('Wrong JSON announcement'),
           contentType: 'text/plain',
         },
         subscribed: {
           from: 'server',
-          summary: 'where the feed begins and where it ends now',
+          summary: 'the start of the subscription and the current end of the feed',
           payload: z.object({
             type: z.literal('subscribed'),
             access_id: Name,
@@ -164,32 +170,32 @@ export const notifierDescription = {
         },
         events: {
           from: 'server',
-          summary: 'events, ascending; many a frame while catching up',
+          summary: 'events in ascending order; a frame contains many events during catch-up',
           payload: z.object({ type: z.literal('events'), access_id: Name, events: z.array(WireEvent) }),
         },
         live: {
           from: 'server',
-          summary: 'once: catch-up has met the tail',
+          summary: 'catch-up is complete; sent once for each subscription',
           payload: z.object({ type: z.literal('live'), access_id: Name, cursor: Cursor }),
         },
         heartbeat: {
           from: 'server',
-          summary: 'at least every 25 s',
+          summary: 'sent at least every 25 s',
           payload: z.object({ type: z.literal('heartbeat'), cursors: z.record(z.string(), Cursor) }),
         },
         tokenExpiring: {
           from: 'server',
-          summary: 'the token ends in so many seconds; close 4001 follows',
+          summary: 'the token expires in `expires_in` seconds; the server then closes with 4001',
           payload: z.object({ type: z.literal('token_expiring'), expires_in: z.int() }),
         },
         tokenTaken: {
           from: 'server',
-          summary: 'the new token holds; null: without end',
+          summary: 'the server accepted the new token; `expires_in` null: it does not expire',
           payload: z.object({ type: z.literal('token'), expires_in: z.int().nullable() }),
         },
         error: {
           from: 'server',
-          summary: 'something was refused; a close follows where it is fatal',
+          summary: 'the server refused a message; it closes the connection after a fatal error',
           payload: z.object({
             type: z.literal('error'),
             code: z.enum(ERROR_CODES),

@@ -14,9 +14,10 @@ import { needs, type NotifierPorts } from './needs.ts';
 import { decodePush, encodeReceipts, PUSH_TYPES } from './push-codec.ts';
 import { createSocketHandler } from './socket.ts';
 
-/** Bytes of a body that is not a batch. */
+/** Maximum bytes of a request body other than a batch. */
 const MAX_REQUEST_BYTES = 16 * 1024;
 
+/** The notifier gateway. */
 export const notifier = defineGateway({
   name: 'notifier',
   description: notifierDescription,
@@ -61,7 +62,7 @@ async function push(ports: NotifierPorts, request: Request, response: Response):
   response.end(wantsReceipts ? encodeReceipts(events, receipts, log.cursor) : 'true');
 }
 
-/** Keys are each principal's own, so that one connector cannot hit on another's. */
+/** The key contains the subject, so that two principals can use the same Idempotency-Key. */
 function batchKey(request: Request, principal: Principal, events: readonly NewEvent[]): AppendRequest['key'] {
   const key = request.headers['idempotency-key'];
   if (key === undefined) {

@@ -6,6 +6,7 @@ import { notifierSettings } from './settings.ts';
 const { LASTSEEN_MAX_PAYLOAD_BYTES } = logSettings;
 const { LASTSEEN_STALL_SECONDS } = deliverySettings;
 
+/** The ports and settings of the notifier. */
 export const needs = {
   ports: [
     'routes',
@@ -23,4 +24,5 @@ export const needs = {
   settings: { ...notifierSettings, LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },
 } as const;
 
+/** The ports and settings as `mount` receives them. */
 export type NotifierPorts = PortsOf<typeof needs>;

@@ -1,4 +1,6 @@
-/** Bodies of POST /push_events ⇄ new events. Payloads keep the sender's text (G9). */
+/**
+ * Decodes bodies of POST /push_events, and encodes receipts. Payloads keep the text of the publisher (G9).
+ */
 import { z } from 'zod';
 import { type InputFault, LastseenError, quote } from '../../errors.ts';
 import { parseJson } from '../../http/body.ts';
@@ -7,23 +9,25 @@ import { accessIdFault, invalidEvents, nameFault, type NewEvent } from '../../lo
 import { checkPayload, decodePushedObject, type ReportFault } from '../../log/pushed-event.ts';
 import type { Receipt } from '../../log/store.ts';
 
+/** Accepted media types. */
 export const PUSH_TYPES = [
   'application/json',
   'application/cloudevents-batch+json',
   'application/cloudevents+json',
 ];
 
+/** Limits of a push. */
 export interface PushLimits {
   readonly maxBatchEvents: number;
   readonly maxPayloadBytes: number;
 }
 
-/** Faults named in one answer at most. */
+/** Maximum number of faults in one response. */
 const MAX_FAULTS = 20;
 
 /**
- * The events of a body of one of `PUSH_TYPES`.
- * @throws ERR_BODY_MALFORMED, ERR_EVENT_INVALID naming each event and field, ERR_TOO_LARGE
+ * Decodes the events of a body of one of `PUSH_TYPES`.
+ * @throws ERR_BODY_MALFORMED, ERR_TOO_LARGE, or ERR_EVENT_INVALID naming each event and field
  */
 export function decodePush(type: string, text: string, limits: PushLimits): NewEvent[] {
   const body = parseJson(text);
@@ -33,7 +37,7 @@ export function decodePush(type: string, text: string, limits: PushLimits): NewE
   }
   const values: readonly unknown[] = isSingle ? [body] : (body as unknown[]);
   if (values.length > limits.maxBatchEvents) {
-    const message = `a batch may have at most ${limits.maxBatchEvents} events, got ${values.length}: nothing was appended`;
+    const message = `nothing was appended: a batch must have at most ${limits.maxBatchEvents} events, got ${values.length}`;
     throw new LastseenError('ERR_TOO_LARGE', message);
   }
   const spans = elementSpans(text);
@@ -87,7 +91,10 @@ function decodeEvent({ value, text, span, report }: PushedItem): NewEvent | unde
   return { accessId: accessId as string, ...event };
 }
 
-/** CloudEvents 1.0 §3: the attributes that are required, and the two that place the event here. */
+/**
+ * CloudEvents 1.0 §3: the required attributes, and `subject` and `time`, which set the access_id and
+ * `created_at`.
+ */
 export const CloudEvent = z.object({
   specversion: z.literal('1.0'),
   id: z.string().min(1),
@@ -106,7 +113,7 @@ function decodeCloudEvent({ value, text, span, report }: PushedItem): NewEvent |
     return undefined;
   }
   const { id, source, subject, time } = parsed.data;
-  // A source is a URI reference and has no space, so that the pair stays unambiguous.
+  // A source is a URI reference without spaces, so the pair is unambiguous.
   const name = `${source} ${id}`;
   const subjectFault = accessIdFault(subject);
   const idFault = nameFault(name);
@@ -114,7 +121,7 @@ function decodeCloudEvent({ value, text, span, report }: PushedItem): NewEvent |
     report('/subject', subjectFault);
   }
   if (idFault !== undefined) {
-    report('/id', `with its source ${idFault}`);
+    report('/id', `source and id together: ${idFault}`);
   }
   if (subjectFault !== undefined || idFault !== undefined) {
     return undefined;
@@ -127,7 +134,7 @@ function decodeCloudEvent({ value, text, span, report }: PushedItem): NewEvent |
   };
 }
 
-/** The answer to `Prefer: return=representation`. */
+/** Encodes the response to `Prefer: return=representation`. */
 export function encodeReceipts(
   events: readonly NewEvent[],
   receipts: readonly Receipt[],

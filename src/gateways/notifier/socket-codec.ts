@@ -1,4 +1,4 @@
-/** Messages of /subscribe_to_events ⇄ values. Pure, but for remembering frames it has already made. */
+/** Decodes and encodes messages of /subscribe_to_events. It caches encoded frames. */
 import { invalidField, type LastseenError, quote } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import { isJsonObject } from '../../json-text.ts';
@@ -6,7 +6,7 @@ import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
 
-/** What a client may say. A first message also opens the connection, in one of two forms. */
+/** A message of a client. A first message also selects one of the two forms. */
 export type ClientMessage =
   | {
       readonly type: 'legacy';
@@ -26,8 +26,8 @@ export type ClientMessage =
   | { readonly type: 'token'; readonly token: string };
 
 /**
- * The first message, or `undefined` when it is none.
- * A message that names `after` is of the exact form: what is wrong with it is said.
+ * Decodes the first message; `undefined` if it is invalid. A message with `after` or `type` selects the exact
+ * form, in which a fault throws.
  * @throws ERR_REQUEST_INVALID
  */
 export function decodeFirst(text: string | undefined): ClientMessage | undefined {
@@ -47,11 +47,14 @@ export function decodeFirst(text: string | undefined): ClientMessage | undefined
   return { type: 'legacy', accessId: accessId as string, timestamp: timestamp as number, token, ticket };
 }
 
-/** A later message of the exact form. @throws ERR_REQUEST_INVALID */
+/**
+ * Decodes a later message of the exact form.
+ * @throws ERR_REQUEST_INVALID
+ */
 export function decodeNext(text: string | undefined): ClientMessage {
   const message = parseObject(text);
   if (message === undefined) {
-    throw invalidField('', 'must be a JSON object');
+    throw invalidField('', `must be a JSON object, got ${quote(text)}`);
   }
   switch (message['type']) {
     case 'subscribe':
@@ -62,7 +65,7 @@ export function decodeNext(text: string | undefined): ClientMessage {
       if (typeof message['token'] === 'string') {
         return { type: 'token', token: message['token'] };
       }
-      throw invalidField('/token', 'must be a string');
+      throw invalidField('/token', `must be a string, got ${typeof message['token']}`);
     default:
       throw invalidField(
         '/type',
@@ -77,7 +80,7 @@ function decodeSubscribe(message: Record<string, unknown>): {
   start: Start;
 } {
   if (message['type'] !== undefined && message['type'] !== 'subscribe') {
-    throw invalidField('/type', `the first message must be a subscription, got ${quote(message['type'])}`);
+    throw invalidField('/type', `must be "subscribe" in the first message, got ${quote(message['type'])}`);
   }
   const accessId = accessIdOf(message);
   const { after, timestamp } = message;
@@ -93,7 +96,7 @@ function decodeSubscribe(message: Record<string, unknown>): {
   }
   throw invalidField(
     '/after',
-    `must be a cursor, "start" or "now", or null beside a timestamp, got ${quote(after)}`,
+    `must be a cursor, "start", "now", or null with a timestamp, got ${quote(after)}`,
   );
 }
 
@@ -117,13 +120,18 @@ function parseObject(text: string | undefined): Record<string, unknown> | undefi
   }
 }
 
-/** Makes frames. One for the whole process, so that subscribers at the same place share them. */
+/**
+ * Encodes event frames. One encoder serves the process, so that subscribers at the same position share a
+ * frame.
+ */
 export interface SocketEncoder {
-  /** Every event of the array in a frame of the original's form. */
+  /** Encodes events in the original form. */
   legacyEvents(events: readonly Event[]): Buffer;
+  /** Encodes events in the exact form. */
   events(accessId: string, events: readonly Event[]): Buffer;
 }
 
+/** Creates an encoder. `cursor` encodes a position. */
 export function createSocketEncoder(cursor: (position: number) => string): SocketEncoder {
   const exactFrames = new WeakMap<readonly Event[], Buffer>();
   const legacyFrames = new WeakMap<readonly Event[], Buffer>();
@@ -138,11 +146,12 @@ export function createSocketEncoder(cursor: (position: number) => string): Socke
   };
 }
 
-/** Any other frame of the exact form. */
+/** Encodes another frame of the exact form. */
 export function jsonFrame(value: Readonly<Record<string, unknown>>): Buffer {
   return textFrame(JSON.stringify(value));
 }
 
+/** Encodes an error in the exact form. */
 export function errorFrame(error: LastseenError, accessId: string | undefined): Buffer {
   return jsonFrame({
     type: 'error',

@@ -1,6 +1,6 @@
 /**
- * WebSocket /subscribe_to_events: the original notifier's wire, and the exact one beside it (G3, G6, G7). The first
- * message decides which; it has a deadline, so that a silent socket costs nothing for long.
+ * WebSocket /subscribe_to_events, in the original form of the notifier and in the exact form (G3, G6, G7).
+ * The first message selects the form. It has a deadline, so that the server closes a silent socket.
  */
 import { createSession, type FeedEncoder, type Session } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
@@ -21,10 +21,10 @@ import {
   type SocketEncoder,
 } from './socket-codec.ts';
 
-/** Time for the first message. */
+/** Maximum time until the first message. */
 const FIRST_MESSAGE_MS = 10_000;
 
-/** Serves accepted sockets. */
+/** Creates the handler of accepted sockets. */
 export function createSocketHandler(
   ports: NotifierPorts,
 ): (accepted: AcceptedSocket<Principal | undefined>) => void {
@@ -56,7 +56,7 @@ function serve(
   });
   const cancelDeadline = timers.after(FIRST_MESSAGE_MS, () => {
     connection.write(
-      errorFrame(new LastseenError('ERR_TIMEOUT', 'the first message did not come within 10 s'), undefined),
+      errorFrame(new LastseenError('ERR_TIMEOUT', 'the first message must arrive within 10 s'), undefined),
     );
     connection.close('bad-first-message');
   });
@@ -83,7 +83,7 @@ function serve(
     }
   });
 
-  /** The first message. */
+  /** Handles the first message. */
   async function handleFirst(text: string | undefined): Promise<void> {
     cancelDeadline();
     let message: ClientMessage | undefined;
@@ -109,7 +109,7 @@ function serve(
     }
   }
 
-  /** A later message of the exact form. Only what the table calls fatal ends the socket. */
+  /** Handles a later message of the exact form. Errors without a close reason leave the socket open. */
   async function handleNext(text: string | undefined): Promise<void> {
     let message: ClientMessage | undefined;
     try {
@@ -207,7 +207,7 @@ function serve(
         }
       },
     });
-    // The socket may have closed while the start was looked up.
+    // The socket may have closed during the read of the start.
     if (socket.readyState === socket.OPEN) {
       hub.add(session);
     } else {
@@ -216,7 +216,7 @@ function serve(
     return session;
   }
 
-  /** A new token on the open socket: the subscriptions go on. */
+  /** Replaces the token of the open socket. The subscriptions continue. */
   async function replaceToken(token: string): Promise<void> {
     const newPrincipal = await guards.fromMessage({ token });
     session?.renew(newPrincipal);
@@ -232,7 +232,7 @@ function serve(
     };
   }
 
-  /** Only events at or after the time that the client named, in the order of the log. */
+  /** Encodes the events with a `created_at` at or after `timestamp`, in log order. */
   function legacyFeed(timestamp: number): FeedEncoder {
     return {
       events(events: readonly Event[]) {

@@ -1,4 +1,7 @@
-/** Requests and answers of the token endpoints ⇄ values (RFC 6749, RFC 7009, and our own JSON). Pure. */
+/**
+ * Decodes requests of the token endpoints and encodes their responses (RFC 6749, RFC 7009, and JSON of our
+ * own).
+ */
 import { z } from 'zod';
 import { LastseenError, quote } from '../../errors.ts';
 import type { ClientRecord } from '../../identity/client-store.ts';
@@ -12,19 +15,19 @@ const Scope = z
   .string()
   .min(1)
   .refine((text) => text.split(' ').every((part) => (SCOPES as readonly string[]).includes(part)), {
-    error: `must be some of "${SCOPES.join(' ')}" with a space between them`,
+    error: `must contain scopes of "${SCOPES.join(' ')}", separated by spaces`,
   });
 
 const AccessIds = z
   .array(
-    z
-      .string()
-      .refine((name) => nameFault(name) === undefined, { error: 'must be a name, or a prefix and "*"' }),
+    z.string().refine((name) => nameFault(name) === undefined, {
+      error: 'must be a name, or a prefix followed by "*"',
+    }),
   )
   .min(1)
   .max(100);
 
-/** The body of POST /tokens. */
+/** The schema of the body of POST /tokens. */
 export const TokenBody = z.strictObject({
   sub: z.string().min(1).max(256).optional(),
   scope: Scope,
@@ -32,20 +35,26 @@ export const TokenBody = z.strictObject({
   expires_in: z.int().min(1).max(MAX_TOKEN_SECONDS).default(DEFAULT_TOKEN_SECONDS),
 });
 
-/** The body of POST /oauth/clients. */
+/** The schema of the body of POST /oauth/clients. */
 export const ClientBody = z.strictObject({
   name: z.string().min(1).max(256),
   scope: Scope,
   access_ids: AccessIds,
 });
 
-/** @throws ERR_REQUEST_INVALID naming the field */
+/**
+ * Decodes the body of POST /tokens. The default subject is that of the principal.
+ * @throws ERR_REQUEST_INVALID naming the field
+ */
 export function decodeTokenRequest(body: Record<string, unknown>, principal: Principal): TokenRequest {
   const { sub, scope, access_ids: accessIds, expires_in: expiresInSeconds } = parse(TokenBody, body);
   return { subject: sub ?? principal.subject, scope, accessIds, expiresInSeconds, clientId: null };
 }
 
-/** @throws ERR_REQUEST_INVALID naming the field */
+/**
+ * Decodes the body of POST /oauth/clients.
+ * @throws ERR_REQUEST_INVALID naming the field
+ */
 export function decodeClient(
   body: Record<string, unknown>,
 ): Pick<ClientRecord, 'name' | 'scope' | 'accessIds'> {
@@ -68,12 +77,15 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   });
 }
 
-/** What a client asks at the token endpoint. */
+/** A grant request at the token endpoint. */
 export type Grant =
   | { readonly type: 'client_credentials'; readonly scope: string | undefined }
   | { readonly type: 'refresh_token'; readonly refreshToken: string };
 
-/** @throws ERR_REQUEST_INVALID, ERR_GRANT_INVALID when the grant is not one of ours */
+/**
+ * Decodes a grant request.
+ * @throws ERR_REQUEST_INVALID
+ */
 export function decodeGrant(form: URLSearchParams): Grant {
   const type = requiredParameter(form, 'grant_type');
   if (type === 'client_credentials') {
@@ -89,21 +101,32 @@ export function decodeGrant(form: URLSearchParams): Grant {
   );
 }
 
+/**
+ * Returns a parameter of a form.
+ * @throws ERR_REQUEST_INVALID unless it occurs once with a value
+ */
 export function requiredParameter(form: URLSearchParams, name: string): string {
   const values = form.getAll(name);
   if (values.length === 1 && values[0] !== undefined && values[0] !== '') {
     return values[0];
   }
-  throw new LastseenError('ERR_REQUEST_INVALID', `${name} must be given once`, {
-    faults: [{ pointer: `/${name}`, detail: 'must be given once' }],
+  throw new LastseenError('ERR_REQUEST_INVALID', `${name} must occur once`, {
+    faults: [{ pointer: `/${name}`, detail: 'must occur once' }],
   });
 }
 
+/**
+ * Returns a parameter of a form, or `undefined` if the form does not contain it.
+ * @throws ERR_REQUEST_INVALID if it occurs twice or is empty
+ */
 export function optionalParameter(form: URLSearchParams, name: string): string | undefined {
   return form.has(name) ? requiredParameter(form, name) : undefined;
 }
 
-/** The part of the client's scope that is asked for. @throws ERR_GRANT_INVALID when it has not all of it */
+/**
+ * Returns the requested part of the scope of a client.
+ * @throws ERR_GRANT_INVALID if the request exceeds it
+ */
 export function narrowScope(client: ClientRecord, requestedScope: string | undefined): string {
   if (requestedScope === undefined) {
     return client.scope;
@@ -112,10 +135,13 @@ export function narrowScope(client: ClientRecord, requestedScope: string | undef
   if (requestedScope.split(' ').every((part) => clientScopes.includes(part))) {
     return requestedScope;
   }
-  throw new LastseenError('ERR_GRANT_INVALID', 'the client has not all of the scope that is asked for');
+  throw new LastseenError(
+    'ERR_GRANT_INVALID',
+    `the scope must be part of "${client.scope}", got ${quote(requestedScope)}`,
+  );
 }
 
-/** The client's own words in `Authorization: Basic` (RFC 6749 §2.3.1) or in the form. */
+/** Returns the credentials of a client in `Authorization: Basic` (RFC 6749 §2.3.1) or in the form. */
 export function clientCredentials(
   header: string | undefined,
   form: URLSearchParams,
@@ -138,7 +164,7 @@ export function clientCredentials(
   return id === null || secret === null ? undefined : { id, secret };
 }
 
-/** @throws ERR_FORBIDDEN unless all that is asked for is the holder's own to give */
+/** @throws ERR_FORBIDDEN unless the principal has every requested scope and access_id */
 export function requireSubset(principal: Principal, request: TokenRequest): void {
   if (principal.scopes.has('admin')) {
     return;
@@ -148,9 +174,10 @@ export function requireSubset(principal: Principal, request: TokenRequest): void
   if (hasScopes && hasAccessIds) {
     return;
   }
-  throw new LastseenError('ERR_FORBIDDEN', 'this token cannot give more than it has');
+  throw new LastseenError('ERR_FORBIDDEN', 'the request exceeds the scopes or the access_ids of this token');
 }
 
+/** Converts an issued token to JSON. */
 export function issuedJson(token: IssuedToken): Record<string, unknown> {
   return {
     access_token: token.accessToken,
@@ -162,6 +189,7 @@ export function issuedJson(token: IssuedToken): Record<string, unknown> {
   };
 }
 
+/** Converts the record of a token to JSON. */
 export function tokenJson(token: TokenRecord): Record<string, unknown> {
   return {
     jti: token.jti,
@@ -174,6 +202,7 @@ export function tokenJson(token: TokenRecord): Record<string, unknown> {
   };
 }
 
+/** Converts the record of a client to JSON. */
 export function clientJson(client: ClientRecord): Record<string, unknown> {
   return {
     client_id: client.clientId,

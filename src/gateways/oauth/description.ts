@@ -1,4 +1,4 @@
-/** What this gateway serves, for the API documents. */
+/** Describes the gateway for the API documents. */
 import { z } from 'zod';
 import type { Description } from '../../http/description.ts';
 import { ClientBody, TokenBody } from './codec.ts';
@@ -27,7 +27,7 @@ const Token = z
     created_at: z.int(),
     expires_at: z.int(),
   })
-  .meta({ id: 'Token', description: 'times in milliseconds since 1970; never the token itself' });
+  .meta({ id: 'Token', description: 'times in milliseconds since 1970, without the token itself' });
 
 const Client = z
   .object({
@@ -50,15 +50,16 @@ const Grant = z.union([
   z.object({ grant_type: z.literal('refresh_token'), refresh_token: z.string(), ...Credentials }),
 ]);
 
+/** The routes of the gateway. */
 export const oauthDescription = {
   name: 'oauth',
-  text: 'Tokens and the clients that get them (RFC 6749, RFC 7009).',
+  text: 'Issues and revokes tokens, and manages clients (RFC 6749, RFC 7009).',
   routes: {
     'POST /oauth/token': {
-      summary: 'A token for the credentials of a client, or for a refresh token, which works once',
+      summary: 'Issues a token for client credentials or a refresh token. A refresh token works once',
       access: 'client',
       body: { [FORM]: Grant },
-      answers: { 200: { text: 'the tokens', content: { [JSON_TYPE]: Issued } } },
+      answers: { 200: { text: 'the access token and the refresh token', content: { [JSON_TYPE]: Issued } } },
       errors: [
         'ERR_REQUEST_INVALID',
         'ERR_GRANT_INVALID',
@@ -68,18 +69,18 @@ export const oauthDescription = {
       ],
     },
     'POST /oauth/revoke': {
-      summary: 'Revokes a token, whether or not it is known',
+      summary: 'Revokes a token. An unknown token is not an error',
       access: 'client',
       body: { [FORM]: z.object({ token: z.string(), ...Credentials }) },
-      answers: { 200: { text: 'it holds no longer', content: { [JSON_TYPE]: z.object({}) } } },
+      answers: { 200: { text: 'the token is revoked or unknown', content: { [JSON_TYPE]: z.object({}) } } },
       errors: ['ERR_REQUEST_INVALID', 'ERR_CLIENT_INVALID', 'ERR_MEDIA_TYPE', 'ERR_RATE_LIMITED'],
     },
     'GET /.well-known/jwks.json': {
-      summary: 'The public keys that tokens are signed with',
+      summary: 'Returns the public keys that verify tokens',
       access: 'open',
       answers: {
         200: {
-          text: 'RFC 7517',
+          text: 'a JSON Web Key Set (RFC 7517)',
           content: { [JSON_TYPE]: z.object({ keys: z.array(z.record(z.string(), z.unknown())) }) },
         },
       },
@@ -88,23 +89,25 @@ export const oauthDescription = {
       summary: 'Issues a token',
       access: 'admin',
       body: { [JSON_TYPE]: TokenBody },
-      answers: { 201: { text: 'shown once', content: { [JSON_TYPE]: Issued } } },
+      answers: {
+        201: { text: 'the tokens; the server does not return them again', content: { [JSON_TYPE]: Issued } },
+      },
       errors: ['ERR_BODY_MALFORMED', 'ERR_REQUEST_INVALID', 'ERR_TOO_LARGE', 'ERR_MEDIA_TYPE'],
     },
     'GET /tokens': {
-      summary: 'The tokens that hold',
+      summary: 'Lists the valid tokens',
       access: 'admin',
-      answers: { 200: { text: 'latest first', content: { [JSON_TYPE]: z.array(Token) } } },
+      answers: { 200: { text: 'the tokens, latest first', content: { [JSON_TYPE]: z.array(Token) } } },
     },
     'DELETE /tokens/{jti}': {
-      summary: 'Revokes a token; its connections close on every node',
+      summary: 'Revokes a token, and closes its connections on every node',
       access: 'admin',
-      path: { jti: 'of the token' },
-      answers: { 204: { text: 'it holds no longer' } },
+      path: { jti: 'the jti of the token' },
+      answers: { 204: { text: 'the token is revoked' } },
       errors: ['ERR_NOT_FOUND'],
     },
     'POST /tokens/ticket': {
-      summary: 'A ticket that opens one socket, once, within 30 s',
+      summary: 'Issues a ticket that opens one socket within 30 s',
       access: 'subscribe',
       answers: {
         201: {
@@ -115,27 +118,27 @@ export const oauthDescription = {
       errors: ['ERR_RATE_LIMITED'],
     },
     'POST /oauth/clients': {
-      summary: 'Makes credentials for a connector',
+      summary: 'Creates a client, the credentials of a connector',
       access: 'admin',
       body: { [JSON_TYPE]: ClientBody },
       answers: {
         201: {
-          text: 'the secret is shown once',
+          text: 'the credentials; the server does not return the secret again',
           content: { [JSON_TYPE]: z.object({ client_id: z.string(), client_secret: z.string() }) },
         },
       },
       errors: ['ERR_BODY_MALFORMED', 'ERR_REQUEST_INVALID', 'ERR_TOO_LARGE', 'ERR_MEDIA_TYPE'],
     },
     'GET /oauth/clients': {
-      summary: 'The clients, without their secrets',
+      summary: 'Lists the clients, without their secrets',
       access: 'admin',
-      answers: { 200: { text: 'all of them', content: { [JSON_TYPE]: z.array(Client) } } },
+      answers: { 200: { text: 'the clients', content: { [JSON_TYPE]: z.array(Client) } } },
     },
     'DELETE /oauth/clients/{id}': {
-      summary: 'Removes a client; its tokens hold no longer',
+      summary: 'Removes a client, and revokes its tokens',
       access: 'admin',
       path: { id: 'the client_id' },
-      answers: { 204: { text: 'it is gone' } },
+      answers: { 204: { text: 'the client is removed' } },
       errors: ['ERR_NOT_FOUND'],
     },
   },

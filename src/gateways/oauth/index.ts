@@ -1,6 +1,7 @@
 /**
- * Tokens: POST /oauth/token and /oauth/revoke for clients, /tokens and /oauth/clients for admins, tickets for browsers,
- * the public keys for everybody. Answers that hold a secret are never stored by anyone on the way.
+ * Token endpoints: POST /oauth/token and /oauth/revoke for clients, /tokens and /oauth/clients for admins,
+ * tickets for browsers, and the public keys for everyone. Responses with a secret carry `Cache-Control:
+ * no-store`.
  */
 import type { Request, Response } from 'express';
 import { type ErrorCode, LastseenError } from '../../errors.ts';
@@ -36,6 +37,7 @@ const MAX_BYTES = 32 * 1024;
 
 const FORM = ['application/x-www-form-urlencoded'];
 
+/** The gateway of tokens and clients. */
 export const oauth = defineGateway({
   name: 'oauth',
   description: oauthDescription,
@@ -108,7 +110,8 @@ async function revoke(ports: OauthPorts, request: Request, response: Response): 
   const form = new URLSearchParams(await readText(request, MAX_BYTES));
   const client = await authenticateClient(ports, request, form);
   const token = requiredParameter(form, 'token');
-  // An unknown token needs no revocation (RFC 7009 §2.2). An access token is revoked by the right of its holder.
+  // An unknown token needs no revocation (RFC 7009 §2.2). The possession of an access token permits its
+  // revocation.
   if (token.startsWith('lsr_')) {
     await ports.tokens.revokeRefresh(token, client?.clientId ?? null);
   } else {
@@ -128,7 +131,7 @@ async function issueForGrant(ports: OauthPorts, request: Request, response: Resp
     return;
   }
   if (client === undefined) {
-    throw new LastseenError('ERR_CLIENT_INVALID', 'client_id and client_secret are needed');
+    throw new LastseenError('ERR_CLIENT_INVALID', 'client_id and client_secret are required');
   }
   const issued = await ports.tokens.issue({
     subject: client.clientId,
@@ -140,7 +143,10 @@ async function issueForGrant(ports: OauthPorts, request: Request, response: Resp
   noStore(response).json(issuedJson(issued));
 }
 
-/** The client that the request names, if it names one. Wrong secrets are slowed by address and by client. */
+/**
+ * Authenticates the client of a request; `undefined` if the request contains no credentials. Wrong secrets
+ * are rate-limited by address and by client.
+ */
 async function authenticateClient(
   { clients, limits }: OauthPorts,
   request: Request,
@@ -179,7 +185,7 @@ const OAUTH_ERRORS: Readonly<Partial<Record<ErrorCode, string>>> = {
   ERR_MEDIA_TYPE: 'invalid_request',
 };
 
-/** What RFC 6749 §5.2 calls the error, where it has a name for it. The problem stands beside it. */
+/** Returns the error name of RFC 6749 §5.2, if it has one. It is added to the problem document. */
 function oauthError({ code, faults: [fault] }: LastseenError): { readonly error?: string } {
   const isGrantType = fault?.pointer === '/grant_type' && fault.detail === 'is not supported';
   const error = isGrantType ? 'unsupported_grant_type' : OAUTH_ERRORS[code];

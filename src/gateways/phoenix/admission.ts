@@ -1,4 +1,7 @@
-/** Who may open a Phoenix socket: a registered user by its UUID, or the holder of a token. Refused before the upgrade. */
+/**
+ * Decides before the upgrade who may open a Phoenix socket: a registered user with its UUID, or a client with
+ * a token.
+ */
 import type { IncomingMessage } from 'node:http';
 import { LastseenError, quote } from '../../errors.ts';
 import { type Problem, problemOf } from '../../http/problem.ts';
@@ -6,18 +9,21 @@ import { createPrincipal, type Principal } from '../../identity/principal.ts';
 import { type Serializer, serializerOf } from './codec.ts';
 import type { PhoenixPorts } from './needs.ts';
 
-/** Whose socket it is, and which version of the wire it speaks. */
+/** The principal of a socket, and the serializer of its protocol version. */
 export interface Admitted {
   readonly principal: Principal;
   readonly serializer: Serializer;
 }
 
-/** The subprotocol of `authToken`: the rest is the token in base64. */
+/** Prefix of the subprotocol that carries `authToken`. The rest is the token in base64. */
 const BEARER = 'base64url.bearer.phx.';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** @throws ERR_ORIGIN, ERR_UNAUTHENTICATED, ERR_REQUEST_INVALID, ERR_TOO_MANY_CONNECTIONS */
+/**
+ * Authenticates an upgrade request.
+ * @throws ERR_ORIGIN, ERR_UNAUTHENTICATED, ERR_REQUEST_INVALID, ERR_TOO_MANY_CONNECTIONS
+ */
 export async function admit(request: IncomingMessage, ports: PhoenixPorts): Promise<Admitted> {
   ports.guards.checkOrigin(request);
   const query = new URL(request.url ?? '', 'http://localhost').searchParams;
@@ -48,15 +54,15 @@ async function principalOf(
   if (principal !== undefined) {
     return principal;
   }
-  throw new LastseenError('ERR_UNAUTHENTICATED', 'a userToken or an authToken is needed');
+  throw new LastseenError('ERR_UNAUTHENTICATED', 'a userToken or an authToken is required');
 }
 
 async function userOf(id: string, { users, isUserTokenAllowed, runtime }: PhoenixPorts): Promise<Principal> {
-  // Before the user is looked up, so that a removal meanwhile is seen.
+  // The time precedes the read of the user, so that a concurrent removal revokes this principal.
   const issuedAt = runtime.clock.now();
   const user = isUserTokenAllowed && UUID.test(id) ? await users.find(id.toLowerCase()) : undefined;
   if (user === undefined) {
-    throw new LastseenError('ERR_UNAUTHENTICATED', 'the userToken is not valid');
+    throw new LastseenError('ERR_UNAUTHENTICATED', 'the userToken is invalid');
   }
   return createPrincipal({
     subject: user.id,
@@ -66,7 +72,10 @@ async function userOf(id: string, { users, isUserTokenAllowed, runtime }: Phoeni
   });
 }
 
-/** Phoenix refuses with an empty 403, whatever the reason; that there is no room is said as everywhere else. */
+/**
+ * Converts an error to a response. Phoenix answers every refusal with an empty 403; errors of the server,
+ * such as too many connections, are problem documents here.
+ */
 export function refusalOf(error: LastseenError): Problem {
   const problem = problemOf(error);
   return problem.status >= 500 ? problem : { status: 403, headers: {}, body: '' };

@@ -1,6 +1,6 @@
 /**
- * What goes to everybody who has joined `notifications`. It travels through the log, as events of a feed of its own, so
- * that it reaches every node: payload `{"event":NAME,"payload":{…}}`, or `{"event":NAME,"binary":BASE64}`.
+ * Broadcasts to the members of `notifications`. A broadcast is an event of a feed of its own, so that it
+ * reaches every node. Its payload is `{"event":NAME,"payload":{…}}` or `{"event":NAME,"binary":BASE64}`.
  */
 import { compact, isJsonObject, memberSpan } from '../../json-text.ts';
 import type { Event } from '../../log/event.ts';
@@ -8,17 +8,19 @@ import { followFeed } from '../../log/follow.ts';
 import type { Log } from '../../log/log.ts';
 import type { Payload, Serializer } from './codec.ts';
 
+/** The feed of broadcasts. */
 export const BROADCASTS = 'phoenix:notifications';
 
-/** A channel that takes broadcasts. */
+/** A channel that receives broadcasts. */
 export interface Member {
   readonly topic: string;
   readonly serializer: Serializer;
-  /** `undefined`: it takes no part in presence. */
+  /** The `phx_ref` in presence; `undefined` if the channel does not take part in presence. */
   readonly presenceRef: string | undefined;
   send(frame: Buffer): void;
 }
 
+/** One broadcast on this node. */
 export interface Broadcast {
   readonly topic: string;
   readonly event: string;
@@ -27,16 +29,18 @@ export interface Broadcast {
   readonly isRecipient?: (member: Member) => boolean;
 }
 
+/** The members of all topics on this node. */
 export interface Broadcasts {
   join(member: Member): void;
   leave(member: Member): void;
-  /** Sends to the members on this node, or to those of them for whom `isFor` holds. */
+  /** Sends a frame to members of the topic on this node. */
   broadcast(broadcast: Broadcast): void;
-  /** To the members of `notifications` on every node; resolves once it is on disk. */
+  /** Broadcasts to the members of `notifications` on every node. Resolves after the broadcast is on disk. */
   append(event: string, payload: Payload): Promise<void>;
   stop(): void;
 }
 
+/** Follows the feed of broadcasts. */
 export function createBroadcasts(log: Log, onFault: (error: unknown) => void): Broadcasts {
   const members = new Map<string, Set<Member>>();
   const stop = followFeed(log, {
@@ -50,7 +54,7 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
     onFault,
   });
 
-  /** Framed once for each version of the wire. */
+  /** Encodes one frame for each protocol version. */
   function broadcast({ topic, event, payload, isRecipient = () => true }: Broadcast): void {
     const frames = new Map<Serializer, Buffer | undefined>();
     for (const member of members.get(topic) ?? []) {
@@ -100,7 +104,10 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
   };
 }
 
-/** What a connector has pushed there need not be a broadcast; the wire's own events cannot be had so. */
+/**
+ * Decodes a broadcast. Connectors can push to the feed, so other payloads are ignored, and so are the events
+ * that the protocol reserves.
+ */
 function broadcastOf({ payload: text }: Event): { event: string; payload: Payload } | undefined {
   const value = JSON.parse(text) as unknown;
   if (!isJsonObject(value)) {

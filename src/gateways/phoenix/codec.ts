@@ -1,36 +1,39 @@
 /**
- * Frames of Phoenix channels ⇄ messages: arrays of five and binary frames for vsn 2, objects for vsn 1. Payloads keep
- * their JSON text (G9).
+ * Decodes and encodes frames of Phoenix channels: arrays of five and binary frames for vsn 2, objects for vsn
+ * 1. Payloads keep their JSON text (G9).
  */
 import { binaryFrame, textFrame } from '../../http/frame.ts';
 import { elementSpans, isJsonObject, memberSpan } from '../../json-text.ts';
 
-/** A JSON object as text, or bytes. */
+/** A payload: the text of a JSON object, or bytes. */
 export type Payload = { readonly json: string } | { readonly bytes: Uint8Array };
 
-/** What a client sends. */
+/** A message of a client. */
 export interface ClientMessage {
   readonly joinRef: string | null;
   readonly ref: string | null;
   readonly topic: string;
   readonly event: string;
-  /** `undefined`: neither an object nor bytes. */
+  /** `undefined` if the payload is neither an object nor bytes. */
   readonly payload: Payload | undefined;
 }
 
+/** Status of a reply. */
 export type Status = 'ok' | 'error';
 
-/** One version of the wire. */
+/** Encodes and decodes one version of the protocol. */
 export interface Serializer {
-  /** `undefined` when it is no message. */
+  /** Decodes a text frame; `undefined` if it contains no message. */
   decodeText(text: string): ClientMessage | undefined;
+  /** Decodes a binary frame; `undefined` if it contains no message. */
   decodeBinary(bytes: Uint8Array): ClientMessage | undefined;
+  /** Replies to a message. */
   reply(to: ReplyTo, status: Status, response: Payload): Buffer;
-  /** To one channel. */
+  /** Encodes an event for one channel. */
   push(channel: ChannelRef, event: string, payload: Payload): Buffer;
-  /** The end of a channel: `phx_close` or `phx_error`. */
+  /** Encodes the end of a channel: `phx_close` or `phx_error`. */
   close(channel: ChannelRef, event: string, json: string): Buffer;
-  /** To every channel of the topic; `undefined` when this version cannot say it. */
+  /** Encodes an event for every channel of the topic; `undefined` if this version cannot encode it. */
   broadcast(topic: string, event: string, payload: Payload): Buffer | undefined;
 }
 
@@ -40,12 +43,19 @@ export interface ChannelRef {
   readonly topic: string;
 }
 
+/** The fields of a message that its reply repeats. */
 export type ReplyTo = Pick<ClientMessage, 'joinRef' | 'ref' | 'topic'>;
 
-/** Bytes of a ref, an event, and any name in a binary frame, whose header has one byte for the length of each. */
+/**
+ * Maximum bytes of a ref, an event, and any name in a binary frame. The header of a binary frame has one byte
+ * for each length.
+ */
 const MAX_NAME_BYTES = 255;
 
-/** Characters of a topic: an access_id has at most 256, of two units each. */
+/**
+ * Maximum UTF-16 code units of a topic: an access_id has at most 256 characters of two units each, and the
+ * prefix needs space.
+ */
 const MAX_TOPIC_CHARACTERS = 600;
 
 const KIND_PUSH = 0;
@@ -54,17 +64,19 @@ const KIND_BROADCAST = 2;
 
 const EMPTY_PAYLOAD: Payload = { json: '{}' };
 
+/** Creates a payload from an object. */
 export function jsonPayload(value: Readonly<Record<string, unknown>>): Payload {
   return { json: JSON.stringify(value) };
 }
 
-/** The object in a payload's text. */
+/** Parses the object of a payload. */
 export function valueOf(payload: Payload | undefined): Record<string, unknown> | undefined {
   return payload !== undefined && 'json' in payload
     ? (JSON.parse(payload.json) as Record<string, unknown>)
     : undefined;
 }
 
+/** The serializer of vsn 2. */
 export const V2: Serializer = {
   decodeText(text) {
     const frame = parseJson(text);
@@ -124,6 +136,7 @@ export const V2: Serializer = {
   },
 };
 
+/** The serializer of vsn 1. */
 export const V1: Serializer = {
   decodeText(text) {
     const frame = parseJson(text);
@@ -155,7 +168,10 @@ export const V1: Serializer = {
     'bytes' in payload ? undefined : object({ ref: null, topic, event }, payload.json),
 };
 
-/** The serializer of a `vsn` parameter; `undefined` when it is not spoken here. Absent means 1.0.0. */
+/**
+ * Returns the serializer of a `vsn` parameter; `undefined` for an unsupported version. Without the parameter
+ * the version is 1.0.0.
+ */
 export function serializerOf(vsn: string | null): Serializer | undefined {
   const match = /^([12])\.0\.\d{1,4}$/.exec(vsn ?? '1.0.0');
   return match === null ? undefined : match[1] === '1' ? V1 : V2;
@@ -192,7 +208,7 @@ function objectPayload(
   return { json: text.slice(span.start, span.end) };
 }
 
-/** Version 1 has no bytes, and its clients send none. */
+/** Returns the text of a payload. Version 1 has no binary payloads, and its clients send none. */
 function textOf(payload: Payload): string {
   return 'json' in payload ? payload.json : (EMPTY_PAYLOAD as { json: string }).json;
 }

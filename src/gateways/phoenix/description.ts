@@ -1,4 +1,4 @@
-/** What this room says of itself: the frames of vsn 2.0.0. */
+/** Describes the gateway for the API documents, with the frames of vsn 2.0.0. */
 import { z } from 'zod';
 import type { Description } from '../../http/description.ts';
 
@@ -7,44 +7,45 @@ const Topic = z.string().meta({ description: '`notifications`, or `events:ACCESS
 const frame = (event: z.ZodType): z.ZodType =>
   z.tuple([Ref, Ref, Topic, event, z.record(z.string(), z.unknown())]);
 
+/** The channel of the gateway. */
 export const phoenixDescription = {
   name: 'phoenix',
-  text: 'Phoenix channels, for the official clients.',
+  text: 'Serves Phoenix channels to the official clients.',
   routes: {},
   channels: {
     phoenix: {
       address: '/socket/websocket',
       kind: 'websocket',
       summary: 'Phoenix channels, vsn 1.0.0 and 2.0.0',
-      text: 'Each frame is `[join_ref, ref, topic, event, payload]`; binary frames carry bytes as payload. `userToken` in the query is the id of a registered user, or a token comes as `authToken`, header or subprotocol. `after` in the payload of a join resumes.',
+      text: 'A text frame is `[join_ref, ref, topic, event, payload]`. The payload of a binary frame is bytes. A client authenticates with `userToken` in the query, the id of a registered user, or with a token as `authToken`, header or subprotocol. `after` in the payload of a join resumes a feed.',
       messages: {
         join: { from: 'client', summary: 'joins a topic', payload: frame(z.literal('phx_join')) },
-        leave: { from: 'client', summary: 'leaves it', payload: frame(z.literal('phx_leave')) },
+        leave: { from: 'client', summary: 'leaves a topic', payload: frame(z.literal('phx_leave')) },
         heartbeat: {
           from: 'client',
-          summary: 'on the topic `phoenix`',
+          summary: 'keeps the connection alive, on the topic `phoenix`',
           payload: frame(z.literal('heartbeat')),
         },
         clientEvent: {
           from: 'client',
-          summary: 'an event of the topic',
+          summary: 'an event for the topic',
           payload: frame(
             z.enum(['ping', 'pong', 'shout', 'collected', 'rally-completed', 'push', 'presence_update']),
           ),
         },
         reply: {
           from: 'server',
-          summary: '`{status, response}`',
+          summary: 'a reply `{status, response}`',
           payload: frame(z.literal('phx_reply')),
         },
         end: {
           from: 'server',
-          summary: 'a channel is closed',
+          summary: 'the end of a channel',
           payload: frame(z.enum(['phx_close', 'phx_error'])),
         },
         serverEvent: {
           from: 'server',
-          summary: 'an event of the feed, of presence, or one that was broadcast',
+          summary: 'an event of the feed, an event of presence, or a broadcast',
           payload: frame(z.string()),
         },
       },

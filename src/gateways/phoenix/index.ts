@@ -1,4 +1,7 @@
-/** Phoenix channels at /socket/websocket, for the official clients: users' notifications, any feed, presence. */
+/**
+ * Phoenix channels at /socket/websocket, for the official clients: notifications of users, any feed, and
+ * presence.
+ */
 import { defineGateway } from '../gateway.ts';
 import { admit, type Admitted, refusalOf } from './admission.ts';
 import { createBroadcasts } from './broadcasts.ts';
@@ -7,9 +10,10 @@ import { needs } from './needs.ts';
 import { createPresence } from './presence.ts';
 import { servePhoenix } from './socket.ts';
 
-/** What surrounds a payload in a frame. */
+/** Maximum bytes of a frame beside its payload. */
 const ENVELOPE_BYTES = 64 * 1024;
 
+/** The Phoenix gateway. */
 export const phoenix = defineGateway({
   name: 'phoenix',
   description: phoenixDescription,
@@ -40,7 +44,7 @@ export const phoenix = defineGateway({
       protocolOf: (offered) => ['phoenix', 'lastseen'].find((name) => offered.has(name)) ?? false,
       refusalOf: (error) => refusalOf(errors.report(error)),
       closeCodes: {
-        // The clients come back after these, and are refused with 403 if they may not.
+        // The official clients reconnect after these codes, and receive 403 if they may not.
         dropped: [1001, 'going away'],
         'token-revoked': [1001, 'going away'],
         'bad-first-message': [1008, 'this is no message'],

@@ -1,21 +1,25 @@
 /**
- * Who is on which topic, on every node. Each process keeps all entries in memory, shows its own to the others, and is told
- * theirs, also when a node has died. Changes are gathered for a moment and sent as one diff a topic.
+ * Tracks the clients of each topic on all nodes. Each process keeps all entries in memory, shares its own
+ * entries with the others, and receives theirs. When a node dies, its entries disappear. Changes are
+ * collected for 20 ms and sent as one diff for each topic.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Peers } from '../../peers.ts';
 import type { Cancel, Random, Runtime } from '../../runtime.ts';
 
+/** The metadata of an entry. */
 export type Meta = Readonly<Record<string, unknown>>;
 
+/** Presence of all topics. */
 export interface Presence {
-  /** Returns the entry's `phx_ref`. */
+  /** Adds an entry, and returns its `phx_ref`. */
   track(topic: string, key: string, meta: Meta): string;
-  /** Replaces the meta of an entry; returns its new `phx_ref`. */
+  /** Replaces the metadata of an entry, and returns its new `phx_ref`. */
   update(ref: string, meta: Meta): string;
+  /** Removes an entry. */
   untrack(ref: string): void;
-  /** `presence_state` of a topic, as JSON text. */
+  /** Returns the `presence_state` of a topic as JSON text. */
   state(topic: string): string;
   stop(): void;
 }
@@ -28,11 +32,12 @@ type Entries = Map<string, Entry>;
 
 const DIFF_DELAY_MS = 20;
 
-/** Under which name a subject is shown: its id may be a credential, and is nobody else's business. */
+/** Returns the public key of a subject: a hash, because the id can be a credential. */
 export function presenceKey(subject: string): string {
   return createHash('sha256').update(`lastseen presence ${subject}`).digest('base64url').slice(0, 22);
 }
 
+/** The peers and the listener of presence. */
 export interface PresenceOptions {
   readonly peers: Peers;
   readonly runtime: Pick<Runtime, 'timers' | 'random'>;
@@ -40,6 +45,7 @@ export interface PresenceOptions {
   readonly onDiff: (topic: string, diff: string) => void;
 }
 
+/** Creates presence without entries. */
 export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Presence {
   const topics = new Map<string, Entries>();
   const entries: Entries = new Map();
@@ -70,7 +76,7 @@ export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Pre
     if (topicEntries?.size === 0) {
       topics.delete(entry.topic);
     }
-    // Also when nobody was told of it yet: it may stand in a state that was sent meanwhile.
+    // A leave is sent even if the join was not: a `presence_state` may have contained the entry.
     joins.delete(ref);
     leaves.set(ref, entry);
     cancelDiffs ??= runtime.timers.after(DIFF_DELAY_MS, sendDiffs);

@@ -1,5 +1,6 @@
 import { isOn, setting, Switch } from '../../settings.ts';
 
+/** Settings of the gateway. */
 export const phoenixSettings = {
   LASTSEEN_PHOENIX_USER_TOKEN: setting(
     'isUserTokenAllowed',

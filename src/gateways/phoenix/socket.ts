@@ -1,6 +1,6 @@
 /**
- * One Phoenix socket: its channels, and the messages of its client one after the other. A bad message is answered with an
- * error reply and ends nothing; only bytes that are no message end the socket (G8).
+ * One Phoenix socket with its channels. It handles one message at a time. An invalid message receives an
+ * error reply. A frame that contains no message closes the socket (G8).
  */
 import { isUtf8 } from 'node:buffer';
 import { createSession, type Session } from '../../delivery/session.ts';
@@ -16,13 +16,19 @@ import type { PhoenixContext } from './needs.ts';
 import { type Meta, presenceKey } from './presence.ts';
 import { type Topic, topicOf } from './topics.ts';
 
-/** Channels of one socket. */
+/** Maximum number of channels of a socket. */
 const MAX_CHANNELS = 100;
 
-/** What a client has not taken of broadcasts and replies; more ends the socket, and what it reads is resumed. */
+/**
+ * Maximum bytes of unread broadcasts and replies. A larger backlog closes the socket; the client resumes its
+ * feeds after it reconnects.
+ */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
-/** Joins and updates of presence are sent to every member of the topic: so many at once, and per second. */
+/**
+ * The server sends each join and each update of presence to every member of the topic, so both have a rate
+ * limit.
+ */
 const JOINS = { capacity: 2 * MAX_CHANNELS, perSecond: 10 };
 const PRESENCE_UPDATES = { capacity: 10, perSecond: 2 };
 
@@ -36,6 +42,7 @@ interface Channel extends Member {
   readonly onlineAt: number;
 }
 
+/** Serves an accepted socket. */
 export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: PhoenixContext): void {
   const { log, hub, errors, broadcasts, presence } = context;
   const { socket, connection, inbox } = accepted;
@@ -115,7 +122,10 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     }
   }
 
-  /** @throws what becomes an error reply */
+  /**
+   * Answers a message.
+   * @throws LastseenError, which becomes an error reply
+   */
   async function answer(message: ClientMessage): Promise<void> {
     const { topic, event, joinRef } = message;
     if (topic === 'phoenix' && event === 'heartbeat') {
@@ -141,7 +151,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
       }
       return;
     }
-    // Of a channel that is no more. Version 1 has no join_ref.
+    // The message belongs to a closed channel. Version 1 has no join_ref.
     if (joinRef !== null && joinRef !== channel.joinRef) {
       return;
     }
@@ -152,7 +162,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
       return;
     }
     if (message.payload === undefined) {
-      throw new LastseenError('ERR_REQUEST_INVALID', 'the payload must be an object');
+      throw new LastseenError('ERR_REQUEST_INVALID', 'the payload must be a JSON object');
     }
     const response =
       event === 'presence_update'
@@ -194,7 +204,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     readonly meta: Meta | undefined;
   }
 
-  /** Replies to a join; `undefined` when it is refused. */
+  /** Replies to a join; returns `undefined` after a refusal. */
   async function acceptJoin(message: ClientMessage): Promise<AcceptedJoin | undefined> {
     const { topic, ref } = message;
     const handler = topicOf(topic, principal, context);
@@ -216,7 +226,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
       topic,
       serializer,
       send,
-      // Version 1 clients may send no join_ref: the ref of the join is the same.
+      // A version 1 client may omit join_ref. It equals the ref of the join.
       joinRef: message.joinRef ?? ref ?? '',
       name: `${topic} ${(joins += 1)}`,
       handler,
@@ -234,7 +244,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     return { channel, position, meta };
   }
 
-  /** What comes on a channel once its join is answered: who is there, what was missed, what comes. */
+  /** Starts a joined channel: sends the presence state, and subscribes to the feed. */
   function startChannel({ channel, position, meta }: AcceptedJoin): void {
     const { topic, handler } = channel;
     if (socket.readyState !== socket.OPEN) {
@@ -269,11 +279,11 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
   function updatePresence(channel: Channel, payload: Payload): Payload {
     const ref = channel.presenceRef;
     if (updateBucket.take() > 0) {
-      throw tooManyError('updates of presence');
+      throw tooManyError('presence updates');
     }
     const meta = decodeMeta(valueOf(payload));
     if (ref === undefined) {
-      throw new LastseenError('ERR_REQUEST_INVALID', 'this channel is not shown in presence');
+      throw new LastseenError('ERR_REQUEST_INVALID', 'this channel does not take part in presence');
     }
     channel.presenceRef = presence.update(ref, metaOf(channel, meta));
     return EMPTY;
@@ -294,14 +304,14 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
 }
 
 function tooManyError(unit: string): LastseenError {
-  return new LastseenError('ERR_RATE_LIMITED', `too many ${unit}: try again in a second`);
+  return new LastseenError('ERR_RATE_LIMITED', `too many ${unit}: retry in 1 s`);
 }
 
 function metaOf(channel: Channel, meta: Meta): Meta {
   return { ...meta, online_at: channel.onlineAt };
 }
 
-/** The response of an error reply. */
+/** Encodes the response of an error reply. */
 function reasonOf(error: LastseenError): { readonly json: string } {
   return {
     json: JSON.stringify({

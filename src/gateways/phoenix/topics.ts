@@ -1,4 +1,6 @@
-/** What the two kinds of topics do: `notifications`, a user's own feed and what goes to all, and `events:ACCESS_ID`. */
+/**
+ * The two kinds of topics: `notifications`, with the feed of the user and broadcasts, and `events:ACCESS_ID`.
+ */
 import { LastseenError, quote } from '../../errors.ts';
 import type { RateLimits } from '../../http/rate-limits.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
@@ -10,6 +12,7 @@ import { checkPayload, decodePushedObject } from '../../log/pushed-event.ts';
 import type { Broadcasts } from './broadcasts.ts';
 import { jsonPayload, type Payload, valueOf } from './codec.ts';
 
+/** The log and the limits. */
 export interface TopicOptions {
   readonly log: Log;
   readonly limits: RateLimits;
@@ -17,24 +20,30 @@ export interface TopicOptions {
   readonly maxPayloadBytes: number;
 }
 
-/** A topic as one socket has it. */
+/** A topic of one socket. */
 export interface Topic {
-  /** Whose events it brings. */
+  /** The access_id whose events the topic delivers. */
   readonly accessId: string;
-  /** The event of the wire that brings one, and its payload as JSON text. */
+  /** Returns the name and the payload (JSON text) of the wire event for an event of the log. */
   readonly frameOf: (event: Event) => readonly [event: string, json: string];
-  /** The payload of `live`, where the protocol has one. */
+  /** Returns the payload of `live`; `undefined` if the topic has no such event. */
   readonly liveOf: (position: number) => Payload | undefined;
-  /** Answers a client's event; `undefined` says nothing. @throws LastseenError, which becomes an error reply */
+  /**
+   * Handles an event of a client. Returns the response, or `undefined` for no reply.
+   * @throws LastseenError, which becomes an error reply
+   */
   readonly handle: (event: string, payload: Payload) => Promise<Payload | undefined>;
 }
 
 const EVENTS_PREFIX = 'events:';
 
-/** Characters of a name that is shown to everybody. */
+/** Maximum characters of a nickname. */
 const MAX_NICKNAME_CHARACTERS = 256;
 
-/** `undefined`: nothing is served under that name. @throws ERR_FORBIDDEN */
+/**
+ * Returns the topic of a name; `undefined` for an unknown topic.
+ * @throws ERR_FORBIDDEN
+ */
 export function topicOf(name: string, principal: Principal, options: TopicOptions): Topic | undefined {
   const isOwn = name === 'notifications';
   if (!isOwn && !(name.startsWith(EVENTS_PREFIX) && name.length > EVENTS_PREFIX.length)) {
@@ -117,7 +126,7 @@ function feedTopic(accessId: string, principal: Principal, options: TopicOptions
         key: null,
       });
       if (receipt === undefined) {
-        throw new LastseenError('ERR_INTERNAL', 'there is no receipt');
+        throw new LastseenError('ERR_INTERNAL', 'the log returned no receipt');
       }
       const { position, version, duplicate } = receipt;
       return jsonPayload({ cursor: log.cursor(position), version, duplicate });
@@ -142,11 +151,14 @@ function requireFit(payload: Payload, maxBytes: number): void {
     return;
   }
   if (bytes <= maxBytes) {
-    throw new LastseenError('ERR_REQUEST_INVALID', `a payload must not nest deeper than ${MAX_DEPTH - 1}`);
+    throw new LastseenError(
+      'ERR_REQUEST_INVALID',
+      `the payload must not nest deeper than ${MAX_DEPTH - 1} levels`,
+    );
   }
-  throw new LastseenError('ERR_TOO_LARGE', `a payload may have at most ${maxBytes} bytes, got ${bytes}`);
+  throw new LastseenError('ERR_TOO_LARGE', `the payload must have at most ${maxBytes} bytes, got ${bytes}`);
 }
 
 function unknownEvent(event: string): LastseenError {
-  return new LastseenError('ERR_REQUEST_INVALID', `the event ${quote(event)} is not known on this topic`);
+  return new LastseenError('ERR_REQUEST_INVALID', `this topic has no event ${quote(event)}`);
 }

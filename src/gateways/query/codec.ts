@@ -1,19 +1,22 @@
-/** The body of POST /query → values, and the media types of its answer. Pure. */
+/** Decodes the body of POST /query, and selects the media type of its response. */
 import { z } from 'zod';
 import type { Format } from '../../analysis/format.ts';
 import type { Parameter } from '../../analysis/sandbox.ts';
 import { LastseenError, quote } from '../../errors.ts';
 
+/** A decoded query. */
 export interface QueryRequest {
   readonly sql: string;
   readonly params: readonly Parameter[];
 }
 
+/** Maximum number of parameters. */
 export const MAX_PARAMETERS = 1_000;
 
-/** In the order of preference. */
+/** Media types of the result, in order of preference. */
 export const MEDIA_TYPES = ['application/json', 'application/x-ndjson', 'text/csv'] as const;
 
+/** The schema of the body. */
 export const Body = z.strictObject({
   sql: z.string(),
   params: z
@@ -22,7 +25,10 @@ export const Body = z.strictObject({
     .default([]),
 });
 
-/** @throws ERR_REQUEST_INVALID naming the field */
+/**
+ * Decodes the body.
+ * @throws ERR_REQUEST_INVALID naming the field
+ */
 export function decodeQuery(body: Record<string, unknown>): QueryRequest {
   const parsed = Body.safeParse(body);
   if (parsed.success) {
@@ -36,7 +42,7 @@ export function decodeQuery(body: Record<string, unknown>): QueryRequest {
   }
   const issue = parsed.error.issues[0];
   if (issue?.code === 'unrecognized_keys') {
-    throw invalid(`/${issue.keys[0] ?? ''}`, 'is not known here');
+    throw invalid(`/${issue.keys[0] ?? ''}`, 'is not a field of this request');
   }
   const path = issue?.path ?? [];
   const value = path.reduce<unknown>((parent, key) => (parent as Record<PropertyKey, unknown>)[key], body);
@@ -52,6 +58,7 @@ function ruleOf(path: readonly PropertyKey[]): string {
     : `must be an array of at most ${MAX_PARAMETERS} values`;
 }
 
+/** Returns the format of a media type. */
 export function formatOf(mediaType: (typeof MEDIA_TYPES)[number]): Format {
   if (mediaType === 'application/json') {
     return 'json';
@@ -59,7 +66,7 @@ export function formatOf(mediaType: (typeof MEDIA_TYPES)[number]): Format {
   return mediaType === 'text/csv' ? 'csv' : 'ndjson';
 }
 
-/** RFC 4180 §3 for CSV; JSON has no charset, and is UTF-8. */
+/** Returns the Content-Type of a format. RFC 4180 §3 defines the parameters of CSV. */
 export function contentTypeOf(format: Format): string {
   if (format === 'json') {
     return 'application/json; charset=utf-8';

@@ -1,4 +1,4 @@
-/** What this gateway serves, for the API documents. */
+/** Describes the gateway for the API documents. */
 import { z } from 'zod';
 import type { Description } from '../../http/description.ts';
 import { Body } from './codec.ts';
@@ -9,17 +9,19 @@ const Result = z.object({
   truncated: z.boolean(),
 });
 
+/** The route of the gateway. */
 export const queryDescription = {
   name: 'query',
-  text: 'SQL over the history, read-only.',
+  text: 'Runs read-only SQL over the log.',
   routes: {
     'POST /query': {
-      summary: 'One statement that reads, over the tables and views of analysts and what the token covers',
+      summary:
+        'Runs one read-only statement over the tables and views for analysts. The token limits the rows',
       access: 'query',
       body: { 'application/json': Body },
       answers: {
         200: {
-          text: 'the rows; `Lastseen-Truncated: true` when they were cut off at a limit',
+          text: 'the rows; `Lastseen-Truncated: true` if a limit truncated them',
           content: {
             'application/json': Result,
             'application/x-ndjson': z.string(),

@@ -1,4 +1,4 @@
-/** POST /query: SQL that only reads, over what the token covers, as JSON, NDJSON or CSV. */
+/** POST /query: runs read-only SQL over the data that the token covers, and returns JSON, NDJSON or CSV. */
 import type { Request, Response } from 'express';
 import type { Access } from '../../analysis/contract.ts';
 import { querySettings } from '../../analysis/settings.ts';
@@ -21,9 +21,10 @@ const needs = {
 
 const MAX_BODY_BYTES = 1024 * 1024;
 
-/** So many of the largest answers may wait for clients that read slowly; then no new query is begun. */
+/** Number of results of maximum size that may wait for slow clients. Above it, new queries are refused. */
 const MAX_UNSENT_ANSWERS = 8;
 
+/** The query gateway. */
 export const query = defineGateway({
   name: 'query',
   description: queryDescription,
@@ -42,7 +43,7 @@ export const query = defineGateway({
 });
 
 interface AnswerOptions extends PortsOf<typeof needs> {
-  /** Bytes of answers that clients have not taken yet. */
+  /** Bytes of results that clients have not received. */
   readonly unsent: { bytes: number };
   readonly principal: Principal;
 }
@@ -57,7 +58,7 @@ async function answer(
   requireMediaType(request, ['application/json']);
   const { sql, params } = decodeQuery(await readJsonObject(request, MAX_BODY_BYTES));
   if (unsent.bytes > MAX_UNSENT_ANSWERS * queryMaxBytes) {
-    throw new LastseenError('ERR_QUEUE_FULL', 'too many answers wait to be read: try again in a moment');
+    throw new LastseenError('ERR_QUEUE_FULL', 'too many results wait for slow clients: retry later');
   }
   const aborter = new AbortController();
   const onClose = (): void => {
@@ -80,7 +81,7 @@ async function answer(
       'Content-Length': bytes,
       'Cache-Control': 'no-store',
       'X-Content-Type-Options': 'nosniff',
-      // NDJSON and CSV have no place for it.
+      // NDJSON and CSV have no field for it, so that all formats use a header.
       'Lastseen-Truncated': String(isTruncated),
     });
     unsent.bytes += bytes;
@@ -95,7 +96,7 @@ async function answer(
   }
 }
 
-/** Everything for an admin; else what the token names, wherever it is looked at from. */
+/** Returns the access of a principal: everything for an admin, otherwise the access_ids of its token. */
 function accessOf(principal: Principal): Access {
   return principal.scopes.has('admin') ? 'everything' : principal.accessIds;
 }

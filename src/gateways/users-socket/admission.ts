@@ -1,6 +1,6 @@
 /**
- * Who may open a users socket, decided before the upgrade: a third party by its key or an admin's token, a registered user
- * by its token, anybody from a page of an allowed origin.
+ * Decides before the upgrade who may open a users socket: a third party with its key or an admin token, a
+ * registered user with its token, and any page of an allowed origin.
  */
 import type { IncomingMessage } from 'node:http';
 import { LastseenError, quote } from '../../errors.ts';
@@ -11,21 +11,25 @@ import type { Users } from '../../identity/users.ts';
 import { type Dialect, DIALECTS } from './codec.ts';
 import type { UsersSocketContext } from './needs.ts';
 
-/** Who a socket is, and what it asked for when it opened. */
+/** The identity of a socket, and the parameters of its upgrade request. */
 export interface Admitted {
   readonly principal: Principal;
-  /** Sees and changes every user. */
+  /** True if the socket reads and changes every user. */
   readonly isThirdParty: boolean;
-  /** The registered user it is; sees and changes this one. */
+  /** The registered user of the socket. The socket reads and changes this user. */
   readonly user: User | undefined;
   readonly dialect: Dialect | undefined;
   readonly after: string | undefined;
 }
 
-/** Longer origins are none, and are not given to patterns. */
+/** Maximum length of an origin. Longer values are not matched against patterns. */
 const MAX_ORIGIN_CHARACTERS = 300;
 
-/** @throws ERR_UNAUTHENTICATED, ERR_ORIGIN, ERR_FORBIDDEN, ERR_REQUEST_INVALID, ERR_TOO_MANY_CONNECTIONS, ERR_RATE_LIMITED */
+/**
+ * Authenticates an upgrade request.
+ * @throws ERR_UNAUTHENTICATED, ERR_ORIGIN, ERR_FORBIDDEN, ERR_REQUEST_INVALID, ERR_TOO_MANY_CONNECTIONS,
+ *   ERR_RATE_LIMITED
+ */
 export async function admit(
   request: IncomingMessage,
   context: UsersSocketContext,
@@ -54,13 +58,13 @@ async function identify(
     await context.limits.requireAttemptsLeft(names);
     if (keyHash === undefined || !hasHash(String(key), keyHash)) {
       await context.limits.recordFailure(names);
-      throw new LastseenError('ERR_UNAUTHENTICATED', 'the users-api-key is not valid');
+      throw new LastseenError('ERR_UNAUTHENTICATED', 'the users-api-key is invalid');
     }
     return { principal: tokenless('users-socket:third-party', context), isThirdParty: true, user: undefined };
   }
   const { origin } = request.headers;
   if (origin !== undefined && !isAllowed(origin, context.usersSocketOrigins)) {
-    throw new LastseenError('ERR_ORIGIN', `the origin ${quote(origin)} may not open sockets here`);
+    throw new LastseenError('ERR_ORIGIN', `the origin ${quote(origin)} is not allowed to open sockets`);
   }
   const principal = await context.guards.principalOf(request);
   if (principal?.scopes.has('admin') === true) {
@@ -73,7 +77,7 @@ async function identify(
   }
   if (origin === undefined) {
     const message =
-      'a socket without Origin needs a users-api-key, or a token: send "Authorization: Bearer TOKEN", or the subprotocols "lastseen, lastseen.bearer.TOKEN"';
+      'an upgrade request without Origin must carry a users-api-key or a token: send "Authorization: Bearer TOKEN" or the subprotocols "lastseen, lastseen.bearer.TOKEN"';
     throw new LastseenError('ERR_UNAUTHENTICATED', message);
   }
   return {
@@ -83,7 +87,10 @@ async function identify(
   };
 }
 
-/** @throws ERR_FORBIDDEN unless the token lets its holder read its own events */
+/**
+ * Returns the user of a token.
+ * @throws ERR_FORBIDDEN unless the token allows the user to read its own events
+ */
 async function userOf(principal: Principal, users: Users): Promise<User> {
   requireScope(principal, 'subscribe');
   requireAccess(principal, principal.subject);
@@ -91,24 +98,27 @@ async function userOf(principal: Principal, users: Users): Promise<User> {
   if (user !== undefined) {
     return user;
   }
-  throw new LastseenError('ERR_FORBIDDEN', 'the subject of this token is no registered user');
+  throw new LastseenError('ERR_FORBIDDEN', 'the subject of this token is not a registered user');
 }
 
 function isAllowed(origin: string, patterns: readonly RegExp[]): boolean {
   return origin.length <= MAX_ORIGIN_CHARACTERS && patterns.some((pattern) => pattern.test(origin));
 }
 
-/** Somebody who came without a token: it cannot expire, and allows nothing by itself. */
+/** Creates a principal for a client without a token. It does not expire and has no scopes. */
 function tokenless(subject: string, { runtime }: UsersSocketContext): Principal {
   return createPrincipal({ subject, issuedAt: runtime.clock.now() });
 }
 
-/** `?dialect=` and `?after=`. @throws ERR_REQUEST_INVALID */
+/**
+ * Reads the parameters `dialect` and `after`.
+ * @throws ERR_REQUEST_INVALID
+ */
 function readParameters(request: IncomingMessage): Pick<Admitted, 'dialect' | 'after'> {
   const parameters = new URLSearchParams((request.url ?? '').split('?', 2)[1] ?? '');
   const dialect = parameters.get('dialect') ?? undefined;
   if (dialect !== undefined && !DIALECTS.some((known) => known === dialect)) {
-    const message = `the parameter dialect must be ${DIALECTS.join(' or ')}, got ${quote(dialect)}`;
+    const message = `dialect must be ${DIALECTS.join(' or ')}, got ${quote(dialect)}`;
     throw new LastseenError('ERR_REQUEST_INVALID', message);
   }
   return { dialect: dialect as Dialect | undefined, after: parameters.get('after') ?? undefined };

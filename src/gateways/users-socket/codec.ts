@@ -1,6 +1,6 @@
 /**
- * Messages of /users/socket ⇄ values, in both dialects of the original: numeric (`eventType`) and named (`type`). Pure.
- * Values of others (an echo's message, meta, files, buckets) keep their text.
+ * Decodes and encodes messages of /users/socket in both dialects of the original: numeric (`eventType`) and
+ * named (`type`). Values of clients (the message of an echo, meta, files, buckets) keep their text.
  */
 import { LastseenError, quote } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
@@ -8,11 +8,13 @@ import type { MetaEntry } from '../../identity/user-store.ts';
 import { compact, depthOf, isJsonObject, MAX_DEPTH, memberSpan, memberSpans } from '../../json-text.ts';
 import { nameFault } from '../../log/event.ts';
 
+/** The dialects of the original. */
 export const DIALECTS = ['numeric', 'named'] as const;
 
+/** One of the dialects. */
 export type Dialect = (typeof DIALECTS)[number];
 
-/** The events of the wire by their number there: `eventType` 1 is the first. */
+/** The events of the wire. Their order gives their numbers: `eventType` 1 is the first. */
 const EVENT_NAMES = [
   'Login',
   'Logout',
@@ -26,31 +28,35 @@ const EVENT_NAMES = [
   'Echo',
 ] as const;
 
+/** The name of an event. */
 export type EventName = (typeof EVENT_NAMES)[number];
 
-/** What a client may ask for. */
+/** A request of a client. */
 export type Request =
   | { readonly type: 'echo'; readonly message: string; readonly isBroadcast: boolean }
   | { readonly type: 'resume'; readonly after: string }
   | { readonly type: 'meta'; readonly username: string | undefined; readonly operation: MetaOperation };
 
-/** The four forms of a meta request. */
+/** The operations of a meta request. */
 export type MetaOperation =
   | { readonly type: 'get'; readonly property: string | undefined }
   | { readonly type: 'set'; readonly entry: MetaEntry }
   | { readonly type: 'replace'; readonly entries: readonly MetaEntry[]; readonly text: string };
 
-/** A message, taken apart as far as it goes: what a reply needs is known even when the rest is wrong. */
+/** A message, decoded as far as possible: a reply to an invalid message still knows its dialect and event. */
 export interface Decoded {
-  /** `undefined` when the message does not show it. */
+  /** The dialect; `undefined` if the message does not show it. */
   readonly dialect: Dialect | undefined;
-  /** Which event the reply is about, if that is known. */
+  /** The event of the reply; `undefined` if it is unknown. */
   readonly eventName: EventName | undefined;
-  /** @throws ERR_REQUEST_INVALID naming the field */
+  /**
+   * Decodes the request.
+   * @throws ERR_REQUEST_INVALID naming the field
+   */
   request(): Request;
 }
 
-/** `text` is `undefined` when the message was no text. */
+/** Decodes a message. `text` is `undefined` for a message that is not UTF-8 text. */
 export function decode(text: string | undefined): Decoded {
   const message = objectOf(text);
   if (text === undefined || message === undefined) {
@@ -147,20 +153,20 @@ function metaOperationOf(
     return { type: 'get', property };
   }
   if (depthOf(value) > MAX_DEPTH) {
-    throw invalid('/val', `must not nest deeper than ${MAX_DEPTH}`);
+    throw invalid('/val', `must not nest deeper than ${MAX_DEPTH} levels`);
   }
   if (property !== undefined) {
     return { type: 'set', entry: { property, value } };
   }
   const { val } = message;
   if (!isJsonObject(val)) {
-    throw invalid('/val', `must be an object when no \`property\` is named, got ${quote(val)}`);
+    throw invalid('/val', `must be an object in a request without \`property\`, got ${quote(val)}`);
   }
   const entries = new Map<string, string>();
   for (const { name, value: span } of memberSpans(value, 0)) {
     const fault = nameFault(name);
     if (fault !== undefined) {
-      throw invalid('/val', `has a property whose name ${fault}`);
+      throw invalid('/val', `contains an invalid property name: it ${fault}`);
     }
     entries.set(name, value.slice(span.start, span.end));
   }
@@ -168,23 +174,24 @@ function metaOperationOf(
   return { type: 'replace', entries: entryList, text: metaText(entryList) };
 }
 
-/** Properties as the object that they make. */
+/** Encodes properties as a JSON object. */
 export function metaText(entries: readonly MetaEntry[]): string {
   return `{${entries.map(({ property, value }) => `${JSON.stringify(property)}:${value}`).join(',')}}`;
 }
 
-/** An event as its readers see it: `cursor` only on a socket that has asked to resume. */
+/** An event for a reader. A socket that has resumed receives `cursor`. */
 export interface Push {
   readonly name: EventName;
   readonly username: string;
-  /** Text of the file or bucket. */
+  /** JSON text of the file or bucket. */
   readonly subject: string | undefined;
   readonly cursor: string | undefined;
 }
 
-/** Members of the numeric dialect that name no user. */
+/** Events without a username in the numeric dialect. */
 const EVENTS_WITHOUT_USERNAME: readonly EventName[] = ['FileRemoved', 'BucketRemoved'];
 
+/** Encodes an event. */
 export function pushFrame(dialect: Dialect, { name, username, subject, cursor }: Push): Buffer {
   const hasUsername = dialect === 'named' || !EVENTS_WITHOUT_USERNAME.includes(name);
   return frameOf(dialect, name, {
@@ -194,17 +201,19 @@ export function pushFrame(dialect: Dialect, { name, username, subject, cursor }:
   });
 }
 
-/** The member that holds what the event is about, beside the user. */
+/** Returns the name of the member with the file or bucket. */
 export function subjectField(name: EventName): 'file' | 'bucket' {
   return name.startsWith('File') ? 'file' : 'bucket';
 }
 
-/** `message` is JSON text. */
+/** Encodes an echo. `message` is JSON text. */
 export function echoFrame(dialect: Dialect, message: string): Buffer {
   return frameOf(dialect, 'Echo', { message });
 }
 
-/** `value` is JSON text; `undefined` for a property that is not there. */
+/**
+ * Encodes the reply to a meta request. `value` is JSON text; `undefined` for a property that does not exist.
+ */
 export function metaFrame(
   dialect: Dialect,
   reply: {
@@ -224,7 +233,7 @@ export function metaFrame(
   });
 }
 
-/** A failed meta request has nothing but the text, as the original; everything else a code beside it. */
+/** Encodes an error. The error of a meta request contains no code, like that of the original. */
 export function errorFrame(dialect: Dialect, eventName: EventName | undefined, error: LastseenError): Buffer {
   const isPlain = eventName === 'MetaRequest';
   return frameOf(dialect, eventName, {
@@ -234,7 +243,7 @@ export function errorFrame(dialect: Dialect, eventName: EventName | undefined, e
   });
 }
 
-/** What only those see who have asked to resume: the same in both dialects. */
+/** Encodes a frame of a socket that has resumed. It is the same in both dialects. */
 export function resumeFrame(
   type: 'resumed' | 'live' | 'heartbeat',
   cursors: Readonly<Record<string, string>>,
@@ -242,7 +251,10 @@ export function resumeFrame(
   return textFrame(JSON.stringify({ type, ...cursors }));
 }
 
-/** `about` unknown: 0, or "Error". Members that are `undefined` are left out. */
+/**
+ * Encodes a frame. Without an event name the event is 0 or "Error". Members with the value `undefined` are
+ * omitted.
+ */
 function frameOf(
   dialect: Dialect,
   eventName: EventName | undefined,
@@ -279,7 +291,7 @@ function objectOf(text: string | undefined): Record<string, unknown> | undefined
 }
 
 function kindOf(text: string | undefined): string {
-  return text === undefined ? 'bytes that are no UTF-8' : quote(text);
+  return text === undefined ? 'bytes that are not UTF-8' : quote(text);
 }
 
 function invalid(pointer: string, detail: string): LastseenError {

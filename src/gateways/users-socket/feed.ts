@@ -1,6 +1,6 @@
 /**
- * What the users socket delivers: the service's own feed of users, and the feed of files and buckets that applications
- * push, both as one subscription in the order of the log (G2, G3).
+ * The feed of the users socket. It merges the feed of users, which the service appends, with the feed of
+ * files and buckets, which applications push. Both are one subscription in log order (G2, G3).
  */
 import { LastseenError } from '../../errors.ts';
 import { USERS } from '../../identity/feeds.ts';
@@ -11,20 +11,20 @@ import type { Subscription } from '../../log/subscription.ts';
 import { type EventName, subjectField } from './codec.ts';
 import type { Names } from './names.ts';
 
-/** Where applications push what happened to files and buckets. */
+/** The feed to which applications push events of files and buckets. */
 export const EVENTS = 'users-socket:events';
 
 const FEEDS = [USERS, EVENTS];
 
-/** An event of the wire, and whose it is. */
+/** An event of the wire, and the user it concerns. */
 export interface UserEvent {
   readonly name: EventName;
   readonly userId: string;
-  /** Text of the file or bucket, as it was pushed. */
+  /** JSON text of the file or bucket, as the application pushed it. */
   readonly subject: string | undefined;
 }
 
-/** What happens to users, in the words of the wire. Other events of `$users` are not sent. */
+/** Names of the wire for events of `$users`. The socket does not send other events. */
 const USER_EVENTS = new Map<unknown, EventName>([
   ['registered', 'Activated'],
   ['logged_in', 'Login'],
@@ -39,10 +39,13 @@ const PUSHED_EVENTS: readonly EventName[] = [
   'BucketRemoved',
 ];
 
-/** Every socket reads every event, so each is decoded once. */
+/** Decoded events. Every socket reads every event, so that each event is decoded once. */
 const decodedEvents = new WeakMap<Event, UserEvent | null>();
 
-/** `undefined` for events that the wire does not have, and for pushed events of another shape. */
+/**
+ * Decodes an event; `undefined` for an event that the wire does not have, and for a pushed event with another
+ * shape.
+ */
 export function userEventOf(event: Event): UserEvent | undefined {
   let decoded = decodedEvents.get(event);
   if (decoded === undefined) {
@@ -72,7 +75,7 @@ function decodeEvent({ accessId, payload }: Event): UserEvent | undefined {
   return span && { name, userId: user, subject: payload.slice(span.start, span.end) };
 }
 
-/** Both feeds as one subscription, whose events are handed out once the names of their users are known. */
+/** Opens both feeds as one subscription. It delays events until the names of their users are loaded. */
 export function openFeed(
   { log, names }: { readonly log: Log; readonly names: Names },
   position: number,
@@ -109,14 +112,15 @@ export function openFeed(
   };
 }
 
-/** The user that the event names on the wire. A user that was removed keeps the name that was seen last. */
+/** Returns the user whose name must be loaded. A removed user keeps its last known name. */
 function namedUser(event: Event): string[] {
   const decoded = userEventOf(event);
   return decoded === undefined || decoded.name === 'Removed' ? [] : [decoded.userId];
 }
 
 /**
- * Where a reader of both feeds begins. `start` is the lowest cursor that both can honour.
+ * Returns the start of a reader of both feeds, and the position of the last event. `start` is the lowest
+ * cursor that is valid for both feeds.
  * @throws ERR_CURSOR_… with that cursor as its floor
  */
 export async function resolveStart(log: Log, after: string): Promise<{ position: number; last: number }> {
@@ -126,7 +130,7 @@ export async function resolveStart(log: Log, after: string): Promise<{ position:
   try {
     const positions =
       after === 'start' ? [floor] : await Promise.all(FEEDS.map((feed) => log.resolve(feed, { after })));
-    // "now" may have moved on between the two.
+    // The head may have advanced between the two reads of "now".
     const position = Math.min(...positions);
     return { position, last: Math.max(position, ...lasts) };
   } catch (error) {

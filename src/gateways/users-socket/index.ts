@@ -1,6 +1,6 @@
 /**
- * The users socket at /users/socket, and on a port of its own: a user's own events and meta, and those of everybody for
- * third parties, on the wire of the original in both of its dialects.
+ * The users socket at /users/socket, and optionally on another port. Users receive their own events and
+ * metadata; third parties receive those of every user. It speaks both dialects of the original.
  */
 import { createServer } from 'node:http';
 import { secretHash } from '../../identity/secrets.ts';
@@ -14,6 +14,7 @@ import { PROTOCOL_PREFIX, serve } from './socket.ts';
 
 const PATH = '/users/socket';
 
+/** The users socket gateway. */
 export const usersSocket = defineGateway({
   name: 'users-socket',
   description: usersSocketDescription,

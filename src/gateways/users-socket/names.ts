@@ -1,26 +1,36 @@
-/** What users are called on the wire: their nickname, or their id without one. */
+/** Names of users on the wire: the nickname, or the id without a nickname. */
 import type { User } from '../../identity/user-store.ts';
 import type { Users } from '../../identity/users.ts';
 import type { Clock } from '../../runtime.ts';
 
+/** A cache of names. */
 export interface Names {
-  /** As this process saw it last, or the id. */
+  /** Returns the last known name, or the id. */
   lastKnown(id: string): string;
-  /** Looks a name up again unless that was done within the last second; `undefined` when there is nothing to wait for. */
+  /**
+   * Loads a name, unless it was loaded within the last second. Returns `undefined` if there is nothing to
+   * wait for.
+   */
   refresh(id: string): Promise<void> | undefined;
+  /** Stores the name of a loaded user. */
   remember(user: User): void;
 }
 
-/** Names remembered, so that the removal of a user can name it; the oldest go first. */
+/**
+ * Maximum number of cached names. The cache keeps the name of a removed user, and evicts the oldest names
+ * first.
+ */
 const MAX_NAMES = 50_000;
 
-/** A name is looked up again after so long: a socket that catches up names the same users many times. */
+/** Age after which a name is loaded again. A socket that catches up names the same users many times. */
 const MAX_AGE_MS = 1_000;
 
+/** Returns the name of a user. */
 export function nameOf(user: User): string {
   return user.nickname ?? user.id;
 }
 
+/** Creates an empty cache. */
 export function createNames(users: Pick<Users, 'find'>, clock: Clock): Names {
   const names = new Map<string, { readonly name: string; readonly readAt: number }>();
 

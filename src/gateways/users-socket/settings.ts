@@ -1,5 +1,6 @@
 import { List, Port, secret, setting, VisibleAscii } from '../../settings.ts';
 
+/** Settings of the users socket. */
 export const usersSocketSettings = {
   LASTSEEN_USERS_SOCKET_ORIGINS: setting(
     'usersSocketOrigins',
@@ -18,12 +19,12 @@ export const usersSocketSettings = {
   ),
 };
 
-/** The pattern must match the whole origin, whether it says so or not. */
+/** Parses a regular expression that must match the whole origin. */
 function anchoredPattern(text: string): RegExp {
   try {
-    // By itself first: inside a group more texts would be patterns.
+    // The text must be a valid expression on its own. Inside the group, more texts would be valid.
     return new RegExp(`^(?:${new RegExp(text).source})$`);
   } catch (error) {
-    throw new Error(`${JSON.stringify(text)} is not a pattern`, { cause: error });
+    throw new Error(`${JSON.stringify(text)} is not a regular expression`, { cause: error });
   }
 }

@@ -1,6 +1,6 @@
 /**
- * One socket of /users/socket: its dialect, its place in the feeds, and what it may see. It reads the log at its own pace
- * (G7): a page of each feed and one message wait in memory.
+ * One socket of /users/socket: its dialect, its position in the feeds, and its permissions. It reads the log
+ * at its own pace (G7): at most a page of each feed and one message wait in memory.
  */
 import { createSession, type FeedEncoder, HIGH_WATER_BYTES } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
@@ -25,12 +25,13 @@ import { EVENTS, openFeed, resolveStart, userEventOf } from './feed.ts';
 import { nameOf } from './names.ts';
 import type { Member, UsersSocketContext } from './needs.ts';
 
-/** Subprotocols that choose a dialect, e.g. `users.named`. */
+/** Prefix of the subprotocols that select a dialect, for example `users.named`. */
 export const PROTOCOL_PREFIX = 'users.';
 
-/** The one subscription of a socket, by its name in the session. */
+/** Name of the subscription in the session. */
 const FEED = 'users';
 
+/** Serves an accepted socket. */
 export function serve(
   { socket, connection, inbox, admitted }: AcceptedSocket<Admitted>,
   context: UsersSocketContext,
@@ -43,7 +44,7 @@ export function serve(
   let dialect: Dialect = requestedDialect ?? 'numeric';
   let isDialectFixed = requestedDialect !== undefined;
   let isFollowing = false;
-  /** The client knows of cursors: it has asked to resume. */
+  /** True after the client has resumed: its frames then contain cursors. */
   let wantsCursors = false;
 
   const member: Member = {
@@ -72,7 +73,7 @@ export function serve(
       if (!isRemoved) {
         return frames.length === 0 ? undefined : Buffer.concat(frames);
       }
-      // The last event of this user: the connection ends behind it.
+      // This is the last event of this user: the connection closes after it.
       connection.write(Buffer.concat(frames));
       connection.close('token-revoked');
       return undefined;
@@ -88,7 +89,7 @@ export function serve(
       connection.close('fault');
     },
   });
-  // A drop may name the user by its id, or as its token does.
+  // A drop can name the id of the user or the subject of its token.
   const accessIds =
     user === undefined ? (isThirdParty ? [EVENTS] : []) : [...new Set([user.id, principal.subject])];
   const openedAt = log.head;
@@ -138,7 +139,7 @@ export function serve(
     await replyWithError(decoded.eventName, async () => {
       if (decoded.dialect !== undefined && decoded.dialect !== dialect) {
         const field = dialect === 'numeric' ? 'eventType' : 'type';
-        const message = `this socket speaks the ${dialect} dialect: \`${field}\` says what a message is`;
+        const message = `this socket uses the ${dialect} dialect: a message must have \`${field}\``;
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
       const request = decoded.request();
@@ -153,7 +154,7 @@ export function serve(
     });
   }
 
-  /** Whatever goes wrong is a reply: the connection stays. */
+  /** Replies with an error if the work fails. The connection stays open. */
   async function replyWithError(
     eventName: Parameters<typeof errorFrame>[1],
     operation: () => Promise<void>,
@@ -172,12 +173,12 @@ export function serve(
     }
     const frames = { numeric: echoFrame('numeric', message), named: echoFrame('named', message) };
     for (const other of context.members) {
-      // A member that does not read gets no echo: none is kept.
+      // A member with a full buffer receives no echo, so that the buffer does not grow.
       if (other.connection.bufferedBytes < HIGH_WATER_BYTES) {
         other.connection.write(frames[other.dialect]);
       }
     }
-    // The next one may come at once, and be for thousands too.
+    // The next broadcast may follow at once and address thousands of sockets, so other work runs first.
     await nextTurn(runtime.timers);
   }
 
@@ -202,7 +203,7 @@ export function serve(
     connection.write(metaFrame(dialect, { value, property, username: username ?? nameOf(target) }));
   }
 
-  /** A refusal is the same whether or not the other user exists. */
+  /** The refusal is the same for existing and unknown users. */
   async function targetOf(username: string | undefined): Promise<User> {
     if (isThirdParty) {
       if (username === undefined) {
@@ -250,7 +251,7 @@ export function serve(
     });
   }
 
-  /** Retention has overtaken one of the two feeds: the floor must suit both. */
+  /** Retention has deleted unread events of one of the two feeds. The floor must be valid for both. */
   async function refuseOvertaken(error: LastseenError): Promise<void> {
     isFollowing = false;
     await replyWithError(undefined, async () => {

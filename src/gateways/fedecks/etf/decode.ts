@@ -1,7 +1,7 @@
 /**
- * External Term Format bytes → terms (erlang.org, ERTS User's Guide, "External Term Format"). Bytes come from
- * strangers: nothing is allocated by a claimed length, and size, depth and number of terms are bounded (G7, G8). Where
- * Erlang's `binary_to_term` with `safe` says no, this does too.
+ * Decodes bytes of the External Term Format (erlang.org, ERTS User's Guide, "External Term Format"). The
+ * bytes are untrusted: a claimed length allocates no memory, and the size, the depth and the number of terms
+ * are bounded (G7, G8). It rejects the terms that `binary_to_term` of Erlang rejects with `safe`.
  */
 import { isUtf8 } from 'node:buffer';
 import { inflateSync } from 'node:zlib';
@@ -17,35 +17,39 @@ import {
   type Term,
 } from './term.ts';
 
+/** Limits of a decode. */
 export interface DecodeLimits {
-  /** Of the bytes, and of what they inflate to. Default 1 MiB, a payload's own bound. */
+  /** Maximum bytes before and after decompression. Default 1 MiB, the default limit of a payload. */
   readonly maxBytes?: number;
-  /** Terms in all, inner ones and the elements of charlists included. Default 250,000. */
+  /** Maximum number of terms, including nested ones and the elements of charlists. Default 250,000. */
   readonly maxTerms?: number;
 }
 
+/** The term, or the reason why there is none. */
 export type Decoded =
   | { readonly ok: true; readonly term: Term }
   | { readonly ok: false; readonly reason: EtfReason; readonly detail: string };
 
 const DEFAULT_MAX_BYTES = 1_048_576;
 
-/** At worst, as small maps, 75 MB and most of a second. */
+/** In the worst case, small maps, this is 75 MB and almost 1 s. */
 const DEFAULT_MAX_TERMS = 250_000;
 
 const VERSION = 131;
 const COMPRESSED = 80;
 
-/** Bytes after the term are ignored, as Erlang ignores them. `detail` quotes nothing of the content. */
+/**
+ * Decodes one term. Like Erlang, it ignores the bytes after the term. `detail` does not quote the content.
+ */
 export function decode(bytes: Uint8Array, limits: DecodeLimits = {}): Decoded {
   const { maxBytes = DEFAULT_MAX_BYTES, maxTerms = DEFAULT_MAX_TERMS } = limits;
   try {
     if (bytes.length > maxBytes) {
-      throw new EtfError('too_large', `longer than ${maxBytes} bytes`);
+      throw new EtfError('too_large', `must have at most ${maxBytes} bytes, got ${bytes.length}`);
     }
     const source = createSource(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), maxTerms);
     if (source.uint8() !== VERSION) {
-      throw new EtfError('malformed', 'does not begin with byte 131');
+      throw new EtfError('malformed', 'must begin with byte 131');
     }
     if (source.peek() !== COMPRESSED) {
       return { ok: true, term: readTerm(source, 0) };
@@ -60,23 +64,26 @@ export function decode(bytes: Uint8Array, limits: DecodeLimits = {}): Decoded {
   }
 }
 
-/** Bytes being read. Everything throws `malformed` where they end too early. */
+/** A reader of bytes. Each method throws `malformed` if the bytes end too early. */
 interface Source {
   readonly offset: number;
-  /** The next byte, still to be read. */
+  /** Returns the next byte without reading it. */
   peek(): number | undefined;
   uint8(): number;
   uint16(): number;
   uint32(): number;
   int32(): number;
   float64(): number;
-  /** A view, not a copy. */
+  /** Returns a view of the next bytes, without a copy. */
   take(length: number): Buffer;
   rest(): Buffer;
-  /** Counts terms, and refuses a count that what is left cannot hold: a term is a byte at least. */
+  /**
+   * Counts terms. It rejects a count above the number of remaining bytes, because each term has at least one
+   * byte.
+   */
   expectTerms(terms: number): void;
   countKey(key: Term): void;
-  /** While a key is read: no map may stand in it. */
+  /** True while a map key is read: a key must not contain a map. */
   isInKey: boolean;
 }
 
@@ -85,7 +92,7 @@ function createSource(bytes: Buffer, maxTerms: number): Source {
   let terms = 1;
   const skip = (length: number): number => {
     if (length > bytes.length - offset) {
-      throw new EtfError('malformed', `cut short at byte ${offset}`);
+      throw new EtfError('malformed', `ends too early at byte ${offset}`);
     }
     offset += length;
     return offset - length;
@@ -104,11 +111,11 @@ function createSource(bytes: Buffer, maxTerms: number): Source {
     rest: () => bytes.subarray(offset),
     expectTerms(count) {
       if (count > bytes.length - offset) {
-        throw new EtfError('malformed', `cut short at byte ${offset}`);
+        throw new EtfError('malformed', `ends too early at byte ${offset}`);
       }
       terms += count;
       if (terms > maxTerms) {
-        throw new EtfError('too_large', `more than ${maxTerms} terms`);
+        throw new EtfError('too_large', `must have at most ${maxTerms} terms`);
       }
     },
     countKey: createKeyCount(),
@@ -119,9 +126,9 @@ function createSource(bytes: Buffer, maxTerms: number): Source {
 function inflate(source: Source, maxBytes: number): Buffer {
   const length = source.uint32();
   if (length > maxBytes) {
-    throw new EtfError('too_large', `inflates to more than ${maxBytes} bytes`);
+    throw new EtfError('too_large', `must have at most ${maxBytes} bytes after decompression, got ${length}`);
   }
-  const mismatch = new EtfError('malformed', 'is not compressed as it says');
+  const mismatch = new EtfError('malformed', 'the compressed data does not match its header');
   if (length === 0) {
     throw mismatch;
   }
@@ -137,7 +144,7 @@ function inflate(source: Source, maxBytes: number): Buffer {
   return bytes;
 }
 
-/** `depth`: how many containers the term stands in. */
+/** Reads a term. `depth` is the number of containers around it. */
 function readTerm(source: Source, depth: number): Term {
   const start = source.offset;
   const tag = source.uint8();
@@ -182,12 +189,12 @@ function readTerm(source: Source, depth: number): Term {
   }
 }
 
-/** Ports, processes, references, functions, and atoms by their place in a table. */
+/** Tags of ports, processes, references, functions and cached atoms. */
 const NODE_ONLY = new Set([73, 75, 82, 88, 89, 90, 101, 102, 103, 112, 113, 114, 117, 120, 121]);
 
 function unsupportedTagError(tag: number, offset: number): EtfError {
   return NODE_ONLY.has(tag)
-    ? new EtfError('unsafe', `tag ${tag} at byte ${offset} means something inside one node only`)
+    ? new EtfError('unsafe', `tag ${tag} at byte ${offset} has a meaning only inside one node`)
     : new EtfError('malformed', `unknown tag ${tag} at byte ${offset}`);
 }
 
@@ -195,7 +202,7 @@ function readInteger(source: Source, length: number): number | bigint {
   const isNegative = source.uint8() !== 0;
   const littleEndian = source.take(length);
   if (length > MAX_INTEGER_BYTES) {
-    throw new EtfError('too_large', `an integer of more than ${MAX_INTEGER_BYTES} bytes`);
+    throw new EtfError('too_large', `an integer must have at most ${MAX_INTEGER_BYTES} bytes, got ${length}`);
   }
   const magnitude = BigInt(`0x0${Buffer.from(littleEndian).reverse().toString('hex')}`);
   return integerTerm(isNegative ? -magnitude : magnitude);
@@ -203,19 +210,19 @@ function readInteger(source: Source, length: number): number | bigint {
 
 const FLOAT_TEXT_BYTES = 31;
 
-/** What nodes of before 2012 send: text as `%.20e` prints it, filled up with zero bytes. */
+/** Reads a float as nodes before 2012 send it: text in the format `%.20e`, padded with zero bytes. */
 function readFloatText(source: Source): Term {
   const start = source.offset;
   const text = source.take(FLOAT_TEXT_BYTES).toString('latin1').replace(/\0.*$/s, '');
   if (!/^ *[-+]?\d+\.\d+e[-+]\d+$/.test(text)) {
-    throw new EtfError('malformed', `the text at byte ${start} is no float`);
+    throw new EtfError('malformed', `the text at byte ${start} is not a float`);
   }
   return finiteFloat(Number(text), start);
 }
 
 function finiteFloat(value: number, offset: number): Term {
   if (!Number.isFinite(value)) {
-    throw new EtfError('malformed', `the float at byte ${offset} is not finite`);
+    throw new EtfError('malformed', `the float at byte ${offset} must be finite`);
   }
   return floatTerm(value);
 }
@@ -229,7 +236,7 @@ function readAtom(source: Source, length: number): null | boolean {
   if (name === 'true' || name === 'false') {
     return name === 'true';
   }
-  throw new EtfError('unsafe', `the atom at byte ${start} is none of true, false and nil`);
+  throw new EtfError('unsafe', `the atom at byte ${start} must be true, false or nil`);
 }
 
 function readTuple(source: Source, arity: number, depth: number): Term {
@@ -246,7 +253,7 @@ function readItems(source: Source, count: number, depth: number): Term[] {
   return items;
 }
 
-/** A tail that is a list goes on with it, as in Erlang; an improper list has no value here. */
+/** Reads a list. As in Erlang, a tail that is a list continues it. An improper list has no value here. */
 function readList(source: Source, depth: number): Term[] {
   const items = readItems(source, source.uint32(), depth);
   for (;;) {
@@ -269,7 +276,7 @@ function readList(source: Source, depth: number): Term[] {
   }
 }
 
-/** A list of integers from 0 to 255, in the form made for them. */
+/** Reads a list of integers from 0 to 255 in its compact form. */
 function readBytes(source: Source): number[] {
   const length = source.uint16();
   source.expectTerms(length);
@@ -280,26 +287,29 @@ function binary(bytes: Buffer): string | Uint8Array {
   return isUtf8(bytes) ? bytes.toString('utf8') : new Uint8Array(bytes);
 }
 
-/** A binary whose last byte may have fewer than eight bits: only whole ones have a value here. */
+/** Reads a bit string. Only a bit string of whole bytes has a value here. */
 function readBits(source: Source): Term {
   const start = source.offset;
   const length = source.uint32();
   const lastBits = source.uint8();
   if (lastBits > 8 || (lastBits === 0) !== (length === 0)) {
-    throw new EtfError('malformed', `the bits at byte ${start} cannot be counted so`);
+    throw new EtfError('malformed', `the bit count at byte ${start} is invalid`);
   }
   const bytes = source.take(length);
   if (lastBits !== 0 && lastBits !== 8) {
-    throw new EtfError('unsupported', `the bits at byte ${start} are not whole bytes`);
+    throw new EtfError('unsupported', `the bits at byte ${start} must be whole bytes`);
   }
   return binary(bytes);
 }
 
-/** Keys are compared by their bytes where they are objects here. With maps in keys that would have no bound. */
+/**
+ * Reads a map. Keys that are objects in JavaScript are compared by their bytes. Maps in keys are rejected,
+ * because the comparison would be unbounded.
+ */
 function readMap(source: Source, depth: number): Map<Term, Term> {
   requireDepth(depth + 1);
   if (source.isInKey) {
-    throw new EtfError('unsupported', `the map before byte ${source.offset} stands in a key of another`);
+    throw new EtfError('unsupported', `the map before byte ${source.offset} is in the key of another map`);
   }
   const size = source.uint32();
   source.expectTerms(2 * size);
@@ -313,7 +323,7 @@ function readMap(source: Source, depth: number): Map<Term, Term> {
     source.countKey(key);
     const bytes = typeof key === 'object' && key !== null ? encode(key).toString('latin1') : undefined;
     if (bytes === undefined ? map.has(key) : objectKeys?.has(bytes)) {
-      throw new EtfError('malformed', `the key at byte ${start} stands twice in its map`);
+      throw new EtfError('malformed', `the key at byte ${start} occurs twice in its map`);
     }
     if (bytes !== undefined) {
       (objectKeys ??= new Set()).add(bytes);

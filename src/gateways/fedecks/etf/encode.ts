@@ -1,15 +1,14 @@
-/** Terms → External Term Format bytes, the same that Erlang's `term_to_binary` makes since OTP 26. */
+/** Encodes terms in the External Term Format, with the bytes of `term_to_binary` since OTP 26. */
 import { EtfError, type Float, MAX_BYTES, MAX_INTEGER_BYTES, requireDepth, type Term } from './term.ts';
 
-/** Longest list that travels in the form made for bytes. */
+/** Maximum length of a list in the compact form for bytes. */
 const MAX_STRING_LENGTH = 65_535;
 
 /**
- * The order of a map's keys is the `Map`'s own.
- *
- * @throws EtfError for a number that is not finite, or whole and beyond 2^53 (its digits are not known: give a
- * `bigint` or a `Float`), text with half a surrogate pair, a key that stands twice in its map or holds a map, and what is too large
- * or nested too deep
+ * Encodes a term. Map keys keep the order of the `Map`.
+ * @throws EtfError for a number that is not finite, an integer beyond 2^53 as `number` (use a `bigint` or a
+ *   `Float`), text with a lone surrogate, a duplicate key, a key that contains a map, and a term that is too
+ *   large or too deep
  */
 export function encode(term: Term, maxBytes: number = MAX_BYTES): Buffer {
   const sink = createSink(maxBytes);
@@ -26,9 +25,9 @@ interface Sink {
   float64(value: number): void;
   put(bytes: Uint8Array): void;
   readonly length: number;
-  /** The bytes from `start` on, one a character. */
+  /** Returns the bytes from `start`, one per character. */
   textSince(start: number): string;
-  /** While a key is written: no map may stand in it. */
+  /** True while a map key is written: a key must not contain a map. */
   isInKey: boolean;
   bytes(): Buffer;
 }
@@ -39,7 +38,7 @@ function createSink(maxBytes: number): Sink {
   const reserve = (length: number): number => {
     const end = offset + length;
     if (end > maxBytes) {
-      throw new EtfError('too_large', `longer than ${maxBytes} bytes`);
+      throw new EtfError('too_large', `must have at most ${maxBytes} bytes`);
     }
     if (end > buffer.length) {
       const larger = Buffer.allocUnsafe(Math.max(end, 2 * buffer.length));
@@ -79,7 +78,7 @@ function createSink(maxBytes: number): Sink {
     },
     textSince: (start) => buffer.toString('latin1', start, offset),
     isInKey: false,
-    // A copy: a small term would keep its large buffer.
+    // The result is a copy, so that a small term does not retain a large buffer.
     bytes: () => Buffer.from(buffer.subarray(0, offset)),
   };
 }
@@ -118,7 +117,7 @@ function writeNumber(sink: Sink, value: number): void {
   if (!Number.isInteger(value)) {
     writeFloat(sink, { kind: 'float', value });
   } else if (!Number.isSafeInteger(value)) {
-    throw new EtfError('unsupported', 'a whole number beyond 2^53 must be a bigint or a float');
+    throw new EtfError('unsupported', 'an integer beyond 2^53 must be a bigint or a float');
   } else {
     writeInteger(sink, BigInt(value));
   }
@@ -144,7 +143,10 @@ function writeInteger(sink: Sink, value: bigint): void {
     const littleEndian = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex').reverse();
     const { length } = littleEndian;
     if (length > MAX_INTEGER_BYTES) {
-      throw new EtfError('too_large', `an integer of more than ${MAX_INTEGER_BYTES} bytes`);
+      throw new EtfError(
+        'too_large',
+        `an integer must have at most ${MAX_INTEGER_BYTES} bytes, got ${length}`,
+      );
     }
     sink.uint8(length <= 255 ? 110 : 111);
     if (length <= 255) {
@@ -159,7 +161,7 @@ function writeInteger(sink: Sink, value: bigint): void {
 
 function utf8(text: string): Buffer {
   if (/\p{Surrogate}/u.test(text)) {
-    throw new EtfError('unsupported', 'text with half a surrogate pair');
+    throw new EtfError('unsupported', 'text must be well-formed Unicode, got a lone surrogate');
   }
   return Buffer.from(text, 'utf8');
 }
@@ -211,11 +213,12 @@ function isByte(term: Term): term is number {
 function writeMap(sink: Sink, map: ReadonlyMap<Term, Term>, depth: number): void {
   requireDepth(depth + 1);
   if (sink.isInKey) {
-    throw new EtfError('unsupported', 'a map stands in a key of another');
+    throw new EtfError('unsupported', 'a map must not be in the key of another map');
   }
   sink.uint8(116);
   sink.uint32(map.size);
-  // Other keys than text may differ here and yet be one in Erlang: 1 and 1n, two lists of the same items.
+  // Keys that differ in JavaScript can be equal in Erlang, for example 1 and 1n, or two lists with the same
+  // items.
   const isPlain = [...map.keys()].every((key) => typeof key === 'string');
   const seen = new Set<string>();
   for (const [key, value] of map) {
@@ -226,7 +229,7 @@ function writeMap(sink: Sink, map: ReadonlyMap<Term, Term>, depth: number): void
     if (!isPlain) {
       const bytes = sink.textSince(start);
       if (seen.has(bytes)) {
-        throw new EtfError('unsupported', 'a key stands twice in its map');
+        throw new EtfError('unsupported', 'a key occurs twice in its map');
       }
       seen.add(bytes);
     }

@@ -1,6 +1,6 @@
 /**
- * Terms ⇄ JSON text: what devices send becomes payloads, and payloads what devices get. As text, because parsing
- * would lose digits of integers and the difference between `1` and `1.0` (G9).
+ * Converts between terms and JSON text: terms of devices become payloads, and payloads become terms. It works
+ * on text, because `JSON.parse` loses digits of integers and the difference between `1` and `1.0` (G9).
  */
 import {
   createKeyCount,
@@ -13,29 +13,31 @@ import {
 } from './term.ts';
 
 /**
+ * Converts a term to JSON text.
+ *
  * | term | JSON |
  * |---|---|
  * | `null`, boolean, string | the same |
  * | integer, float | a number with all its digits; a float has a point or an exponent |
- * | list, tuple | array: `fromJson` makes a list of both |
- * | binary that is no text | `{"$binary":"base64"}` |
- * | map whose keys are all text | object |
- * | any other map, and one that looks like these two marks | `{"$map":[[key,value],…]}` |
+ * | list, tuple | array; `fromJson` returns a list for both |
+ * | binary that is not UTF-8 | `{"$binary":"base64"}` |
+ * | map with text keys | object |
+ * | other map, and a map that looks like one of the two marks | `{"$map":[[key,value],…]}` |
  *
- * @throws EtfError for what `encode` refuses too: a number that is not finite, or whole and beyond 2^53, and what is
- * nested too deep
+ * @throws EtfError for a number that is not finite, an integer beyond 2^53 as `number`, and a term that is too
+ *   deep, as `encode` does
  */
 export function toJson(term: Term): string {
   return write(term, 0);
 }
 
 /**
- * The term that `toJson` shows so. A number with a point or an exponent is a float; of a name that stands twice the
- * last value counts; a mark around anything that is not what it marks is an ordinary object. Depth is the nesting of
- * the text, marks included.
+ * Converts JSON text to a term, the inverse of `toJson`. A number with a point or an exponent is a float. For
+ * duplicate names the last value counts. A mark with invalid content is an ordinary object. The depth is the
+ * nesting depth of the text, including marks.
  *
  * @param text valid JSON, such as a payload of the log
- * @throws EtfError for a number that is not finite or an integer that is too long, and what is nested too deep
+ * @throws EtfError for a number that is not finite, an integer that is too long, and text that is too deep
  */
 export function fromJson(text: string): Term {
   const tokens = createTokens(text);
@@ -72,7 +74,7 @@ function writeNumber(value: number): string {
     return writeFloat(value);
   }
   if (!Number.isSafeInteger(value)) {
-    throw new EtfError('unsupported', 'a whole number beyond 2^53 must be a bigint or a float');
+    throw new EtfError('unsupported', 'an integer beyond 2^53 must be a bigint or a float');
   }
   return String(value);
 }
@@ -110,7 +112,7 @@ function isMark(map: ReadonlyMap<Term, Term>): boolean {
 }
 
 interface Tokens {
-  /** A mark of punctuation, or a scalar with its text. */
+  /** Returns the next token: punctuation, or the text of a scalar. */
   next(): string;
   countKey(key: Term): void;
 }
@@ -123,7 +125,7 @@ function createTokens(text: string): Tokens {
     next() {
       const token = matches.next();
       if (token.done === true) {
-        throw new EtfError('malformed', 'the JSON text is cut short');
+        throw new EtfError('malformed', 'the JSON text ends too early');
       }
       return token.value[0];
     },
@@ -131,7 +133,7 @@ function createTokens(text: string): Tokens {
   };
 }
 
-/** The value that begins with `token`. */
+/** Reads the value that begins with `token`. */
 function read(tokens: Tokens, token: string, depth: number): Term {
   switch (token[0]) {
     case '[':
@@ -168,13 +170,16 @@ function readObject(tokens: Tokens, depth: number): Map<Term, Term> {
   return map;
 }
 
-/** A sign and 2,467 digits: longer ones are refused before the square of their length is spent. */
+/**
+ * A sign and 2,467 digits. Longer numbers are rejected before `BigInt`, whose time grows with the square of
+ * the length.
+ */
 const MAX_INTEGER_CHARACTERS = 1 + Math.ceil(8 * MAX_INTEGER_BYTES * Math.log10(2));
 
 function readNumber(text: string): Term {
   if (!/[.eE]/.test(text)) {
     if (text.length > MAX_INTEGER_CHARACTERS) {
-      throw new EtfError('too_large', `an integer of more than ${MAX_INTEGER_BYTES} bytes`);
+      throw new EtfError('too_large', `an integer must have at most ${MAX_INTEGER_BYTES} bytes`);
     }
     return integerTerm(BigInt(text));
   }

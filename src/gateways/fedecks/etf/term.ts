@@ -1,50 +1,55 @@
 /**
- * Erlang terms as values: what devices send and get, in the External Term Format. `etf-decode` and `etf-encode` turn
- * bytes into them and back, `etf-json` JSON text. Pure. Only data has a value here: of atoms `true`, `false` and
- * `nil`, and no functions, processes, ports or references.
+ * Erlang terms as JavaScript values. `decode.ts` and `encode.ts` convert between bytes and terms, `json.ts`
+ * between JSON text and terms. Terms are data: the atoms are `true`, `false` and `nil`, and there are no
+ * functions, processes, ports or references.
  */
 
 /**
- * | Erlang | here |
+ * An Erlang term.
+ *
+ * | Erlang | JavaScript |
  * |---|---|
  * | `nil`, `true`, `false` | `null`, `true`, `false` |
- * | integer | `number`; `bigint` from 2^53 on, so that no digit is lost |
- * | float | `number`; with a whole value a `Float`, so that `1.0` does not become `1` |
- * | binary | `string` if it is valid UTF-8, else `Uint8Array` |
- * | list, charlist | array. Erlang has one type for both: `'hi'` is `[104, 105]` and no binary; see `isCharlist` |
+ * | integer | `number`; `bigint` from 2^53, so that no digit is lost |
+ * | float | `number`; a `Float` if the value is whole, so that `1.0` does not become `1` |
+ * | binary | `string` if it is valid UTF-8, otherwise `Uint8Array` |
+ * | list, charlist | array. Erlang has one type for both: `'hi'` is `[104, 105]`; see `isCharlist` |
  * | tuple | `Tuple` |
- * | map | `Map`, whose keys hold no maps. Any name is harmless as a key; keys that are objects here are found by identity |
+ * | map | `Map`, whose keys contain no maps. Keys that are objects in JavaScript are compared by identity |
  *
- * The other way the same, and a `bigint` may be small and a `Uint8Array` hold text.
+ * In the other direction, a `bigint` may be small, and a `Uint8Array` may contain UTF-8.
  */
 export type Term =
   null | boolean | number | bigint | string | Uint8Array | Term[] | Map<Term, Term> | Tuple | Float;
 
+/** A tuple. */
 export interface Tuple {
   readonly kind: 'tuple';
   readonly items: readonly Term[];
 }
 
-/** A float, also if its value is whole. */
+/** A float, including one with a whole value. */
 export interface Float {
   readonly kind: 'float';
   readonly value: number;
 }
 
+/** Creates a tuple. */
 export function tuple(...items: readonly Term[]): Tuple {
   return { kind: 'tuple', items };
 }
 
+/** Creates a float. */
 export function float(value: number): Float {
   return { kind: 'float', value };
 }
 
-/** Text as Erlang's single quotes write it: the list of its code points. */
+/** Converts text to a charlist: the list of its code points, as Erlang writes it in single quotes. */
 export function charlist(text: string): number[] {
   return Array.from(text, (character) => character.codePointAt(0) ?? 0);
 }
 
-/** Whether a term is the charlist of `text`. A binary of the same text is another term. */
+/** Returns true if a term is the charlist of `text`. A binary with the same text is another term. */
 export function isCharlist(term: Term, text: string): boolean {
   const codePoints = charlist(text);
   return (
@@ -55,12 +60,15 @@ export function isCharlist(term: Term, text: string): boolean {
 }
 
 /**
- * `malformed`: not this format, or cut short. `unsafe`: an atom other than the three, a function, a process.
- * `unsupported`: well-formed, but without a value here. `too_large`: beyond a bound below.
+ * The reason of an `EtfError`. `malformed`: not this format, or incomplete. `unsafe`: an atom other than the
+ * three, a function, a process. `unsupported`: valid, but without a value here. `too_large`: beyond one of
+ * the limits below.
  */
 export type EtfReason = 'malformed' | 'unsafe' | 'unsupported' | 'too_large';
 
-/** What has no value or no bytes. The message says where, and quotes nothing of the content. */
+/**
+ * A term that cannot be decoded or encoded. The message contains the location and does not quote the content.
+ */
 export class EtfError extends Error {
   override readonly name = 'EtfError';
   readonly reason: EtfReason;
@@ -71,22 +79,25 @@ export class EtfError extends Error {
   }
 }
 
-/** Deepest nesting of lists, tuples and maps. */
+/** Maximum nesting depth of lists, tuples and maps. */
 export const MAX_DEPTH = 64;
 
-/** Longest integer: 2,466 decimal digits always fit. */
+/** Maximum bytes of an integer. An integer of 2,466 decimal digits fits. */
 export const MAX_INTEGER_BYTES = 1_024;
 
-/** Longest encoded term: the frame size at which servers of this protocol close a connection. */
+/** Maximum bytes of an encoded term: the frame size at which servers of this protocol close a connection. */
 export const MAX_BYTES = 10_000_000;
 
 /**
- * Keys of maps that are numbers, in one term. Where a number falls in a `Map` is no secret, and keys chosen to fall
- * in one place take the square of their number: 5,000 such take 40 ms, 65,000 would take seconds.
+ * Maximum number of numeric map keys in one term. An attacker can choose numbers that collide in a `Map`,
+ * which takes time with the square of their number: 5,000 such keys take 40 ms, 65,000 take seconds.
  */
 const MAX_NUMBER_KEYS = 5_000;
 
-/** Takes the keys of one term's maps as they are read. @throws EtfError when too many of them are numbers */
+/**
+ * Creates a counter for the map keys of one term.
+ * @throws EtfError if too many keys are numbers
+ */
 export function createKeyCount(): (key: Term) => void {
   let numberKeys = 0;
   return (key) => {
@@ -95,25 +106,25 @@ export function createKeyCount(): (key: Term) => void {
     }
     numberKeys += 1;
     if (numberKeys > MAX_NUMBER_KEYS) {
-      throw new EtfError('too_large', `more than ${MAX_NUMBER_KEYS} keys that are numbers`);
+      throw new EtfError('too_large', `must have at most ${MAX_NUMBER_KEYS} numeric keys`);
     }
   };
 }
 
-/** The float or number that a float's value is, so that each value has one form. */
+/** Returns the term of a float: a `Float` for a whole value, otherwise a number. */
 export function floatTerm(value: number): number | Float {
   return Number.isInteger(value) ? float(value) : value;
 }
 
-/** The number or bigint that an integer's value is. */
+/** Returns the term of an integer: a number up to 2^53, otherwise a bigint. */
 export function integerTerm(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
 }
 
-/** @throws EtfError when `depth` containers would be nested too deep */
+/** @throws EtfError if `depth` exceeds the maximum nesting depth */
 export function requireDepth(depth: number): void {
   if (depth > MAX_DEPTH) {
-    throw new EtfError('too_large', `nested deeper than ${MAX_DEPTH}`);
+    throw new EtfError('too_large', `must not nest deeper than ${MAX_DEPTH} levels`);
   }
 }
