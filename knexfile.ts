@@ -1,4 +1,4 @@
-/** For the knex command line: `npx knex migrate:latest`, `npx knex seed:run`. The server migrates by itself. */
+/** For the knex command line: `npx knex migrate:latest`, `npx knex seed:run`. The server runs migrations at its start. */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Knex } from 'knex';

@@ -9,7 +9,7 @@ import { notifierSettings } from './gateways/notifier/settings.ts';
 import { phoenixSettings } from './gateways/phoenix/settings.ts';
 import { usersSocketSettings } from './gateways/users-socket/settings.ts';
 import { httpSettings } from './http/settings.ts';
-import type { OutsideProvider } from './identity/authenticator.ts';
+import type { IdentityProvider } from './identity/authenticator.ts';
 import { identitySettings } from './identity/settings.ts';
 import { logSettings } from './log/settings.ts';
 import { loggerSettings } from './logger.ts';
@@ -34,7 +34,7 @@ export const SETTINGS = {
 export interface Config extends ValuesOf<typeof SETTINGS> {
   readonly database: Database;
   /** An identity provider whose tokens are accepted beside the service's own. */
-  readonly outside: OutsideProvider | undefined;
+  readonly outside: IdentityProvider | undefined;
 }
 
 /** A name=value map, as `process.env` is. An empty value counts as not set. */
@@ -66,7 +66,7 @@ function providerOf({
   jwksUrl,
   jwtIssuer: issuer,
   jwtAudience: audience,
-}: ValuesOf<typeof identitySettings>): OutsideProvider | undefined {
+}: ValuesOf<typeof identitySettings>): IdentityProvider | undefined {
   if (jwksUrl === undefined && issuer === undefined && audience === undefined) {
     return undefined;
   }

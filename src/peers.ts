@@ -1,30 +1,36 @@
-/** The other processes over the same log: one of them can ask all of them, and each can show entries to all. */
+/** The other processes over the same log: each can ask all of them, and share entries with them. */
 export interface Peers {
-  /** Asks every live process, this one included; resolves with their answers once all have come, or after 3 s. */
-  ask(): Promise<string[]>;
-  /** How this process answers. */
-  onAsk(answer: () => string): void;
-  /** Shows an entry of this process to the others, or takes it back (`undefined`). Keys are unique among all processes. */
-  show(key: string, value: string | undefined): void;
-  /** Told what others show, take back, or have shown when they died. One call holds changes of one moment. */
-  onShown(listener: (changes: readonly ShownEntry[]) => void): void;
+  /**
+   * Asks every live process, this one included. Resolves when all have answered, or after 3 s with the answers that came
+   * until then.
+   */
+  askAll(): Promise<string[]>;
+  /** Sets how this process answers. */
+  answerWith(createAnswer: () => string): void;
+  /** Shares an entry of this process with the others, or withdraws it (`undefined`). Keys are unique among all processes. */
+  share(key: string, value: string | undefined): void;
+  /**
+   * Calls the listener when others share or withdraw entries, or die: then all their entries are withdrawn. One call
+   * holds the changes of one moment.
+   */
+  onShared(listener: (changes: readonly SharedEntry[]) => void): void;
 }
 
-export interface ShownEntry {
+export interface SharedEntry {
   readonly key: string;
-  /** `undefined`: it is gone. */
+  /** `undefined`: withdrawn. */
   readonly value: string | undefined;
 }
 
-/** A process that is alone. */
+/** The peers of a process that has none. */
 export function noPeers(): Peers {
-  let answerNow: (() => string) | undefined;
+  let answer: (() => string) | undefined;
   return {
-    ask: () => Promise.resolve(answerNow === undefined ? [] : [answerNow()]),
-    onAsk(answer) {
-      answerNow = answer;
+    askAll: () => Promise.resolve(answer === undefined ? [] : [answer()]),
+    answerWith(createAnswer) {
+      answer = createAnswer;
     },
-    show: () => undefined,
-    onShown: () => undefined,
+    share: () => undefined,
+    onShared: () => undefined,
   };
 }

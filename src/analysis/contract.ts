@@ -1,6 +1,6 @@
 /**
- * What a query may reach: the tables and views of the contract, and of them the access_ids that its token covers.
- * Both engines build their sandbox from this.
+ * What a query may read: the table and the views of the contract, and in them the access_ids that its token covers. The
+ * sandboxes of both engines are built from this.
  */
 
 /** The one table. */
@@ -8,7 +8,7 @@ export const EVENTS = 'events';
 
 export const EVENT_COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id, payload';
 
-/** Views of the contract. Each reads `events` and nothing else, so each can stand over a part of it. */
+/** Views of the contract. Each reads `events` and nothing else, so it can also read a part of `events`. */
 export const VIEWS = [
   'event_history',
   'event_counts',
@@ -18,19 +18,19 @@ export const VIEWS = [
   'access_id_activity',
 ] as const;
 
-/** The access_ids that a query sees: everything, or exact names and prefixes that end in `*`. */
+/** The access_ids that a query may read: everything, or exact names and prefixes that end in `*`. */
 export type Access = 'everything' | readonly string[];
 
 /**
- * The condition on `access_id` that lets through what the patterns cover, as a token's patterns are read everywhere:
- * the service's own feeds are covered only by name, or by a prefix that names them.
+ * The SQL condition on `access_id` that is true for what the patterns cover, as everywhere: only an exact name, or a
+ * prefix that begins with `$`, covers the service's own feeds.
  */
 export function accessCondition(patterns: readonly string[]): string {
-  // No access_id holds U+0000, and no literal can.
+  // No access_id contains U+0000, and no SQL literal can.
   const usable = patterns.filter((pattern) => !pattern.includes('\u0000'));
-  const names = usable.filter((pattern) => !pattern.endsWith('*')).map(literal);
+  const names = usable.filter((pattern) => !pattern.endsWith('*')).map(quoteLiteral);
   const prefixes = usable.filter((pattern) => pattern.endsWith('*')).map((pattern) => pattern.slice(0, -1));
-  return anyOf([
+  return joinWithOr([
     ...(names.length === 0 ? [] : [`access_id in (${names.join(', ')})`]),
     ...prefixes.map(prefixCondition),
   ]);
@@ -40,20 +40,20 @@ function prefixCondition(prefix: string): string {
   if (prefix === '') {
     return `substr(access_id, 1, 1) <> '$'`;
   }
-  // Characters are code points here as there. The first condition lets an index be used.
-  return `(access_id >= ${literal(prefix)} and substr(access_id, 1, ${[...prefix].length}) = ${literal(prefix)})`;
+  // Both sides count code points. The first condition can use an index.
+  return `(access_id >= ${quoteLiteral(prefix)} and substr(access_id, 1, ${[...prefix].length}) = ${quoteLiteral(prefix)})`;
 }
 
-/** Halved again and again: a chain of a thousand would be too deep for the parser. */
-function anyOf(conditions: readonly string[]): string {
+/** Joins in halves: a chain of thousands of conditions would be too deep for the parser. */
+function joinWithOr(conditions: readonly string[]): string {
   const [first = '1 = 0'] = conditions;
   if (conditions.length < 2) {
     return first;
   }
   const half = conditions.length >> 1;
-  return `(${anyOf(conditions.slice(0, half))} or ${anyOf(conditions.slice(half))})`;
+  return `(${joinWithOr(conditions.slice(0, half))} or ${joinWithOr(conditions.slice(half))})`;
 }
 
-function literal(text: string): string {
+function quoteLiteral(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }

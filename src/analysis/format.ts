@@ -1,6 +1,6 @@
-/** A result as text: JSON, NDJSON or CSV, made row by row. Pure. */
+/** The result of a query as text, row by row: JSON, NDJSON or CSV. */
 
-/** A number as the database wrote it, when it may not fit JavaScript's. */
+/** A number as the database wrote it: it may not fit into a JavaScript number. */
 export interface Numeral {
   readonly numeral: string;
 }
@@ -14,10 +14,10 @@ export type Format = (typeof FORMATS)[number];
 export interface Encoder {
   readonly head: string;
   row(cells: readonly Cell[]): string;
-  tail(isTruncated: boolean): string;
+  tail(result: { readonly isTruncated: boolean }): string;
 }
 
-/** JSON: one object. NDJSON: an object a row. CSV: RFC 4180, a line of names first. */
+/** JSON: one object. NDJSON: one object a row. CSV: RFC 4180, with a header line. */
 export function createEncoder(format: Format, columns: readonly string[]): Encoder {
   if (format === 'json') {
     return jsonEncoder(columns);
@@ -30,46 +30,46 @@ function jsonEncoder(columns: readonly string[]): Encoder {
   return {
     head: `{"columns":${JSON.stringify(columns)},"rows":[`,
     row(cells) {
-      const text = `${between}[${cells.map(jsonOf).join(',')}]`;
+      const text = `${between}[${cells.map(toJson).join(',')}]`;
       between = ',';
       return text;
     },
-    tail: (isTruncated) => `],"truncated":${isTruncated}}`,
+    tail: ({ isTruncated }) => `],"truncated":${isTruncated}}`,
   };
 }
 
 function ndjsonEncoder(columns: readonly string[]): Encoder {
-  const keys = distinct(columns).map((name) => JSON.stringify(name));
+  const keys = uniqueKeys(columns).map((name) => JSON.stringify(name));
   return {
     head: '',
-    row: (cells) => `{${cells.map((cell, at) => `${keys[at] ?? ''}:${jsonOf(cell)}`).join(',')}}\n`,
+    row: (cells) => `{${cells.map((cell, index) => `${keys[index] ?? ''}:${toJson(cell)}`).join(',')}}\n`,
     tail: () => '',
   };
 }
 
 function csvEncoder(columns: readonly string[]): Encoder {
   return {
-    head: `${columns.map(csvText).join(',')}\r\n`,
-    row: (cells) => `${cells.map(csvOf).join(',')}\r\n`,
+    head: `${columns.map(textToCsv).join(',')}\r\n`,
+    row: (cells) => `${cells.map(toCsv).join(',')}\r\n`,
     tail: () => '',
   };
 }
 
-/** Keys of an object: a name that stands twice gets a number. */
-function distinct(columns: readonly string[]): string[] {
-  const taken = new Set<string>();
+/** Column names as the keys of an object: a repeated name gets a number. */
+function uniqueKeys(columns: readonly string[]): string[] {
+  const used = new Set<string>();
   return columns.map((name) => {
     let key = name;
-    for (let nth = 2; taken.has(key); nth += 1) {
-      key = `${name}_${nth}`;
+    for (let number = 2; used.has(key); number += 1) {
+      key = `${name}_${number}`;
     }
-    taken.add(key);
+    used.add(key);
     return key;
   });
 }
 
-/** Integers beyond 2^53 as text, since readers in JavaScript would round them. */
-function jsonOf(cell: Cell): string {
+/** Integers beyond 2^53 become text: readers in JavaScript would round them. */
+function toJson(cell: Cell): string {
   if (cell === null) {
     return 'null';
   }
@@ -81,25 +81,25 @@ function jsonOf(cell: Cell): string {
     case 'number':
       return Number.isFinite(cell) ? JSON.stringify(cell) : `"${cell}"`;
     case 'bigint':
-      return numeralJson(String(cell));
+      return numeralToJson(String(cell));
     default:
-      return cell instanceof Uint8Array ? `"${hex(cell)}"` : numeralJson(cell.numeral);
+      return cell instanceof Uint8Array ? `"${hex(cell)}"` : numeralToJson(cell.numeral);
   }
 }
 
-function numeralJson(text: string): string {
+function numeralToJson(text: string): string {
   const isNumber = /^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$/.test(text);
   const isLarge = /^-?\d+$/.test(text) && !Number.isSafeInteger(Number(text));
   return isNumber && !isLarge ? text : JSON.stringify(text);
 }
 
-/** Null is nothing, an empty text is `""`. */
-function csvOf(cell: Cell): string {
+/** Null becomes an empty field, an empty text becomes `""`. */
+function toCsv(cell: Cell): string {
   if (cell === null) {
     return '';
   }
   if (typeof cell === 'string') {
-    return cell === '' ? '""' : csvText(cell);
+    return cell === '' ? '""' : textToCsv(cell);
   }
   if (typeof cell !== 'object') {
     return String(cell);
@@ -107,8 +107,8 @@ function csvOf(cell: Cell): string {
   return cell instanceof Uint8Array ? hex(cell) : cell.numeral;
 }
 
-/** What a spreadsheet would run as a formula is disarmed by an apostrophe, unless it is a number. */
-function csvText(text: string): string {
+/** Puts an apostrophe before a text that a spreadsheet would run as a formula, unless it is a number. */
+function textToCsv(text: string): string {
   const isFormula = /^[=+\-@\t\r]/.test(text) && !/^[-+]?\d+(\.\d+)?([eE][-+]?\d+)?$/.test(text);
   const safe = isFormula ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

@@ -1,7 +1,7 @@
 /**
- * The functions that a query may call: lists of what is allowed, since what is not known is refused. None reads or
- * writes anything outside its arguments, sleeps, locks, or makes much out of little. What gathers rows into one value without
- * bound (array_agg, json_agg) is not on PostgreSQL's: nothing bounds the memory of its process.
+ * The functions that a query may call. A function that is not listed is refused. None of them reads or writes anything
+ * outside its arguments, sleeps, locks, or makes a large result of a small argument. Functions that gather rows into one
+ * value (array_agg, json_agg) are not on PostgreSQL's list: nothing limits the memory of its process.
  */
 
 const BOTH = `abs acos asin atan atan2 avg ceil ceiling coalesce concat concat_ws cos count cume_dist degrees dense_rank
@@ -33,7 +33,7 @@ export const SQLITE_FUNCTIONS = names(BOTH, SQLITE_ONLY);
 
 export const POSTGRES_FUNCTIONS = names(BOTH, POSTGRES_ONLY);
 
-/** Words of PostgreSQL's grammar, and types with a length, behind which a parenthesis is no call. */
+/** Words of PostgreSQL's grammar, and types with a length: a parenthesis after them is no call. */
 export const POSTGRES_BEFORE_PARENTHESIS =
   names(`all and any array as asymmetric between bit by case char character
   cross cube decimal distinct else escape except exists filter float from full group grouping having ilike in inner

@@ -1,6 +1,7 @@
 /**
- * The process that runs queries, one at a time: started by `queries.ts`, and ended by it when a query takes too long or
- * nobody waits for it any more. A process and not a thread, since a thread inside SQLite cannot be stopped.
+ * The program of the processes that run queries, one at a time. The server ends the process when a query takes too long or
+ * its client has left. It is a process because a thread inside SQLite cannot be stopped. It is a composition root: it
+ * takes the real random numbers.
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -14,22 +15,22 @@ import { loadSqlite, sqliteSandbox } from './sqlite/sandbox.ts';
 
 const PIECE_BYTES = 256 * 1024;
 
-const WATCH_MS = 500;
+const WATCH_PARENT_MS = 500;
 
 let sandbox: Sandbox | undefined;
 
-function say(reply: JobReply): void {
+function send(reply: JobReply): void {
   process.send?.(reply);
 }
 
-/** A process serves one kind of store only. All that it ever loads is there before it says that it is ready. */
+/** Loads what queries need before the process reports that it is ready: its memory is measured then. */
 async function prepare(kind: string | undefined): Promise<void> {
   if (kind === 'sqlite') {
-    // Without a listener SIGTERM ends a process that is deep inside SQLite; with one it would have to wait.
+    // No listener for SIGTERM: the signal must end the process while it is inside SQLite.
     loadSqlite();
     await watchParent();
   } else {
-    process.on('SIGTERM', leave);
+    process.on('SIGTERM', exitAfterCancel);
   }
 }
 
@@ -39,7 +40,7 @@ function open(source: Source): Sandbox {
     : postgresSandbox(source.url);
 }
 
-async function answer({ source, question, format, maxRows, maxBytes }: Job): Promise<void> {
+async function runJob({ source, query, format, maxRows, maxBytes }: Job): Promise<void> {
   sandbox ??= open(source);
   let encoder = createEncoder(format, []);
   let pending = '';
@@ -49,18 +50,17 @@ async function answer({ source, question, format, maxRows, maxBytes }: Job): Pro
 
   const flush = (): void => {
     if (pending !== '') {
-      say({ type: 'piece', bytes: Buffer.from(pending) });
+      send({ type: 'piece', bytes: Buffer.from(pending) });
     }
     pending = '';
   };
 
-  await sandbox.run(
-    question,
-    (columns) => {
-      encoder = createEncoder(format, columns);
+  await sandbox.run(query, {
+    columns(names) {
+      encoder = createEncoder(format, names);
       pending = encoder.head;
     },
-    (cells) => {
+    row(cells) {
       if (rows >= maxRows) {
         isTruncated = true;
       }
@@ -83,28 +83,28 @@ async function answer({ source, question, format, maxRows, maxBytes }: Job): Pro
       }
       return true;
     },
-  );
-  pending += encoder.tail(isTruncated);
+  });
+  pending += encoder.tail({ isTruncated });
   flush();
-  say({ type: 'done', rows, isTruncated });
+  send({ type: 'done', rows, isTruncated });
 }
 
 process.on('message', (job: Job) => {
-  answer(job).catch((error: unknown) => {
-    const known = error instanceof LastseenError ? error : undefined;
-    say({
+  runJob(job).catch((error: unknown) => {
+    const expected = error instanceof LastseenError ? error : undefined;
+    send({
       type: 'failed',
-      code: known?.code ?? 'ERR_INTERNAL',
-      message: known?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)),
-      faults: known?.faults ?? [],
+      code: expected?.code ?? 'ERR_INTERNAL',
+      message: expected?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)),
+      faults: expected?.faults ?? [],
     });
   });
 });
-process.on('disconnect', leave);
+process.on('disconnect', exitAfterCancel);
 await prepare(process.argv[2]);
-say({ type: 'ready', reservedBytes: dataBytes() });
+send({ type: 'ready', reservedBytes: dataBytes() });
 
-/** What RLIMIT_DATA counts: all memory that can be written, reserved address space included. */
+/** Bytes as RLIMIT_DATA counts them: all writable memory, reserved address space included. */
 function dataBytes(): number {
   if (process.platform !== 'linux') {
     return 0;
@@ -116,15 +116,15 @@ function dataBytes(): number {
   return Number(kib) * 1024;
 }
 
-/** A thread beside SQLite: when the server is gone, nobody ends a statement that has no end. */
+/** Kills the process when the server has died: a thread checks, since a statement inside SQLite may have no end. */
 async function watchParent(): Promise<void> {
-  const program = `setInterval(() => { if (process.ppid !== ${process.ppid}) process.kill(process.pid, 'SIGKILL'); }, ${WATCH_MS});`;
+  const program = `setInterval(() => { if (process.ppid !== ${process.ppid}) process.kill(process.pid, 'SIGKILL'); }, ${WATCH_PARENT_MS});`;
   const watcher = new Worker(program, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 8 } });
   await once(watcher, 'online');
   watcher.unref();
 }
 
-function leave(): void {
+function exitAfterCancel(): void {
   const ended = sandbox?.cancel() ?? Promise.resolve();
   void ended
     .catch(() => undefined)

@@ -1,4 +1,4 @@
-/** What the process that runs queries asks of an engine's sandbox, and what it is told. */
+/** A query, the sandbox of an engine that runs it, and the messages between the server and a query process. */
 import type { InputFault } from '../errors.ts';
 import type { Access } from './contract.ts';
 import type { Cell, Format } from './format.ts';
@@ -6,46 +6,50 @@ import type { Cell, Format } from './format.ts';
 /** Values for $1, $2, …. */
 export type Parameter = string | number | boolean | null;
 
-/** One query, and what it may see. */
-export interface Question {
+/** A query, and what it may read. */
+export interface Query {
   readonly sql: string;
   readonly params: readonly Parameter[];
   readonly access: Access;
   readonly timeoutMs: number;
 }
 
+/** Where the rows of a result go. */
+export interface RowSink {
+  /** Called once, before the rows. */
+  columns(names: readonly string[]): void;
+  /** Returns false when it takes no more rows. */
+  row(cells: readonly Cell[]): boolean;
+}
+
 export interface Sandbox {
   /**
-   * Runs the query to its end, or until `onRow` answers false. One at a time.
+   * Runs the query until its end, or until the sink takes no more rows. One query at a time.
    * @throws ERR_QUERY_INVALID, ERR_QUERY_REFUSED, ERR_QUERY_LIMIT, ERR_QUERY_UNAVAILABLE, ERR_STORE_UNAVAILABLE
    */
-  run(
-    question: Question,
-    onColumns: (columns: readonly string[]) => void,
-    onRow: (cells: readonly Cell[]) => boolean,
-  ): Promise<void>;
-  /** Ends what runs at the server, as far as this process dying would not. */
+  run(query: Query, sink: RowSink): Promise<void>;
+  /** Cancels the query at the database server, if it would run on after this process has ended. */
   cancel(): Promise<void>;
 }
 
 /** Where the events are. */
 export type Source =
   | { readonly kind: 'sqlite'; readonly path: string }
-  /** The URL may hold a password: never shown. */
+  /** The URL may contain a password: never log it. */
   | { readonly kind: 'postgres'; readonly url: string };
 
-/** What a process is asked to do. */
+/** What the server sends to a query process. */
 export interface Job {
   readonly source: Source;
-  readonly question: Question;
+  readonly query: Query;
   readonly format: Format;
   readonly maxRows: number;
   readonly maxBytes: number;
 }
 
 /**
- * What it says: that it has started, and the bytes of data that it has then as the system counts them (Linux; else 0);
- * then, to each job, pieces of the body and one of the last two.
+ * What a query process sends: first `ready`, with the bytes of data that it has then, as the system counts them (Linux;
+ * else 0). Then for each job pieces of the body, and `done` or `failed`.
  */
 export type JobReply =
   | { readonly type: 'ready'; readonly reservedBytes: number }

@@ -1,7 +1,7 @@
 /**
- * The text of a query as far as it must be understood before a database sees it: that it is one statement, that it
- * only reads, and which names it calls. Whatever the two databases would read differently is refused, so that what is
- * checked here is what runs there.
+ * Reads the text of a query before a database does: is it one statement, does it begin as reading does, and which names
+ * does it use? Text that the two databases would understand in different ways is refused, so that the database runs what
+ * was checked here.
  */
 import { LastseenError } from '../errors.ts';
 
@@ -15,7 +15,7 @@ export interface Token {
   readonly end: number;
 }
 
-/** A statement that only reads: its text without what stands behind its last token. */
+/** One statement that begins as reading does, without what follows its last token. */
 export interface Statement {
   readonly text: string;
   readonly tokens: readonly Token[];
@@ -29,57 +29,63 @@ const QUOTED = /"(?:[^"]|"")*"/y;
 const STRING = /'(?:[^']|'')*'/y;
 const PARAMETER = /\$\d+|\?\d*/y;
 const NUMBER = /(?:\d|\.\d)[A-Za-z0-9_.]*/y;
-/** One database would read `1from` as two words, and what hides behind a digit would not be looked at. */
+/** One database reads `1from` as two words: a name right after a digit would not be checked. */
 const WHOLE_NUMBER = /^(0[xX][0-9a-fA-F]+|(\d+\.?\d*|\.\d+)([eE]\d*)?)$/;
 const SYMBOL = /[-+*/%<>=!~|&^#:;,.()[\]@]/y;
 
-/** @throws ERR_QUERY_INVALID where the text cannot be read, ERR_QUERY_REFUSED where it could be read in two ways */
-export function tokensOf(sql: string): Token[] {
+/** @throws ERR_QUERY_INVALID when the text is no SQL, ERR_QUERY_REFUSED when it has two meanings */
+export function tokenize(sql: string): Token[] {
   if (sql.length > MAX_SQL_CHARACTERS) {
-    throw invalid(`\`sql\` may have at most ${MAX_SQL_CHARACTERS} characters, got ${sql.length}`);
+    throw queryInvalid(`\`sql\` may have at most ${MAX_SQL_CHARACTERS} characters, got ${sql.length}`);
   }
   if (sql.includes('\u0000')) {
-    throw invalid('`sql` must not contain U+0000');
+    throw queryInvalid('`sql` must not contain U+0000');
   }
   const tokens: Token[] = [];
-  let at = 0;
+  let offset = 0;
   const take = (pattern: RegExp): string | undefined => {
-    pattern.lastIndex = at;
+    pattern.lastIndex = offset;
     const found = pattern.exec(sql)?.[0];
     if (found !== undefined) {
-      at += found.length;
+      offset += found.length;
     }
     return found;
   };
-  while (at < sql.length) {
+  while (offset < sql.length) {
     if (take(SPACE) !== undefined) {
       continue;
     }
     const comment = take(LINE_COMMENT) ?? take(BLOCK_COMMENT);
     if (comment !== undefined) {
-      // One database ends a line there and nests comments, the other does neither.
+      // One database ends the line at a carriage return and nests comments, the other does neither.
       if (comment.startsWith('--') ? /\r(?!$)/.test(comment) : comment.slice(2).includes('/*')) {
-        throw refused('a comment inside a comment, or a carriage return in one, can be read in two ways');
+        throw queryRefused('a comment must not contain another comment or a carriage return');
       }
       continue;
     }
-    const token = sql.startsWith('/*', at) ? undefined : tokenAt(take);
+    const token = sql.startsWith('/*', offset) ? undefined : takeToken(take);
     if (token === undefined) {
-      throw invalid(`cannot read the statement from ${JSON.stringify(sql.slice(at, at + 20))}`);
+      throw queryInvalid(`cannot read the statement from ${JSON.stringify(sql.slice(offset, offset + 20))}`);
     }
-    // U&'…', E'…' and the like have escapes of their own.
-    if (token.kind === 'word' && /^(['"]|&['"])/.test(sql.slice(at, at + 2)) && /^(u|e)$/.test(token.text)) {
-      throw refused("strings and names with escapes (E'…', U&'…', U&\"…\") are not available to queries");
+    // U&'…' and E'…' have escapes of their own.
+    if (
+      token.kind === 'word' &&
+      /^(['"]|&['"])/.test(sql.slice(offset, offset + 2)) &&
+      /^(u|e)$/.test(token.text)
+    ) {
+      throw queryRefused(
+        "strings and names with escapes (E'…', U&'…', U&\"…\") are not available to queries",
+      );
     }
     if (token.kind === 'number' && !WHOLE_NUMBER.test(token.text)) {
-      throw refused(`a space is missing in ${token.text.slice(0, 30)}`);
+      throw queryRefused(`write a space after the number in ${token.text.slice(0, 30)}`);
     }
-    tokens.push({ ...token, end: at });
+    tokens.push({ ...token, end: offset });
   }
   return tokens;
 }
 
-function tokenAt(take: (pattern: RegExp) => string | undefined): Omit<Token, 'end'> | undefined {
+function takeToken(take: (pattern: RegExp) => string | undefined): Omit<Token, 'end'> | undefined {
   const parameter = take(PARAMETER);
   if (parameter !== undefined) {
     return { kind: 'parameter', text: parameter };
@@ -107,56 +113,57 @@ function tokenAt(take: (pattern: RegExp) => string | undefined): Omit<Token, 'en
 const READING = ['select', 'with', 'values'];
 
 /**
- * One statement that begins as reading does, without a semicolon at its end.
+ * Reads one statement that begins with SELECT, WITH or VALUES. Semicolons at its end are removed. Whether the statement
+ * really only reads is checked by the sandboxes.
  * @throws ERR_QUERY_INVALID, ERR_QUERY_REFUSED
  */
-export function requireReading(sql: string): Statement {
-  const tokens = tokensOf(sql);
+export function requireReadStatement(sql: string): Statement {
+  const tokens = tokenize(sql);
   while (tokens.at(-1)?.text === ';') {
     tokens.pop();
   }
   const [first] = tokens;
   if (first === undefined) {
-    throw invalid('`sql` is empty');
+    throw queryInvalid('`sql` is empty');
   }
   if (tokens.some((token) => token.kind === 'symbol' && token.text === ';')) {
-    throw refused('one statement at a time: there is a semicolon in the middle');
+    throw queryRefused('a query must be one statement, got a semicolon in the middle');
   }
   if (first.kind !== 'word' || !READING.includes(first.text)) {
-    throw refused(
-      `a query begins with SELECT, WITH or VALUES, not with ${first.text.slice(0, 30).toUpperCase()}`,
+    throw queryRefused(
+      `a query must begin with SELECT, WITH or VALUES, got ${first.text.slice(0, 30).toUpperCase()}`,
     );
   }
   return { tokens, text: sql.slice(0, tokens.at(-1)?.end) };
 }
 
 /**
- * How many parameters the statement wants. `$1`, `$2`, … on both engines.
- * @throws ERR_QUERY_INVALID when they are of another kind, or not as many as were given
+ * Checks that the parameters of the statement are `$1` to `$n`, without a gap, and that there are `given` values for them.
+ * @throws ERR_QUERY_INVALID
  */
 export function requireParameters(tokens: readonly Token[], given: number): void {
-  const named = tokens.filter((token) => token.kind === 'parameter').map((token) => token.text);
-  const other = named.find((text) => !/^\$[1-9]\d{0,3}$/.test(text));
+  const names = tokens.filter((token) => token.kind === 'parameter').map((token) => token.text);
+  const other = names.find((text) => !/^\$[1-9]\d{0,3}$/.test(text));
   if (other !== undefined) {
-    throw invalid(`a parameter is written $1, $2, …, got ${other}`);
+    throw queryInvalid(`a parameter must be $1, $2, …, got ${other}`);
   }
-  const wanted = Math.max(0, ...named.map((text) => Number(text.slice(1))));
-  for (let at = 1; at <= wanted; at += 1) {
-    if (!named.includes(`$${at}`)) {
-      throw invalid(`the statement uses $${wanted} but not $${at}`);
+  const wanted = Math.max(0, ...names.map((text) => Number(text.slice(1))));
+  for (let number = 1; number <= wanted; number += 1) {
+    if (!names.includes(`$${number}`)) {
+      throw queryInvalid(`the statement uses $${wanted} but not $${number}`);
     }
   }
   if (wanted !== given) {
-    throw invalid(`the statement has ${wanted} parameters, and \`params\` has ${given} values`);
+    throw queryInvalid(`the statement has ${wanted} parameters, and \`params\` has ${given} values`);
   }
 }
 
-export function invalid(message: string): LastseenError {
+export function queryInvalid(message: string): LastseenError {
   return new LastseenError('ERR_QUERY_INVALID', message, {
     faults: [{ pointer: '/sql', detail: message }],
   });
 }
 
-export function refused(message: string): LastseenError {
+export function queryRefused(message: string): LastseenError {
   return new LastseenError('ERR_QUERY_REFUSED', message);
 }

@@ -3,7 +3,7 @@
  * feeds `$users` and `$control`. Every process follows the two feeds and closes the sessions concerned (G10).
  */
 import { CONTROL, USERS } from '../identity/feeds.ts';
-import type { Revoked } from '../identity/revocations.ts';
+import type { Revocation } from '../identity/revocations.ts';
 import { type Event, serviceEvent } from '../log/event.ts';
 import { followFeed } from '../log/follow.ts';
 import type { Log } from '../log/log.ts';
@@ -14,7 +14,7 @@ export interface ControlOptions {
   readonly log: Log;
   readonly hub: Hub;
   /** Receives each revocation before the hub closes the sessions concerned. */
-  readonly onRevoked: (revoked: Revoked) => void;
+  readonly onRevoked: (revoked: Revocation) => void;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -61,7 +61,7 @@ export function followControl(options: ControlOptions): () => void {
     }
   }
 
-  function revoke(revoked: Revoked): void {
+  function revoke(revoked: Revocation): void {
     onRevoked(revoked);
     hub.revoke(revoked);
   }

@@ -33,8 +33,8 @@ export interface DeliveryOptions {
 /** Creates delivery over a log. */
 export function createDelivery(options: DeliveryOptions): Delivery {
   const { log, identity, onFault, draining, logger, runtime } = options;
-  const hub = createHub({ ...runtime, isRevoked: identity.revocations.hits });
-  const stopControl = followControl({ log, hub, onRevoked: identity.authenticator.revoked, onFault });
+  const hub = createHub({ ...runtime, isRevoked: identity.revocations.isRevoked });
+  const stopControl = followControl({ log, hub, onRevoked: identity.authenticator.revoke, onFault });
   const stopReset = log.onReset(() => {
     logger.warn(
       'another log has replaced this one, for example after a restore: the server closes every connection',

@@ -1,6 +1,6 @@
 /** The sessions of this process, with their health checks, drops, revocations and delivery totals. */
 import type { Principal } from '../identity/principal.ts';
-import { concerns, type Revoked } from '../identity/revocations.ts';
+import { concerns, type Revocation } from '../identity/revocations.ts';
 import type { Clock, Timers } from '../runtime.ts';
 import type { CloseReason } from './connection.ts';
 import type { Delivered, Session } from './session.ts';
@@ -25,7 +25,7 @@ export interface Hub {
   /** Closes the sessions that read `accessId` and started before `position`. */
   drop(accessId: string, position: number): void;
   /** Closes the sessions whose token is revoked. */
-  revoke(revoked: Revoked): void;
+  revoke(revoked: Revocation): void;
   /** Number of connections of a principal. */
   countOf(subject: string): number;
   /** Number of connections that read an access_id. */

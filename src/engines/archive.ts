@@ -1,7 +1,7 @@
 /**
- * A log outside any engine: what `lastseen export` writes and `lastseen import` reads, so that it can move from one
- * engine to another with its positions and versions, or a range of it can be read elsewhere. Reading asks for pages and
- * holds nothing between them; writing is one transaction.
+ * A log as `lastseen export` reads it and `lastseen import` fills it: a log can move from one engine to another with its
+ * positions and versions, and a range of it can be read elsewhere. Reading goes page by page and holds nothing between
+ * the pages. Writing is one transaction. Types only.
  */
 import type { Event } from '../log/event.ts';
 
@@ -13,13 +13,13 @@ export interface LogState {
   readonly head: number;
 }
 
-/** What retention has taken from a feed. Versions and positions never restart, so it moves with the log. */
+/** A feed from which retention has deleted events. It moves with the log, so that positions and versions do not restart. */
 export interface PrunedFeed {
   readonly accessId: string;
   /** Of its last event. */
   readonly version: number;
   readonly position: number;
-  /** Of the last event that is gone. */
+  /** Of the last event that was deleted. */
   readonly prunedVersion: number;
   readonly prunedPosition: number;
 }
@@ -32,33 +32,31 @@ export interface KeyedBatch {
   readonly lastPosition: number;
 }
 
-/** A log that is read. A server may be running over it. */
+/** A log to read. A server may be running over it. */
 export interface LogSource {
   state(): Promise<LogState>;
   /** The next events after `position`, at most `limit`. */
   events(position: number, limit: number): Promise<readonly Event[]>;
-  /** The next events of these access_ids after `position` and up to `through`, at most `limit`. */
+  /** The next events of these access_ids in a range of positions, at most `limit`. */
   eventsOf(
     accessIds: readonly string[],
-    position: number,
-    through: number,
-    limit: number,
+    range: { readonly after: number; readonly through: number; readonly limit: number },
   ): Promise<readonly Event[]>;
-  /** Position of the last event that is gone, of these access_ids or, if there are none, of all; 0 if nothing is. */
+  /** Position of the last deleted event of these access_ids, or of all if the list is empty; 0 if none was deleted. */
   prunedThrough(accessIds: readonly string[]): Promise<number>;
-  /** The next feeds after `accessId` that have lost events. */
+  /** The next feeds after `accessId` from which events were deleted. */
   feeds(accessId: string, limit: number): Promise<readonly PrunedFeed[]>;
   batches(key: string, limit: number): Promise<readonly KeyedBatch[]>;
   close(): Promise<void>;
 }
 
-/** An empty log that is filled: whole, by `commit`, or not at all. */
+/** An empty log to fill. Nothing of it is kept unless `commit` succeeds. */
 export interface LogTarget {
   /** Ascending by position. */
   events(events: readonly Event[]): Promise<void>;
   feeds(feeds: readonly PrunedFeed[]): Promise<void>;
   batches(batches: readonly KeyedBatch[]): Promise<void>;
   commit(state: LogState): Promise<void>;
-  /** Undoes what was not committed, and lets go. */
+  /** Undoes what was not committed, and closes the database. */
   close(): Promise<void>;
 }

@@ -19,12 +19,13 @@ export interface AppendColumns {
   readonly payloads: string[];
 }
 
-/** A request's part of the columns. */
+/** The part of the columns that holds a request's events. */
 export interface Part {
   /** Place of the request in the group. */
   readonly request: number;
-  readonly from: number;
-  readonly to: number;
+  readonly start: number;
+  /** The place after its last event. */
+  readonly end: number;
 }
 
 /** Why a request was refused; `index` is −1 when the batch's key, not one of its events, is in conflict. */
@@ -69,10 +70,10 @@ export function columnsOf(requests: readonly AppendRequest[]): AppendColumns {
 }
 
 export function partsOf(columns: AppendColumns): Part[] {
-  let from = 0;
+  let start = 0;
   return columns.counts.map((count, request) => {
-    const part = { request, from, to: from + count };
-    from = part.to;
+    const part = { request, start, end: start + count };
+    start = part.end;
     return part;
   });
 }
@@ -90,10 +91,10 @@ export function emptyReceipts(columns: AppendColumns): ReceiptColumns {
 /** What each request became, in order. */
 export function outcomesOf(requests: readonly AppendRequest[], receipts: ReceiptColumns): AppendOutcome[] {
   const { positions, versions, isDuplicate, refusals } = receipts;
-  let from = 0;
+  let start = 0;
   return requests.map((request, place) => {
-    const first = from;
-    from += request.events.length;
+    const first = start;
+    start += request.events.length;
     const refusal = refusals.get(place);
     if (refusal !== undefined) {
       return { refused: errorOf(request, refusal) };

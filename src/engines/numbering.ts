@@ -107,7 +107,7 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
   function repeat(part: Part, first: number): void {
     const { columns } = group;
     let next = first;
-    for (let index = part.from; index < part.to; index += 1) {
+    for (let index = part.start; index < part.end; index += 1) {
       const id = columns.ids[index] ?? null;
       const stored = id === null ? undefined : lookups.event(columns.accessIds[index] ?? '', id);
       const position = stored?.position ?? next;
@@ -130,7 +130,7 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
     const { columns } = group;
     let found: { stored: Map<number, StoredEvent>; twins: Map<number, number> } | undefined;
     const seen = new Map<string, number>();
-    for (let index = part.from; index < part.to; index += 1) {
+    for (let index = part.start; index < part.end; index += 1) {
       const id = columns.ids[index] ?? null;
       if (id === null) {
         continue;
@@ -141,7 +141,7 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
       const twin = seen.get(name);
       if (twin !== undefined) {
         if (!isSame(index, columns.createdAts[twin] ?? null, columns.payloads[twin])) {
-          return { conflict: { index: index - part.from } };
+          return { conflict: { index: index - part.start } };
         }
         found.twins.set(index, twin);
         continue;
@@ -152,7 +152,7 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
         continue;
       }
       if (!isSame(index, stored.createdAt, stored.payload)) {
-        return { conflict: { index: index - part.from } };
+        return { conflict: { index: index - part.start } };
       }
       found.stored.set(index, stored);
     }
@@ -193,7 +193,7 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
     assign(part, duplicates) {
       const { columns, recordedAt, receipts } = group;
       const firstPosition = head + 1;
-      for (let index = part.from; index < part.to; index += 1) {
+      for (let index = part.start; index < part.end; index += 1) {
         const stored = duplicates.stored.get(index);
         const twin = duplicates.twins.get(index);
         if (stored !== undefined) {

@@ -1,4 +1,4 @@
-/** Why a batch was refused, in the same words on every engine. */
+/** The errors of an append, with the same messages on both engines. */
 import { LastseenError, quote } from '../errors.ts';
 import type { AppendRequest } from '../log/store.ts';
 
@@ -15,15 +15,15 @@ export function conflict(request: AppendRequest, index: number): LastseenError {
   });
 }
 
-/** A row that the request was made for is not as it was. */
+/** A row that the request must change is not as expected. */
 export function changedMeanwhile(): LastseenError {
   return new LastseenError(
     'ERR_CHANGED_MEANWHILE',
-    'what this request was made for has changed meanwhile: look again',
+    'another request has changed the same record meanwhile: read it again, then retry',
   );
 }
 
-/** The database did not take the events. Says nothing of its address. */
+/** The database did not append the events. The message does not contain its address. */
 export function storeFailed(reason: string, cause?: unknown): LastseenError {
   return new LastseenError(
     'ERR_STORE_UNAVAILABLE',

@@ -130,6 +130,7 @@ export function answerError(
 /** Creates the error handler of express. */
 export function problemHandler(errors: ErrorReporter): ErrorRequestHandler {
   // Express recognises an error handler by its four parameters.
+  // eslint-disable-next-line @typescript-eslint/no-unused-vars
   return (error: unknown, request, response, _next) => {
     answerError(errors.report(fromExpress(error)), { request, response });
   };

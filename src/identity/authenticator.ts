@@ -1,29 +1,29 @@
-/** From a token to a principal: the admin's, one of our own, or one of an outside identity provider (G12). */
+/** Finds the principal of a token: the admin token, one of our own, or one of an identity provider (G12). */
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose';
 import { z } from 'zod';
 import { LastseenError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
 import { ALGORITHM, type Keys } from './keys.ts';
-import { ADMIN, ANYONE, type Principal, type Scope, SCOPES } from './principal.ts';
-import { concerns, type Revocations, type Revoked } from './revocations.ts';
+import { ADMIN, ANYONE, type Principal, PROVIDER_PREFIX, type Scope, SCOPES } from './principal.ts';
+import { concerns, type Revocation, type Revocations } from './revocations.ts';
 import { hasHash, newSecret, secretHash } from './secrets.ts';
 import type { TokenStore } from './token-store.ts';
 import { ISSUER } from './tokens.ts';
 
 export interface Authenticator {
   /**
-   * Whose token this is; at once when it was seen before.
-   * @throws ERR_UNAUTHENTICATED without one, or with one that does not hold
+   * The principal of the token, without a promise if the token was verified before.
+   * @throws ERR_UNAUTHENTICATED when the token is missing, invalid, expired or revoked
    */
   authenticate(token: string | undefined): Principal | Promise<Principal>;
-  /** The tokens concerned hold no longer. */
-  revoked(what: Revoked): void;
-  /** True when no token is asked for. */
+  /** Refuses the tokens that the revocation names from now on. */
+  revoke(revocation: Revocation): void;
+  /** True when requests need no token. */
   readonly isOpen: boolean;
 }
 
-/** Whose tokens are taken beside our own. */
-export interface OutsideProvider {
+/** An identity provider whose tokens are accepted beside our own. */
+export interface IdentityProvider {
   readonly jwksUrl: string;
   readonly issuer: string;
   readonly audience: string;
@@ -37,16 +37,16 @@ export interface AuthenticatorOptions {
   readonly isOpen: boolean;
   /** The admin token if the operator has set one. */
   readonly adminToken: string | undefined;
-  readonly outside: OutsideProvider | undefined;
-  /** Called with a token made at the first start: the only time it is in clear. */
+  readonly provider: IdentityProvider | undefined;
+  /** Called with a token that was made now, at the first start. It is in clear only here. */
   readonly onAdminToken: (token: string) => void;
 }
 
-/** Tokens that were verified, by their hash. */
+/** Verified tokens kept in memory. */
 const MAX_CACHED = 10_000;
 
-/** Signatures that outside providers may use: none that a public key could be taken for a secret of. */
-const OUTSIDE_ALGORITHMS = [
+/** Signatures that a provider may use. None is symmetric: its public key must not serve as a secret. */
+const PROVIDER_ALGORITHMS = [
   'EdDSA',
   'Ed25519',
   'ES256',
@@ -60,7 +60,7 @@ const OUTSIDE_ALGORITHMS = [
   'RS512',
 ];
 
-/** What we ask of a token's claims. */
+/** The claims that a token must have. */
 const Claims = z.object({
   sub: z.string().min(1).max(256),
   scope: z.string(),
@@ -71,60 +71,60 @@ const Claims = z.object({
 });
 
 export async function createAuthenticator(options: AuthenticatorOptions): Promise<Authenticator> {
-  const { tokens, keys, revocations, isOpen, outside } = options;
+  const { tokens, keys, revocations, isOpen, provider } = options;
   const { clock } = options.runtime;
   const adminHash = isOpen ? undefined : await adminHashOf(options);
-  const outsideKeys = outside === undefined ? undefined : createRemoteJWKSet(new URL(outside.jwksUrl));
+  const providerKeys = provider === undefined ? undefined : createRemoteJWKSet(new URL(provider.jwksUrl));
   const cache = new Map<string, Principal>();
 
   async function verify(token: string, hash: string): Promise<Principal> {
     const before = revocations.count;
-    const principal = await verified(token);
-    // A revocation that came meanwhile may be of this token: it is looked up again the next time.
+    const principal = await verifyUncached(token);
+    // A revocation during the look-up may concern this token: the next use looks it up again.
     if (revocations.count === before) {
       if (cache.size >= MAX_CACHED) {
         cache.delete(cache.keys().next().value ?? '');
       }
       cache.set(hash, principal);
-    } else if (revocations.hits(principal)) {
-      throw refused();
+    } else if (revocations.isRevoked(principal)) {
+      throw tokenInvalid();
     }
     return principal;
   }
 
-  async function verified(token: string): Promise<Principal> {
+  async function verifyUncached(token: string): Promise<Principal> {
     let kid: string | undefined;
     let issuer: string | undefined;
     try {
       ({ kid } = decodeProtectedHeader(token));
       ({ iss: issuer } = decodeJwt(token));
     } catch {
-      throw refused();
+      throw tokenInvalid();
     }
     if (issuer === ISSUER) {
-      return ours(token, kid);
+      return verifyOwnToken(token, kid);
     }
-    if (outside !== undefined && outsideKeys !== undefined && issuer === outside.issuer) {
-      const { payload } = await attempt(
-        jwtVerify(token, outsideKeys, {
-          issuer: outside.issuer,
-          audience: outside.audience,
-          algorithms: OUTSIDE_ALGORITHMS,
+    if (provider !== undefined && providerKeys !== undefined && issuer === provider.issuer) {
+      const { payload } = await orRefuse(
+        jwtVerify(token, providerKeys, {
+          issuer: provider.issuer,
+          audience: provider.audience,
+          algorithms: PROVIDER_ALGORITHMS,
           currentDate: new Date(clock.now()),
           requiredClaims: ['exp', 'sub'],
         }),
       );
-      return principalOf(payload, { family: null, clientId: null, prefix: 'outside:' });
+      return principalOf(payload, { family: null, clientId: null, prefix: PROVIDER_PREFIX });
     }
-    throw refused();
+    throw tokenInvalid();
   }
 
-  async function ours(token: string, kid: string | undefined): Promise<Principal> {
-    const key = kid === undefined ? undefined : await keys.verifying(kid);
+  async function verifyOwnToken(token: string, kid: string | undefined): Promise<Principal> {
+    const key = kid === undefined ? undefined : await keys.verifyingKey(kid);
     if (key === undefined) {
-      throw refused();
+      throw tokenInvalid();
     }
-    const { payload } = await attempt(
+    const { payload } = await orRefuse(
       jwtVerify(token, key, {
         issuer: ISSUER,
         audience: ISSUER,
@@ -136,15 +136,15 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
     );
     const record = await tokens.find(payload.jti ?? '');
     if (record?.revokedAt !== null) {
-      throw refused();
+      throw tokenInvalid();
     }
-    // What was issued counts: a signature alone, by a key that was stolen, makes no other token of this one.
+    // The token must be as it was issued: a stolen key alone cannot extend the rights of a token.
     const isAsIssued =
       payload['sub'] === record.subject &&
       payload['scope'] === record.scope &&
       JSON.stringify(payload['access_ids']) === JSON.stringify(record.accessIds);
     if (!isAsIssued) {
-      throw refused();
+      throw tokenInvalid();
     }
     return principalOf(payload, {
       family: record.family,
@@ -163,7 +163,7 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
       if (token === undefined) {
         throw new LastseenError(
           'ERR_UNAUTHENTICATED',
-          'a token is needed: send "Authorization: Bearer TOKEN"',
+          'the request needs a token: send "Authorization: Bearer TOKEN"',
         );
       }
       if (hasHash(token, adminHash)) {
@@ -178,12 +178,12 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
         return cached;
       }
       cache.delete(hash);
-      throw refused();
+      throw tokenInvalid();
     },
-    revoked(what) {
-      revocations.add(what);
+    revoke(revocation) {
+      revocations.add(revocation);
       for (const [hash, principal] of cache) {
-        if (concerns(what, principal)) {
+        if (concerns(revocation, principal)) {
           cache.delete(hash);
         }
       }
@@ -193,37 +193,37 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
 
 function principalOf(
   payload: JWTPayload,
-  more: { family: string | null; clientId: string | null; prefix: string; issuedAt?: number },
+  source: { family: string | null; clientId: string | null; prefix: string; issuedAt?: number },
 ): Principal {
   const parsed = Claims.safeParse(payload);
   if (!parsed.success) {
-    throw refused();
+    throw tokenInvalid();
   }
   const { sub, scope, access_ids: accessIds, exp, iat, jti } = parsed.data;
   const known = new Set<string>(SCOPES);
   return {
-    subject: more.prefix + sub,
-    scopes: new Set(scope.split(' ').filter((one): one is Scope => known.has(one))),
+    subject: source.prefix + sub,
+    scopes: new Set(scope.split(' ').filter((name): name is Scope => known.has(name))),
     accessIds,
-    jti: jti === undefined ? null : more.prefix + jti,
-    family: more.family,
-    clientId: more.clientId,
-    issuedAt: more.issuedAt ?? (iat ?? 0) * 1_000,
+    jti: jti === undefined ? null : source.prefix + jti,
+    family: source.family,
+    clientId: source.clientId,
+    issuedAt: source.issuedAt ?? (iat ?? 0) * 1_000,
     expiresAt: exp * 1_000,
   };
 }
 
-async function attempt<T>(work: Promise<T>): Promise<T> {
+async function orRefuse<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch {
-    throw refused();
+    throw tokenInvalid();
   }
 }
 
-/** The same for every reason: a stranger learns nothing of which. */
-function refused(): LastseenError {
-  return new LastseenError('ERR_UNAUTHENTICATED', 'the token is not valid, or not any more');
+/** One message for every reason: it does not help to guess tokens. */
+function tokenInvalid(): LastseenError {
+  return new LastseenError('ERR_UNAUTHENTICATED', 'the token is invalid, expired or revoked');
 }
 
 async function adminHashOf(options: AuthenticatorOptions): Promise<string> {

@@ -1,4 +1,4 @@
-/** Connectors' credentials: an id and a secret that is shown once and kept as its hash. */
+/** Credentials of connectors: an id, and a secret that is shown once and kept as a hash. */
 import { LastseenError } from '../errors.ts';
 import { serviceEvent } from '../log/event.ts';
 import type { Runtime } from '../runtime.ts';
@@ -14,7 +14,7 @@ export interface Clients {
   }>;
   list(): Promise<ClientRecord[]>;
   find(clientId: string): Promise<ClientRecord | undefined>;
-  /** Its tokens are revoked with it. @throws ERR_NOT_FOUND */
+  /** Removes the client and revokes its tokens. @throws ERR_NOT_FOUND */
   remove(clientId: string): Promise<void>;
   /** @throws ERR_CLIENT_INVALID */
   authenticate(clientId: string, clientSecret: string): Promise<ClientRecord>;
@@ -64,7 +64,7 @@ export function createClients({ clients, tokens, append, runtime }: ClientsOptio
         if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
           throw error;
         }
-        throw new LastseenError('ERR_NOT_FOUND', 'there is no such client');
+        throw new LastseenError('ERR_NOT_FOUND', 'the client does not exist');
       }
     },
     async authenticate(clientId, clientSecret) {
@@ -73,7 +73,7 @@ export function createClients({ clients, tokens, append, runtime }: ClientsOptio
       if (client !== undefined && isRight) {
         return client;
       }
-      throw new LastseenError('ERR_CLIENT_INVALID', 'the client is not known, or its secret is wrong');
+      throw new LastseenError('ERR_CLIENT_INVALID', 'the client does not exist, or its secret is wrong');
     },
   };
 }

@@ -1,4 +1,4 @@
-/** The service's own feeds: what happens to users and to tokens is an event there, which every node follows (G10). */
+/** The service's own feeds: events about users and tokens, which every node follows (G10). */
 import type { AppendRequest, Receipt } from '../log/store.ts';
 
 /** Users registered, changed, removed, dropped, logged in, logged out. */

@@ -1,6 +1,6 @@
 /**
- * What a room grants in a token of its own form, for longer than an access token lives. Each grant is a row beside the
- * access tokens, without the token itself, so that it is listed, revoked and told of like them (G10).
+ * Rights that a gateway grants in tokens of its own form, which may live longer than access tokens. Each grant is a row
+ * among the access tokens, without the token itself: the API lists it, and revoking it reaches every node (G10).
  */
 import { serviceEvent } from '../log/event.ts';
 import type { Runtime } from '../runtime.ts';
@@ -9,9 +9,9 @@ import type { TokenRecord, TokenStore } from './token-store.ts';
 import type { TokenRequest } from './tokens.ts';
 
 export interface Grants {
-  /** `family` names the grant that this one goes on from. */
+  /** `family` is that of the grant that this one replaces; without it the grant begins a family. */
   issue(request: TokenRequest, family?: string): Promise<TokenRecord>;
-  /** The grant, unless it is over or revoked. */
+  /** The grant, unless it has expired or was revoked. */
   find(jti: string): Promise<TokenRecord | undefined>;
 }
 

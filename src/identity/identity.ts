@@ -1,8 +1,8 @@
-/** Everything that knows users and tokens, put together over an engine's stores. */
+/** Users, tokens, clients and keys, put together over an engine's stores. */
 import type { Log } from '../log/log.ts';
 import type { Runtime } from '../runtime.ts';
 import type { ValuesOf } from '../settings.ts';
-import { type Authenticator, createAuthenticator, type OutsideProvider } from './authenticator.ts';
+import { type Authenticator, createAuthenticator, type IdentityProvider } from './authenticator.ts';
 import { type Clients, createClients } from './clients.ts';
 import { createGrants, type Grants } from './grants.ts';
 import { createKeys, type Keys } from './keys.ts';
@@ -30,7 +30,7 @@ export interface IdentityOptions {
   readonly stores: IdentityStores;
   readonly append: Log['append'];
   readonly settings: Pick<ValuesOf<typeof identitySettings>, 'isAuthOpen' | 'adminToken' | 'keySecret'> & {
-    readonly outside: OutsideProvider | undefined;
+    readonly outside: IdentityProvider | undefined;
   };
   readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
@@ -47,7 +47,7 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
     revocations,
     isOpen,
     adminToken,
-    outside,
+    provider: outside,
     runtime,
     onAdminToken: (token) => (newAdminToken = token),
   });

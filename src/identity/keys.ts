@@ -1,4 +1,4 @@
-/** The keys that sign access tokens: Ed25519, kept in the database, rotated; old ones verify until their tokens end. */
+/** The keys that sign access tokens: Ed25519, kept in the database. A retired key verifies until its last token expires. */
 import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
 import { type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { LastseenError } from '../errors.ts';
@@ -8,36 +8,38 @@ import { newSecret } from './secrets.ts';
 
 export const ALGORITHM = 'EdDSA';
 
-/** Longest life of a token: so long a retired key verifies. */
+/** Longest life of a token. A retired key verifies for twice this time. */
 export const MAX_TOKEN_SECONDS = 24 * 3_600;
 
-/** How often the keys are read again, at least; and at most, when a key is asked for that is not known. */
+/** The keys are read again when they are older. */
 const RELOAD_MS = 60_000;
+
+/** The same when a token names an unknown key. */
 const MIN_RELOAD_MS = 1_000;
 
 export interface Keys {
   /** The key that signs now. */
-  signing(): Promise<{ readonly kid: string; readonly key: CryptoKey }>;
-  /** The public key of that name, if it may still verify. */
-  verifying(kid: string): Promise<CryptoKey | undefined>;
-  /** RFC 7517. */
+  signingKey(): Promise<{ readonly kid: string; readonly key: CryptoKey }>;
+  /** The public key with this name, unless it was deleted or never existed. */
+  verifyingKey(kid: string): Promise<CryptoKey | undefined>;
+  /** All public keys, as a JSON Web Key Set (RFC 7517). */
   jwks(): Promise<{ readonly keys: readonly JWK[] }>;
-  /** Makes a new key that signs from now on; returns its name. */
+  /** Makes a new key, which signs from now on, and returns its name. */
   rotate(): Promise<string>;
-  /** Random text of that name, made when it is first asked for: the same on every node, sealed as private keys are. */
+  /** A random secret with this name, made at its first use, the same on every node, and sealed like private keys. */
   secret(name: string): Promise<string>;
 }
 
 export interface KeysOptions {
   readonly keys: KeyStore;
-  /** Seals private keys in the database, if the operator has set it. */
+  /** Seals (encrypts) private keys in the database, if the operator has set it. */
   readonly keySecret: string | undefined;
   readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
 
 export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Keys {
   const { clock, random } = runtime;
-  let known: SigningKey[] = [];
+  let loadedKeys: SigningKey[] = [];
   let loadedAt = 0;
   const imported = new Map<string, CryptoKey>();
 
@@ -46,10 +48,10 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
       return;
     }
     await store.deleteRetired(clock.now() - 2 * MAX_TOKEN_SECONDS * 1_000);
-    known = await store.list();
-    if (known.length === 0) {
+    loadedKeys = await store.list();
+    if (loadedKeys.length === 0) {
       await store.addFirst(await makeKey('key-1'));
-      known = await store.list();
+      loadedKeys = await store.list();
     }
     loadedAt = clock.now();
   }
@@ -66,7 +68,7 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
     };
   }
 
-  async function imports(name: string, jwk: string): Promise<CryptoKey> {
+  async function importKey(name: string, jwk: string): Promise<CryptoKey> {
     const cached = imported.get(name);
     if (cached !== undefined) {
       return cached;
@@ -77,28 +79,28 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
   }
 
   return {
-    async signing() {
+    async signingKey() {
       await load(RELOAD_MS);
-      const current = known.find((key) => key.retiredAt === null);
+      const current = loadedKeys.find((key) => key.retiredAt === null);
       if (current === undefined) {
-        throw new Error('no key signs: run "lastseen keys rotate"');
+        throw new Error('there is no signing key: run "lastseen keys rotate"');
       }
       return {
         kid: current.kid,
-        key: await imports(`private ${current.kid}`, open(current.privateJwk, keySecret)),
+        key: await importKey(`private ${current.kid}`, unseal(current.privateJwk, keySecret)),
       };
     },
-    async verifying(kid) {
+    async verifyingKey(kid) {
       await load(RELOAD_MS);
-      if (!known.some((key) => key.kid === kid)) {
+      if (!loadedKeys.some((key) => key.kid === kid)) {
         await load(MIN_RELOAD_MS);
       }
-      const key = known.find((one) => one.kid === kid);
-      return key === undefined ? undefined : imports(kid, key.publicJwk);
+      const key = loadedKeys.find((loaded) => loaded.kid === kid);
+      return key === undefined ? undefined : importKey(kid, key.publicJwk);
     },
     async jwks() {
       await load(MIN_RELOAD_MS);
-      return { keys: known.map((key) => JSON.parse(key.publicJwk) as JWK) };
+      return { keys: loadedKeys.map((key) => JSON.parse(key.publicJwk) as JWK) };
     },
     async rotate() {
       const key = await makeKey(`key-${Buffer.from(random.bytes(6)).toString('hex')}`);
@@ -110,13 +112,13 @@ export function createKeys({ keys: store, keySecret, runtime }: KeysOptions): Ke
       let kept = await store.secret(name);
       if (kept === undefined) {
         await store.addSecret(name, seal(newSecret(random), keySecret, random));
-        // Of several nodes that ask at once one makes it.
+        // Of several nodes that do this at once, one makes the secret.
         kept = await store.secret(name);
       }
       if (kept === undefined) {
-        throw new Error(`the secret ${name} was not kept`);
+        throw new Error(`the secret ${name} was not saved`);
       }
-      return open(kept, keySecret);
+      return unseal(kept, keySecret);
     },
   };
 }
@@ -138,7 +140,7 @@ function seal(text: string, secret: string | undefined, random: Random): string 
 }
 
 /** @throws ERR_STORE_UNAVAILABLE when the key was sealed with another secret */
-function open(text: string, secret: string | undefined): string {
+function unseal(text: string, secret: string | undefined): string {
   if (!text.startsWith(SEALED)) {
     return text;
   }

@@ -1,55 +1,61 @@
-/** What was revoked lately: closes the gap between looking a token up and being connected with it. */
+/**
+ * The revocations of the last 5 minutes. A token may be revoked between its look-up and the moment its connection is
+ * registered: the connection is checked against these.
+ */
 import type { Clock } from '../runtime.ts';
 import type { Principal } from './principal.ts';
 
-/** What a revocation names: tokens, all that were refreshed from one another, of a client, or of a subject. */
-export type Revoked =
+/** What a revocation names: one token, a family, or all tokens of a client or of a subject. */
+export type Revocation =
   | { readonly jti: string }
   | { readonly family: string }
   | { readonly client_id: string }
   | { readonly subject: string };
 
 export interface Revocations {
-  /** Counts revocations: what was looked up before the last one may be out of date. */
+  /** Number of revocations so far. When it changes during a look-up, the result may be out of date. */
   readonly count: number;
-  add(revoked: Revoked): void;
-  /** Whether a token of this principal was revoked lately, after it was issued. */
-  hits(principal: Principal): boolean;
+  add(revocation: Revocation): void;
+  /** Whether one of these revocations concerns the principal and came after its token was issued. */
+  isRevoked(principal: Principal): boolean;
 }
 
 const KEPT_MS = 300_000;
 
 export function createRevocations(clock: Clock): Revocations {
-  let recent: { readonly revoked: Revoked; readonly at: number }[] = [];
+  let recent: { readonly revocation: Revocation; readonly revokedAt: number }[] = [];
   let count = 0;
   return {
     get count() {
       return count;
     },
-    add(revoked) {
+    add(revocation) {
       count += 1;
       const now = clock.now();
-      recent = recent.filter(({ at }) => now - at < KEPT_MS);
-      recent.push({ revoked, at: now });
+      recent = recent.filter(({ revokedAt }) => now - revokedAt < KEPT_MS);
+      recent.push({ revocation, revokedAt: now });
     },
-    hits: (principal) =>
-      recent.some(({ revoked, at }) => concerns(revoked, principal) && principal.issuedAt <= at),
+    isRevoked: (principal) =>
+      recent.some(
+        ({ revocation, revokedAt }) => concerns(revocation, principal) && principal.issuedAt <= revokedAt,
+      ),
   };
 }
 
-export function concerns(revoked: Revoked, principal: Principal): boolean {
-  // The admin's own token, and everybody where nobody is asked, stand in no table.
+/** Whether the revocation names the token of this principal. */
+export function concerns(revocation: Revocation, principal: Principal): boolean {
+  // The admin token, and the principal of open authentication, are in no table.
   if (principal.jti === null && principal.scopes.has('admin')) {
     return false;
   }
-  if ('jti' in revoked) {
-    return principal.jti === revoked.jti;
+  if ('jti' in revocation) {
+    return principal.jti === revocation.jti;
   }
-  if ('family' in revoked) {
-    return principal.family === revoked.family;
+  if ('family' in revocation) {
+    return principal.family === revocation.family;
   }
-  if ('client_id' in revoked) {
-    return principal.clientId === revoked.client_id;
+  if ('client_id' in revocation) {
+    return principal.clientId === revocation.client_id;
   }
-  return principal.subject === revoked.subject;
+  return principal.subject === revocation.subject;
 }

@@ -1,8 +1,8 @@
-/** Random secrets, their hashes, and the comparison that tells nothing by its time. */
+/** Random secrets, their hashes, and a comparison in constant time. */
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { Random } from '../runtime.ts';
 
-/** 256 random bits: what nobody can guess needs no slow hash. */
+/** 256 random bits. Nobody can guess them, so their hash need not be slow. */
 export function newSecret(random: Pick<Random, 'bytes'>, prefix = ''): string {
   return prefix + Buffer.from(random.bytes(32)).toString('base64url');
 }

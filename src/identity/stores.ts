@@ -1,4 +1,4 @@
-/** All tables of identity, as an engine gives them. Each factory of this room takes only those that it needs. */
+/** All tables of identity, as an engine gives them. Each factory takes the ones that it needs. */
 import type { ClientStore } from './client-store.ts';
 import type { KeyStore } from './key-store.ts';
 import type { TicketStore } from './ticket-store.ts';

@@ -1,7 +1,7 @@
 /** Single-use tickets of 30 s, for browsers that can set neither header nor subprotocol. */
 import { LastseenError } from '../errors.ts';
 import type { Runtime } from '../runtime.ts';
-import type { Principal, Scope } from './principal.ts';
+import { type Principal, PROVIDER_PREFIX, type Scope } from './principal.ts';
 import { newSecret, secretHash } from './secrets.ts';
 import type { TicketStore } from './ticket-store.ts';
 import type { TokenStore } from './token-store.ts';
@@ -10,7 +10,7 @@ export const TICKET_SECONDS = 30;
 
 export interface Tickets {
   issue(principal: Principal): Promise<string>;
-  /** @throws ERR_UNAUTHENTICATED when it was used, or is over */
+  /** @throws ERR_UNAUTHENTICATED when the ticket was used or has expired, or its token was revoked */
   redeem(ticket: string): Promise<Principal>;
 }
 
@@ -34,16 +34,16 @@ export function createTickets({ tickets, tokens, runtime }: TicketsOptions): Tic
       return ticket;
     },
     async redeem(ticket) {
-      const kept = await tickets.take(secretHash(ticket), clock.now());
-      if (kept === undefined) {
-        throw new LastseenError('ERR_UNAUTHENTICATED', 'the ticket is not valid: it was used, or is over');
+      const saved = await tickets.take(secretHash(ticket), clock.now());
+      if (saved === undefined) {
+        throw new LastseenError('ERR_UNAUTHENTICATED', 'the ticket is invalid, was used, or has expired');
       }
-      const principal = JSON.parse(kept) as Omit<Principal, 'scopes'> & { readonly scopes: Scope[] };
-      const jti = principal.jti;
-      if (jti !== null && !jti.startsWith('outside:')) {
+      const principal = JSON.parse(saved) as Omit<Principal, 'scopes'> & { readonly scopes: Scope[] };
+      const { jti } = principal;
+      if (jti !== null && !jti.startsWith(PROVIDER_PREFIX)) {
         const record = await tokens.find(jti);
         if (record?.revokedAt !== null) {
-          throw new LastseenError('ERR_UNAUTHENTICATED', 'the token behind the ticket was revoked');
+          throw new LastseenError('ERR_UNAUTHENTICATED', 'the token of the ticket was revoked');
         }
       }
       return { ...principal, scopes: new Set(principal.scopes) };

@@ -33,7 +33,7 @@ export interface TokenStore {
   /** Newest first, those that are neither expired nor revoked at `now`. */
   list(limit: number, now: number): Promise<TokenRecord[]>;
   insert(token: TokenRecord, refreshHash: string | null): RowChange;
-  /** Refused if the refresh token was used already. */
+  /** Refused if the refresh token was used already, or the token was revoked. */
   useRefresh(jti: string, now: number): RowChange;
   revoke(jti: string, now: number): RowChange;
   revokeFamily(family: string, now: number): RowChange;

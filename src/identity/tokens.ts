@@ -1,6 +1,6 @@
 /**
- * Access tokens (JWT, EdDSA) and the refresh tokens behind them. Each is a row without the token itself; what happens
- * to it is an event of `$control` in the same transaction, so that every node obeys (G10).
+ * Access tokens (JWT, EdDSA) and their refresh tokens. Each is a row without the token itself. Issuing and revoking write
+ * an event of `$control` in the same transaction, which every node obeys (G10).
  */
 import { SignJWT } from 'jose';
 import { LastseenError } from '../errors.ts';
@@ -9,11 +9,11 @@ import type { RowChange } from '../log/store.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Append, CONTROL, USERS } from './feeds.ts';
 import { ALGORITHM, type Keys, MAX_TOKEN_SECONDS } from './keys.ts';
-import type { Revoked } from './revocations.ts';
+import type { Revocation } from './revocations.ts';
 import { newSecret, secretHash } from './secrets.ts';
 import type { TokenRecord, TokenStore } from './token-store.ts';
 import type { UserStore } from './user-store.ts';
-import { userOfSubject } from './users.ts';
+import { findUserBySubject } from './users.ts';
 
 export const ISSUER = 'lastseen';
 
@@ -21,7 +21,7 @@ export const DEFAULT_TOKEN_SECONDS = 3_600;
 const REFRESH_MS = 30 * 24 * 3_600_000;
 const MAX_LISTED = 1_000;
 
-/** What a token is asked to allow. */
+/** What a new token shall allow. */
 export interface TokenRequest {
   readonly subject: string;
   /** Space-separated. */
@@ -41,13 +41,16 @@ export interface IssuedToken {
 
 export interface Tokens {
   issue(request: TokenRequest): Promise<IssuedToken>;
-  /** Once. @throws ERR_GRANT_INVALID; when it was used before, all tokens of its family are revoked */
+  /**
+   * Exchanges a refresh token, once. A second use revokes all tokens of the family: one of the two users is a thief.
+   * @throws ERR_GRANT_INVALID
+   */
   refresh(refreshToken: string, clientId: string | null): Promise<IssuedToken>;
-  /** Newest first, at most 1,000; those that still hold. */
+  /** The tokens that are neither expired nor revoked: the newest first, at most 1,000. */
   list(): Promise<TokenRecord[]>;
   /** @throws ERR_NOT_FOUND */
   revoke(jti: string): Promise<void>;
-  /** Revokes what this refresh token stands for, if it is known (RFC 7009). */
+  /** Revokes the family of the refresh token, if the token exists (RFC 7009). */
   revokeRefresh(refreshToken: string, clientId: string | null): Promise<void>;
   revokeSubject(subject: string): Promise<void>;
 }
@@ -60,20 +63,26 @@ export interface TokensOptions {
   readonly runtime: Pick<Runtime, 'clock' | 'random'>;
 }
 
+/** What goes into the transaction of a `$control` event. */
+interface AlsoAppended {
+  readonly rows: readonly RowChange[];
+  /** Events of `$users`. */
+  readonly userEvents: readonly NewEvent[];
+}
+
 export function createTokens({ tokens, users, keys, append, runtime }: TokensOptions): Tokens {
   const { clock, random } = runtime;
 
-  async function issueIn(
-    request: TokenRequest,
+  async function issueInFamily(
     family: string,
-    before: readonly RowChange[],
-    told: readonly NewEvent[] = [],
+    request: TokenRequest,
+    { rows = [], userEvents = [] }: Partial<AlsoAppended>,
   ): Promise<IssuedToken> {
     const now = clock.now();
     const seconds = Math.min(request.expiresInSeconds, MAX_TOKEN_SECONDS);
     const jti = random.uuid();
     const refreshToken = newSecret(random, 'lsr_');
-    const { kid, key } = await keys.signing();
+    const { kid, key } = await keys.signingKey();
     const expiresAt = (Math.floor(now / 1_000) + seconds) * 1_000;
     const accessToken = await new SignJWT({ scope: request.scope, access_ids: request.accessIds })
       .setProtectedHeader({ alg: ALGORITHM, kid, typ: 'at+jwt' })
@@ -97,65 +106,70 @@ export function createTokens({ tokens, users, keys, append, runtime }: TokensOpt
       refreshExpiresAt: now + REFRESH_MS,
       refreshedAt: null,
     };
-    const rows = [...before, tokens.insert(record, secretHash(refreshToken))];
-    await write('token_issued', { jti }, rows, told);
+    await appendControl(
+      { type: 'token_issued', jti },
+      { rows: [...rows, tokens.insert(record, secretHash(refreshToken))], userEvents },
+    );
     return { accessToken, refreshToken, expiresInSeconds: seconds, scope: request.scope, jti };
   }
 
-  /** The rows and the event that tells of them, together. */
-  async function write(
-    type: string,
-    what: Readonly<Record<string, string>>,
-    rows: readonly RowChange[],
-    told: readonly NewEvent[],
+  /** Appends an event of `$control` together with the rows that it reports. */
+  async function appendControl(
+    value: Readonly<Record<string, string>>,
+    { rows, userEvents }: AlsoAppended,
   ): Promise<void> {
-    await append({ events: [serviceEvent(CONTROL, { type, ...what }), ...told], key: null, rows });
+    await append({ events: [serviceEvent(CONTROL, value), ...userEvents], key: null, rows });
   }
 
-  const revoke = (revoked: Revoked, row: RowChange, told: readonly NewEvent[] = []): Promise<void> =>
-    write('token_revoked', { ...revoked }, [row], told);
+  const appendRevoked = (
+    revocation: Revocation,
+    row: RowChange,
+    userEvents: readonly NewEvent[],
+  ): Promise<void> => appendControl({ type: 'token_revoked', ...revocation }, { rows: [row], userEvents });
 
-  /** What `$users` is told when the holder is a registered user: nothing when the token is a connector's. */
-  async function tell(
+  /** The events of `$users` about a token: none unless a registered user has it, not a connector. */
+  async function userEventsOf(
     type: 'logged_in' | 'logged_out',
     { subject, clientId }: Pick<TokenRequest, 'subject' | 'clientId'>,
   ): Promise<NewEvent[]> {
-    const user = clientId === null ? await userOfSubject(users, subject) : undefined;
+    const user = clientId === null ? await findUserBySubject(users, subject) : undefined;
     return user === undefined ? [] : [serviceEvent(USERS, { type, id: user.id })];
   }
 
   async function revokeFamily(record: TokenRecord): Promise<void> {
-    const told = record.revokedAt === null ? await tell('logged_out', record) : [];
-    await revoke({ family: record.family }, tokens.revokeFamily(record.family, clock.now()), told);
+    const userEvents = record.revokedAt === null ? await userEventsOf('logged_out', record) : [];
+    const row = tokens.revokeFamily(record.family, clock.now());
+    await appendRevoked({ family: record.family }, row, userEvents);
   }
 
   return {
-    issue: async (request) => issueIn(request, random.uuid(), [], await tell('logged_in', request)),
+    issue: async (request) =>
+      issueInFamily(random.uuid(), request, { userEvents: await userEventsOf('logged_in', request) }),
     async refresh(refreshToken, clientId) {
       const now = clock.now();
       const record = await tokens.findByRefreshHash(secretHash(refreshToken));
       if (record?.clientId !== clientId) {
-        throw invalidGrant();
+        throw grantInvalid();
       }
       if (record.revokedAt !== null || (record.refreshExpiresAt ?? 0) <= now) {
-        throw invalidGrant();
+        throw grantInvalid();
       }
       if (record.refreshedAt !== null) {
         await revokeFamily(record);
-        throw invalidGrant();
+        throw grantInvalid();
       }
       try {
         const { subject, scope, accessIds, createdAt, expiresAt } = record;
         const expiresInSeconds = Math.max(1, Math.round((expiresAt - createdAt) / 1_000));
         const request = { subject, scope, accessIds, expiresInSeconds, clientId };
-        return await issueIn(request, record.family, [tokens.useRefresh(record.jti, now)]);
+        return await issueInFamily(record.family, request, { rows: [tokens.useRefresh(record.jti, now)] });
       } catch (error) {
-        // Somebody else used it a moment before: one of the two is a thief.
+        // Another request has used it at the same time.
         if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
           throw error;
         }
         await revokeFamily(record);
-        throw invalidGrant();
+        throw grantInvalid();
       }
     },
     async list() {
@@ -165,12 +179,12 @@ export function createTokens({ tokens, users, keys, append, runtime }: TokensOpt
     async revoke(jti) {
       const record = await tokens.find(jti);
       if (record === undefined) {
-        throw new LastseenError('ERR_NOT_FOUND', 'there is no such token');
+        throw new LastseenError('ERR_NOT_FOUND', 'the token does not exist');
       }
-      // One that was refreshed lives on in the token that came of it.
+      // A refreshed token continues in its successor, so its user stays logged in.
       const isLast = record.revokedAt === null && record.refreshedAt === null;
-      const told = isLast ? await tell('logged_out', record) : [];
-      await revoke({ jti }, tokens.revoke(jti, clock.now()), told);
+      const userEvents = isLast ? await userEventsOf('logged_out', record) : [];
+      await appendRevoked({ jti }, tokens.revoke(jti, clock.now()), userEvents);
     },
     async revokeRefresh(refreshToken, clientId) {
       const record = await tokens.findByRefreshHash(secretHash(refreshToken));
@@ -180,15 +194,12 @@ export function createTokens({ tokens, users, keys, append, runtime }: TokensOpt
       await revokeFamily(record);
     },
     async revokeSubject(subject) {
-      const told = await tell('logged_out', { subject, clientId: null });
-      await revoke({ subject }, tokens.revokeOfSubject(subject, clock.now()), told);
+      const userEvents = await userEventsOf('logged_out', { subject, clientId: null });
+      await appendRevoked({ subject }, tokens.revokeOfSubject(subject, clock.now()), userEvents);
     },
   };
 }
 
-function invalidGrant(): LastseenError {
-  return new LastseenError(
-    'ERR_GRANT_INVALID',
-    'the refresh token is not valid: it was used, revoked, or is over',
-  );
+function grantInvalid(): LastseenError {
+  return new LastseenError('ERR_GRANT_INVALID', 'the refresh token is invalid, used, expired or revoked');
 }

@@ -1,10 +1,10 @@
-/** Registered users. Each change is a row and an event of `$users`, together; the events hold ids, nothing personal. */
+/** Registered users. Each change writes a row and an event of `$users` together. The events hold ids and no personal data. */
 import { LastseenError, quote } from '../errors.ts';
 import { serviceEvent } from '../log/event.ts';
 import type { RowChange } from '../log/store.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Append, USERS } from './feeds.ts';
-import { ADMIN, ANYONE } from './principal.ts';
+import { ADMIN, ANYONE, PROVIDER_PREFIX } from './principal.ts';
 import type { TokenStore } from './token-store.ts';
 import type { MetaEntry, User, UserQuery, UserStore } from './user-store.ts';
 
@@ -18,39 +18,39 @@ export interface Users {
   find(id: string): Promise<User | undefined>;
   list(query: UserQuery): Promise<User[]>;
   /** The user with this id, else the only one with this nickname. @throws ERR_REQUEST_INVALID when several have it */
-  named(name: string): Promise<User | undefined>;
+  findByName(name: string): Promise<User | undefined>;
   /** The user that the subject of one of our own tokens names. */
-  ofSubject(subject: string): Promise<User | undefined>;
+  findBySubject(subject: string): Promise<User | undefined>;
   /** @throws ERR_NOT_FOUND */
-  change(id: string, attributes: Partial<UserAttributes>): Promise<User>;
-  /** Its tokens are revoked and its connections closed with it. @throws ERR_NOT_FOUND */
+  update(id: string, attributes: Partial<UserAttributes>): Promise<User>;
+  /** Removes the user, revokes its tokens and so closes its connections. @throws ERR_NOT_FOUND */
   remove(id: string): Promise<void>;
-  /** What applications keep beside the user: all of it, or one property. It never enters the log. */
+  /** What applications keep beside the user: all properties, or one. */
   meta(id: string, property?: string): Promise<readonly MetaEntry[]>;
-  /** Writes these properties, whole or not at all; `isWhole`: and removes all others. @throws ERR_NOT_FOUND, ERR_TOO_LARGE */
-  writeMeta(id: string, entries: readonly MetaEntry[], isWhole: boolean): Promise<void>;
+  /**
+   * Writes all these properties or none. With `isWhole` it removes all others.
+   * @throws ERR_NOT_FOUND, ERR_TOO_LARGE
+   */
+  writeMeta(id: string, entries: readonly MetaEntry[], options: { readonly isWhole: boolean }): Promise<void>;
 }
 
-/** Subjects that stand for no user, whatever a user calls himself. */
-const NOBODY: readonly string[] = [ADMIN.subject, ANYONE.subject];
-
-/** Begins the subjects of an outside provider. */
-const OUTSIDE = 'outside:';
+/** Subjects that name no user, even if a user has such a nickname. */
+const RESERVED_SUBJECTS: readonly string[] = [ADMIN.subject, ANYONE.subject];
 
 /** The user that the subject of one of our own tokens names: by id, or by a nickname that no other user has. */
-export async function userOfSubject(
+export async function findUserBySubject(
   users: Pick<UserStore, 'find' | 'list'>,
   subject: string,
 ): Promise<User | undefined> {
-  if (NOBODY.includes(subject) || subject.startsWith(OUTSIDE)) {
+  if (RESERVED_SUBJECTS.includes(subject) || subject.startsWith(PROVIDER_PREFIX)) {
     return undefined;
   }
-  const found = await namedBy(users, subject);
+  const found = await findUsersByName(users, subject);
   return found.length === 1 ? found[0] : undefined;
 }
 
-/** At most two: who asks needs to know no more than that there are several. */
-async function namedBy(users: Pick<UserStore, 'find' | 'list'>, name: string): Promise<User[]> {
+/** At most two users: the second shows that the name is ambiguous. */
+async function findUsersByName(users: Pick<UserStore, 'find' | 'list'>, name: string): Promise<User[]> {
   const user = await users.find(name);
   return user === undefined ? users.list({ nickname: name, limit: 2 }) : [user];
 }
@@ -72,7 +72,7 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
       if (!(error instanceof LastseenError) || error.code !== 'ERR_CHANGED_MEANWHILE') {
         throw error;
       }
-      throw missing(id);
+      throw userNotFound(id);
     }
   }
 
@@ -85,18 +85,18 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
     },
     find: (id) => users.find(id),
     list: (query) => users.list(query),
-    async named(name) {
-      const [user, other] = await namedBy(users, name);
+    async findByName(name) {
+      const [user, other] = await findUsersByName(users, name);
       if (other !== undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', `several users are named ${quote(name)}: give the id`);
       }
       return user;
     },
-    ofSubject: (subject) => userOfSubject(users, subject),
-    async change(id, attributes) {
+    findBySubject: (subject) => findUserBySubject(users, subject),
+    async update(id, attributes) {
       const before = await users.find(id);
       if (before === undefined) {
-        throw missing(id);
+        throw userNotFound(id);
       }
       const user: User = { ...before, ...attributes, updatedAt: clock.now() };
       await write('changed', id, [users.update(user)]);
@@ -107,10 +107,10 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
       await write('removed', id, rows);
     },
     meta: (id, property) => users.meta(id, property),
-    async writeMeta(id, entries, isWhole) {
+    async writeMeta(id, entries, { isWhole }) {
       const outcome = await users.writeMeta({ userId: id, entries, isWhole, maxBytes: MAX_META_BYTES });
       if (outcome === 'no-user') {
-        throw missing(id);
+        throw userNotFound(id);
       }
       if (outcome === 'too-large') {
         const message = `the meta of a user may have at most ${MAX_META_BYTES} bytes: nothing was written`;
@@ -120,6 +120,6 @@ export function createUsers({ users, tokens, append, runtime }: UsersOptions): U
   };
 }
 
-function missing(id: string): LastseenError {
+function userNotFound(id: string): LastseenError {
   return new LastseenError('ERR_NOT_FOUND', `No user record found with \`id: ${id}\``);
 }

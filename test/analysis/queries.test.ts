@@ -33,7 +33,7 @@ describe('queries over a file', () => {
     });
 
   const ask = (queries: Queries, sql: string): Promise<unknown> =>
-    queries.ask({ sql, params: [], access: 'everything' }, 'json', new AbortController().signal);
+    queries.run({ sql, params: [], access: 'everything' }, 'json', new AbortController().signal);
 
   const fails = (code: string, message: RegExp) => (error: unknown) =>
     error instanceof LastseenError && error.code === code && message.test(error.message);

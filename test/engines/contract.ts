@@ -1,4 +1,4 @@
-/** What every engine must keep, said in promises. Nothing here knows which engine it is. */
+/** The contract of an engine, as tests of the promises. Both engines run it. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { LastseenError } from '../../src/errors.ts';
@@ -9,7 +9,7 @@ import { systemRuntime } from '../../src/system-runtime.ts';
 
 /** An engine over an empty database of its own. */
 export interface EngineUnderTest {
-  /** The store as it is open now. */
+  /** The store that is open now. */
   store(): EventStore;
   /** Closes the store and opens the same database again, as a restart does. */
   reopen(): Promise<EventStore>;
@@ -43,8 +43,8 @@ export const PAYLOADS: readonly string[] = [
   '"😀"',
 ];
 
-export function event(accessId: string, payload: unknown, more: Partial<NewEvent> = {}): NewEvent {
-  return { accessId, createdAt: 0, id: null, payload: JSON.stringify(payload), ...more };
+export function event(accessId: string, payload: unknown, attributes: Partial<NewEvent> = {}): NewEvent {
+  return { accessId, createdAt: 0, id: null, payload: JSON.stringify(payload), ...attributes };
 }
 
 /** The whole feed, in pages. */
@@ -106,7 +106,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       for (const feed of ['g2-0', 'g2-1', 'g2-2', 'g2-3', 'g2-4', 'g2-all']) {
         const events = await readAll(log, feed);
         assert.deepEqual(
-          events.map((one) => one.version),
+          events.map(({ version }) => version),
           events.map((_, at) => at + 1),
         );
       }
@@ -128,7 +128,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       assert.equal((await log.bounds()).head, head + 2);
       assert.equal((await readAll(log, 'g4-new')).length, 0);
       assert.deepEqual(
-        (await readAll(log, 'g4')).map((one) => one.version),
+        (await readAll(log, 'g4')).map(({ version }) => version),
         [1, 2, 3],
       );
     });
@@ -199,7 +199,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
     it('G9: the payload comes out as the text that went in', async () => {
       await log.append({ events: PAYLOADS.map((payload) => event('g9', 0, { payload })), key: null });
       assert.deepEqual(
-        (await readAll(log, 'g9')).map((one) => one.payload),
+        (await readAll(log, 'g9')).map(({ payload }) => payload),
         PAYLOADS,
       );
     });
@@ -208,14 +208,14 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       const times = [0, -1, 2 ** 53 - 1, -(2 ** 53 - 1), 5, 5, 4, 0];
       await log.append({ events: times.map((createdAt, at) => event('g11', at, { createdAt })), key: null });
       assert.deepEqual(
-        (await readAll(log, 'g11', 0, { maxEvents: 3, maxBytes: 1e6 })).map((one) => one.createdAt),
+        (await readAll(log, 'g11', 0, { maxEvents: 3, maxBytes: 1e6 })).map(({ createdAt }) => createdAt),
         times,
       );
       const many = Array.from({ length: 1_000 }, (_, at) => event('g11-equal', at, { createdAt: 42 }));
       await log.append({ events: many, key: null });
       const read = await readAll(log, 'g11-equal', 0, { maxEvents: 7, maxBytes: 1e6 });
       assert.deepEqual(
-        read.map((one) => one.version),
+        read.map(({ version }) => version),
         many.map((_, at) => at + 1),
       );
     });
@@ -287,13 +287,17 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         ] as const) {
           const events = await readAll(log, feed);
           assert.equal(events.length, count);
-          assert.ok(events.every((one, at) => one.version === at + 1 && one.accessId === feed));
-          assert.ok(events.every((one, at) => at === 0 || one.position > (events[at - 1]?.position ?? 0)));
+          assert.ok(events.every((event, index) => event.version === index + 1 && event.accessId === feed));
+          assert.ok(
+            events.every(
+              ({ position }, index) => index === 0 || position > (events[index - 1]?.position ?? 0),
+            ),
+          );
           assert.equal(await log.lastPosition(feed), events.at(-1)?.position);
           const middle = events[Math.floor(count / 2)]?.position ?? 0;
           assert.deepEqual(
             await readAll(log, feed, middle),
-            events.filter((one) => one.position > middle),
+            events.filter(({ position }) => position > middle),
           );
         }
       };
@@ -322,7 +326,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       assert.ok(code('ERR_CURSOR_TOO_OLD')(tooOld));
       assert.equal(await log.resolve('pruned', { after: (tooOld as LastseenError).floor ?? '' }), head - 1);
       assert.deepEqual(
-        (await readAll(log, 'pruned', head - 1)).map((one) => one.version),
+        (await readAll(log, 'pruned', head - 1)).map(({ version }) => version),
         [2],
       );
       await engine.store().prune({ through: head });
@@ -344,7 +348,9 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       const kept = await readAll(log, 'many', start);
       assert.deepEqual(kept, before.slice(-10));
       assert.deepEqual(
-        (await readAll(log, 'few', await log.resolve('few', { after: 'start' }))).map((one) => one.version),
+        (await readAll(log, 'few', await log.resolve('few', { after: 'start' }))).map(
+          ({ version }) => version,
+        ),
         [22, 23, 24, 25, 26, 27, 28, 29, 30, 31],
       );
       const lost = before.at(-11)?.position ?? 0;
@@ -382,7 +388,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       const pushed = await pushing;
       assert.equal((await log.bounds()).floor, (last?.position ?? 0) + 1);
       assert.deepEqual(
-        (await readAll(log, 'aged', last?.position)).map((one) => one.payload),
+        (await readAll(log, 'aged', last?.position)).map(({ payload }) => payload),
         ['"young"'],
       );
       assert.equal((await readAll(log, 'meanwhile', last?.position)).length, pushed);
@@ -403,7 +409,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       assert.equal(await current.next(), undefined);
       await push(event('overtaken', 'more'));
       assert.deepEqual(
-        (await current.next())?.map((one) => one.version),
+        (await current.next())?.map(({ version }) => version),
         [21],
       );
       slow.close();

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { it } from 'node:test';
-import { abandon, connect } from '../../src/engines/postgres/connection.ts';
+import { connect, destroyConnection } from '../../src/engines/postgres/connection.ts';
 
 /** A message of the server (PostgreSQL protocol 3.0): its type, its length, its body. */
 function message(type: string, body: Buffer): Buffer {
@@ -32,7 +32,7 @@ it('is reported as lost, and nothing is thrown outside the caller', async () => 
   const client = await connect(`postgres://user@127.0.0.1:${port}/db`, { onLost: () => (lost += 1) });
   assert.ok(lost > 0);
   await assert.rejects(client.query('select 1'));
-  abandon(client);
+  destroyConnection(client);
   server.close();
   await once(server, 'close');
 });

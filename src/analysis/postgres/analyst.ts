@@ -1,4 +1,4 @@
-/** The login of analysts on PostgreSQL: it may read the contract and nothing else. */
+/** The PostgreSQL role with which analysts log in: it may read the contract and nothing else. */
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import pg from 'pg';
 import { LastseenError, quote } from '../../errors.ts';
@@ -10,13 +10,13 @@ export interface Analyst {
   readonly password: string;
 }
 
-/** The comment by which a role that was made here is known again. */
+/** The comment that marks a role as made here. */
 const MARK = 'analyst of lastseen';
 
 const SCRAM_ITERATIONS = 4_096;
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** Of the role's sessions: what runs or waits too long is ended by the server. */
+/** Settings of the role's sessions. The server ends what runs or waits too long. */
 const SETTINGS = [
   'default_transaction_read_only = on',
   `statement_timeout = '5min'`,
@@ -24,7 +24,7 @@ const SETTINGS = [
   `lock_timeout = '5s'`,
 ];
 
-/** What is wrong with a password, or `undefined`: only what needs no preparation (RFC 4013) is taken. */
+/** What is wrong with a password, or `undefined`. Visible ASCII needs no preparation (RFC 4013). */
 export function passwordFault(password: string): string | undefined {
   if (password.length < 12) {
     return 'must have at least 12 characters';
@@ -33,7 +33,8 @@ export function passwordFault(password: string): string | undefined {
 }
 
 /**
- * Makes the role, or gives it another password, and grants it the contract; repairs the roles of POST /query too.
+ * Creates the role, or changes its password, and grants it the contract. Also creates the roles of POST /query if they
+ * are missing.
  * @throws ERR_FORBIDDEN when the user of the URL may not, ERR_STORE_UNAVAILABLE when the server cannot be reached
  */
 export async function createAnalyst(
@@ -58,13 +59,16 @@ export async function createAnalyst(
       [name, MARK],
     );
     const [existing] = rows;
-    // A role that is somebody else's must not be turned into an analyst's.
+    // A role that was made for something else must not become an analyst.
     if (existing?.is_own === false) {
-      throw new LastseenError('ERR_REQUEST_INVALID', `--name: the role ${name} exists and is no analyst's`);
+      throw new LastseenError(
+        'ERR_REQUEST_INVALID',
+        `--name: the role ${name} exists and was not created by this command`,
+      );
     }
     const verb = existing === undefined ? 'create' : 'alter';
     await client.query(
-      `${verb} role ${name} login nosuperuser nocreatedb nocreaterole noreplication connection limit 20 password '${verifier(password, random)}'`,
+      `${verb} role ${name} login nosuperuser nocreatedb nocreaterole noreplication connection limit 20 password '${scramVerifier(password, random)}'`,
     );
     for (const setting of SETTINGS) {
       await client.query(`alter role ${name} set ${setting}`);
@@ -73,14 +77,14 @@ export async function createAnalyst(
     await client.query(`grant lastseen_query to ${name}`);
     await client.query('commit');
   } catch (error) {
-    throw toldOf(error);
+    throw toUserError(error);
   } finally {
     await client.end().catch(() => undefined);
   }
 }
 
-/** What PostgreSQL keeps of a password (RFC 5803): made here, so that it never reaches the server or its log in clear. */
-export function verifier(password: string, random: Pick<Random, 'bytes'>): string {
+/** What PostgreSQL stores instead of a password (RFC 5803). Made here, so that the password does not reach the server. */
+export function scramVerifier(password: string, random: Pick<Random, 'bytes'>): string {
   const salt = Buffer.from(random.bytes(16));
   const salted = pbkdf2Sync(password, salt, SCRAM_ITERATIONS, 32, 'sha256');
   const sign = (text: string): Buffer => createHmac('sha256', salted).update(text).digest();
@@ -89,7 +93,7 @@ export function verifier(password: string, random: Pick<Random, 'bytes'>): strin
   return `SCRAM-SHA-256$${SCRAM_ITERATIONS}:${salt.toString('base64')}$${stored}:${server}`;
 }
 
-function toldOf(error: unknown): unknown {
+function toUserError(error: unknown): unknown {
   if (error instanceof LastseenError) {
     return error;
   }
@@ -101,7 +105,7 @@ function toldOf(error: unknown): unknown {
   if (error.code === '42501') {
     return new LastseenError(
       'ERR_FORBIDDEN',
-      `the user of DATABASE_URL may not do this (${error.message}): it needs CREATEROLE`,
+      `the user of DATABASE_URL lacks a right (${error.message}): it needs CREATEROLE`,
     );
   }
   if (error.code === '42P01') {

@@ -1,9 +1,10 @@
 /** The roles of analysts on PostgreSQL. */
 
 /**
- * `lastseen_query` may read the contract; `lastseen_restricted` may read nothing by itself, and is shown views of what
- * a restricted token covers. Roles belong to the server, not to the database: where they cannot be made, the rest
- * works without POST /query, and this can be repeated by whoever may.
+ * Creates the roles of POST /query where they are missing, and grants them their rights. `lastseen_query` may read the
+ * contract. `lastseen_restricted` may read no table: its queries read temporary views of what a restricted token covers.
+ * Roles belong to the server, not to the database. Where the user of the database may not create them, everything but
+ * POST /query works, and a user with the right can run this later. The migration 0003 has a copy of its own.
  */
 export const GRANT_CONTRACT = `do $$
   declare

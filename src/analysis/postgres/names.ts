@@ -1,60 +1,59 @@
 /**
- * The names that a query on PostgreSQL may use. Its rights keep it from tables; this keeps it from functions, which
- * PostgreSQL lets everybody call: whatever stands before a parenthesis must be on a list, and the catalogue's names are
- * refused wherever they stand.
+ * The names that a query on PostgreSQL may use. Its role cannot read other tables, but PostgreSQL lets every role call
+ * functions: therefore a name before a parenthesis must be on a list, and names of the catalogue are refused everywhere.
  */
 import { POSTGRES_BEFORE_PARENTHESIS, POSTGRES_FUNCTIONS } from '../functions.ts';
-import { refused, type Token } from '../statement.ts';
+import { queryRefused, type Token } from '../statement.ts';
 
-/** Names of the catalogue, of types that look into it, and words that tell of the server. */
+/** Names of the catalogue, types that read it, and words that reveal the server's settings. */
 const NEVER =
   /^(pg_.*|reg(class|collation|config|dictionary|namespace|oper|operator|proc|procedure|role|type)|information_schema|lo_.*|dblink.*|current_(user|role|catalog|schema|database|setting|schemas)|session_user|system_user|user|set_config|operator|tablesample)$/;
 
 /**
- * `callable` are the functions that may be called with one argument: PostgreSQL calls them without a parenthesis too,
- * as if they were a column, `(text).f`. @throws ERR_QUERY_REFUSED
+ * Checks every name of the statement. `callable` are the functions with one argument: PostgreSQL also calls them like a
+ * column, `(text).f`. @throws ERR_QUERY_REFUSED
  */
 export function requirePostgresNames(tokens: readonly Token[], callable: ReadonlySet<string>): void {
-  tokens.forEach((token, at) => {
+  tokens.forEach((token, index) => {
     if (token.kind !== 'word' && token.kind !== 'quoted') {
       return;
     }
     if (NEVER.test(token.text)) {
-      throw refused(`the name ${shownName(token)} is not available to queries`);
+      throw queryRefused(`the name ${quoteName(token)} is not available to queries`);
     }
-    if (isSymbol(tokens[at - 1], '.') && callable.has(token.text) && !POSTGRES_FUNCTIONS.has(token.text)) {
-      throw refused(
-        `${shownName(token)} behind a dot would call a function that is not available to queries: give the column another name`,
+    if (isSymbol(tokens[index - 1], '.') && callable.has(token.text) && !POSTGRES_FUNCTIONS.has(token.text)) {
+      throw queryRefused(
+        `${quoteName(token)} after a dot would call a function that is not available to queries: rename the column`,
       );
     }
-    if (!isSymbol(tokens[at + 1], '(')) {
+    if (!isSymbol(tokens[index + 1], '(')) {
       return;
     }
     if (token.kind === 'word' && POSTGRES_BEFORE_PARENTHESIS.has(token.text)) {
       return;
     }
-    if (POSTGRES_FUNCTIONS.has(token.text) && !isSymbol(tokens[at - 1], '.')) {
+    if (POSTGRES_FUNCTIONS.has(token.text) && !isSymbol(tokens[index - 1], '.')) {
       return;
     }
-    if (namesColumns(tokens, at)) {
+    if (namesColumns(tokens, index)) {
       return;
     }
-    throw refused(
-      `the function ${shownName(token)} is not available to queries (before an alias with columns write AS)`,
+    throw queryRefused(
+      `the function ${quoteName(token)} is not available to queries (write AS before an alias with columns)`,
     );
   });
 }
 
-/** True of `name (a, b)` behind AS, and of `name (a, b) as (select …)` in a WITH: neither can be a call. */
-function namesColumns(tokens: readonly Token[], at: number): boolean {
-  const before = tokens[at - 1];
+/** True for `name (a, b)` after AS, and for `name (a, b) as (select …)` in a WITH: neither is a call. */
+function namesColumns(tokens: readonly Token[], index: number): boolean {
+  const before = tokens[index - 1];
   if (isWord(before, 'as')) {
     return true;
   }
   if (!isWord(before, 'with') && !isWord(before, 'recursive') && !isSymbol(before, ',')) {
     return false;
   }
-  let next = at + 2;
+  let next = index + 2;
   while (tokens[next]?.kind === 'word' || tokens[next]?.kind === 'quoted' || isSymbol(tokens[next], ',')) {
     next += 1;
   }
@@ -72,7 +71,7 @@ function namesColumns(tokens: readonly Token[], at: number): boolean {
   if (!isSymbol(tokens[next], '(')) {
     return false;
   }
-  // `values` alone may be the name of a column, and what stands before it a call.
+  // `values` alone may be the name of a column, so that the name before the parenthesis is a call.
   if (isWord(body, 'values')) {
     return isSymbol(tokens[next + 2], '(');
   }
@@ -87,6 +86,6 @@ function isWord(token: Token | undefined, text: string): boolean {
   return token?.kind === 'word' && token.text === text;
 }
 
-function shownName(token: Token): string {
+function quoteName(token: Token): string {
   return token.text.slice(0, 63);
 }

@@ -1,19 +1,19 @@
 /**
- * A query on PostgreSQL: on a connection of its own, in a transaction that can only read, as a role that may read the
- * contract and nothing else. A restricted token's queries run as a role that may read no table at all, over temporary
- * views of what the token covers, which end with the transaction. See docs/decisions.md D29.
+ * Runs a query on PostgreSQL: on a connection of its own, in a read-only transaction, as a role that may read the contract
+ * and nothing else. Queries of a restricted token run as a role that may read no table, over temporary views of what the
+ * token covers. The views end with the transaction. See docs/decisions.md D29.
  */
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import { type Access, accessCondition, EVENT_COLUMNS, EVENTS, VIEWS } from '../contract.ts';
 import type { Cell } from '../format.ts';
-import type { Question, Sandbox } from '../sandbox.ts';
-import { invalid, requireParameters, requireReading } from '../statement.ts';
+import type { Query, RowSink, Sandbox } from '../sandbox.ts';
+import { queryInvalid, requireParameters, requireReadStatement } from '../statement.ts';
 import { requirePostgresNames } from './names.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** Rows asked for at once: few at first, then as many as have about so many characters. */
+/** Rows of one fetch: few at first, then as many as have about `FETCH_CHARACTERS`. */
 const FIRST_FETCH = 50;
 const MAX_FETCH = 5_000;
 const FETCH_CHARACTERS = 1_000_000;
@@ -29,14 +29,14 @@ const NUMBERS: readonly number[] = [
   builtins.NUMERIC,
 ];
 
-/** Everything as the text that it is; what it means is told by the columns. */
-const asText = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
+/** Every value stays text: the types of the columns say what it means. */
+const TEXT_TYPES = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
 
 interface Session {
   readonly client: pg.Client;
   readonly processId: number;
   readonly schema: string;
-  /** Functions that may be called with one argument. */
+  /** Names of functions that take one argument: PostgreSQL also calls them as `(value).name`. */
   readonly callable: ReadonlySet<string>;
   /** The definition of each view of the contract, over names of the schema. */
   readonly views: ReadonlyMap<string, string>;
@@ -46,24 +46,20 @@ export function postgresSandbox(url: string): Sandbox {
   let session: Session | undefined;
   let isRunning = false;
 
-  async function run(
-    question: Question,
-    onColumns: (columns: readonly string[]) => void,
-    onRow: (cells: readonly Cell[]) => boolean,
-  ): Promise<void> {
-    const { text, tokens } = requireReading(question.sql);
-    requireParameters(tokens, question.params.length);
-    session ??= await open(url, () => (session = undefined));
+  async function run(query: Query, sink: RowSink): Promise<void> {
+    const { text, tokens } = requireReadStatement(query.sql);
+    requireParameters(tokens, query.params.length);
+    session ??= await openSession(url, () => (session = undefined));
     const { client } = session;
     requirePostgresNames(tokens, session.callable);
     isRunning = true;
     try {
       await client.query('begin');
-      await enter(session, question);
-      await read(client, text, question, onColumns, onRow);
+      await enterSandbox(session, query);
+      await readRows(client, { text, params: query.params }, sink);
     } finally {
       isRunning = false;
-      // A lock of the session would outlive the transaction.
+      // A session-level lock would outlive the transaction.
       await client.query('rollback; reset role; select pg_advisory_unlock_all()').catch(() => {
         session = undefined;
         client.end().catch(() => undefined);
@@ -72,38 +68,38 @@ export function postgresSandbox(url: string): Sandbox {
   }
 
   return {
-    async run(...all) {
+    async run(query, sink) {
       try {
-        await run(...all);
+        await run(query, sink);
       } catch (error) {
-        throw toldOf(error);
+        throw toUserError(error);
       }
     },
     async cancel() {
       if (session === undefined || !isRunning) {
         return;
       }
-      const other = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
-      other.on('error', () => undefined);
-      await other.connect();
-      await other.query('select pg_cancel_backend($1)', [session.processId]);
-      await other.end();
+      const canceller = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+      canceller.on('error', () => undefined);
+      await canceller.connect();
+      await canceller.query('select pg_cancel_backend($1)', [session.processId]);
+      await canceller.end();
     },
   };
 }
 
-async function open(url: string, onLost: () => void): Promise<Session> {
+async function openSession(url: string, onLost: () => void): Promise<Session> {
   const client = new pg.Client({
     connectionString: url,
     application_name: 'lastseen-query',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
-    types: asText,
+    types: TEXT_TYPES,
   });
   client.on('error', onLost);
   await client.connect();
   try {
-    // The server notices within this time that we are gone, where its system can tell; and fills no disk, where we may say so.
+    // The server checks whether this process is alive, and limits temporary files: where it and our rights allow that.
     for (const setting of [`client_connection_check_interval = '1s'`, `temp_file_limit = '1GB'`]) {
       await client.query(`set ${setting}`).catch(() => undefined);
     }
@@ -113,9 +109,12 @@ async function open(url: string, onLost: () => void): Promise<Session> {
     );
     const [found] = rows;
     if (found === undefined) {
-      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the database has no events: run "lastseen migrate"');
+      throw new LastseenError(
+        'ERR_STORE_UNAVAILABLE',
+        'the database has no table events: run "lastseen migrate"',
+      );
     }
-    const defined = await client.query<{ name: string; body: string }>(
+    const definitions = await client.query<{ name: string; body: string }>(
       `select c.relname as name, pg_get_viewdef(c.oid) as body
        from pg_class c where c.relkind = 'v' and c.relname = any($1) and c.relnamespace = to_regnamespace($2)`,
       [[...VIEWS], found.schema],
@@ -129,7 +128,7 @@ async function open(url: string, onLost: () => void): Promise<Session> {
       callable: new Set(functions.rows.map(({ name }) => name)),
       processId: Number(found.id),
       schema: found.schema,
-      views: new Map(defined.rows.map(({ name, body }) => [name, body])),
+      views: new Map(definitions.rows.map(({ name, body }) => [name, body])),
     };
   } catch (error) {
     client.end().catch(() => undefined);
@@ -137,8 +136,8 @@ async function open(url: string, onLost: () => void): Promise<Session> {
   }
 }
 
-/** From here to the end of the transaction nothing but reading is possible, and only of what the access covers. */
-async function enter(session: Session, { access, timeoutMs }: Question): Promise<void> {
+/** Until the end of the transaction, the connection can then only read, and only what the access covers. */
+async function enterSandbox(session: Session, { access, timeoutMs }: Query): Promise<void> {
   const { client, schema } = session;
   const isRestricted = access !== 'everything';
   await client.query(
@@ -154,50 +153,51 @@ async function enter(session: Session, { access, timeoutMs }: Question): Promise
      set local cursor_tuple_fraction = 1`,
   );
   if (isRestricted) {
-    await showPart(session, access);
+    await createRestrictedViews(session, access);
   }
   await client.query(
     `set transaction read only; set local role ${isRestricted ? 'lastseen_restricted' : 'lastseen_query'}`,
   );
 }
 
-/** Temporary views shadow the contract's names. The barrier keeps the caller's conditions off the rows behind it. */
-async function showPart({ client, schema, views }: Session, access: Exclude<Access, string>): Promise<void> {
+/** Temporary views shadow the names of the contract. The barrier keeps conditions of the query off hidden rows. */
+async function createRestrictedViews(
+  { client, schema, views }: Session,
+  access: Exclude<Access, string>,
+): Promise<void> {
   const condition = accessCondition(access);
   await client.query(
     [
       `create temp view ${EVENTS} with (security_barrier) as
          select ${EVENT_COLUMNS} from ${schema}.${EVENTS} where ${condition}`,
-      // Temporary names come first, so a definition that reads \`events\` now reads the view.
+      // PostgreSQL resolves temporary names first, so a definition that reads \`events\` now reads the view.
       ...[...views].map(([name, body]) => `create temp view ${name} as ${body.replace(/;\s*$/, '')}`),
       `grant select on ${[EVENTS, ...views.keys()].map((name) => `pg_temp.${name}`).join(', ')} to lastseen_restricted`,
     ].join(';\n'),
   );
 }
 
-async function read(
+async function readRows(
   client: pg.Client,
-  text: string,
-  question: Question,
-  onColumns: (columns: readonly string[]) => void,
-  onRow: (cells: readonly Cell[]) => boolean,
+  { text, params }: { readonly text: string; readonly params: Query['params'] },
+  sink: RowSink,
 ): Promise<void> {
-  // With values the extended protocol is used, which takes one statement; a cursor takes only one that reads.
-  const values = question.params.map((value) => (value === null ? null : String(value)));
+  // The extended protocol accepts one statement, and a cursor only one that reads.
+  const values = params.map((value) => (value === null ? null : String(value)));
   await client.query({
-    text: `declare question no scroll cursor for ${text}`,
+    text: `declare query no scroll cursor for ${text}`,
     values,
     queryMode: 'extended',
   } as pg.QueryConfig);
   let fields: readonly pg.FieldDef[] | undefined;
   for (let count = FIRST_FETCH; ;) {
     const result = await client.query<(string | null)[]>({
-      text: `fetch ${count} from question`,
+      text: `fetch ${count} from query`,
       rowMode: 'array',
     });
     if (fields === undefined) {
       fields = result.fields;
-      onColumns(fields.map((field) => field.name));
+      sink.columns(fields.map((field) => field.name));
     }
     let characters = 0;
     for (const row of result.rows) {
@@ -205,7 +205,7 @@ async function read(
         characters += cell?.length ?? 0;
       }
       const types = fields;
-      if (!onRow(row.map((cell, at) => cellOf(cell, types[at]?.dataTypeID)))) {
+      if (!sink.row(row.map((cell, index) => cellOf(cell, types[index]?.dataTypeID)))) {
         return;
       }
     }
@@ -227,13 +227,13 @@ function cellOf(text: string | null, type: number | undefined): Cell {
   return type !== undefined && NUMBERS.includes(type) ? { numeral: text } : text;
 }
 
-function toldOf(error: unknown): unknown {
+function toUserError(error: unknown): unknown {
   if (error instanceof LastseenError) {
     return error;
   }
   const { code = '', message = 'the connection was lost' } = error as { code?: string; message?: string };
   if (!(error instanceof pg.DatabaseError) || /^(08|57P|53300)/.test(code)) {
-    return new LastseenError('ERR_STORE_UNAVAILABLE', 'the store cannot be reached: try again later', {
+    return new LastseenError('ERR_STORE_UNAVAILABLE', 'the store cannot be reached: retry later', {
       cause: error,
     });
   }
@@ -244,16 +244,16 @@ function toldOf(error: unknown): unknown {
     );
   }
   if (code === '57014') {
-    return new LastseenError('ERR_QUERY_LIMIT', 'the query ran longer than it may');
+    return new LastseenError('ERR_QUERY_LIMIT', 'the query ran longer than its limit');
   }
   if (/^(53|54000)/.test(code)) {
-    return new LastseenError('ERR_QUERY_LIMIT', `the query needs more than it may have (${message})`);
+    return new LastseenError('ERR_QUERY_LIMIT', `the query exceeds a limit of the database (${message})`);
   }
   if (/^(25006|42501|0A000)/.test(code)) {
     return new LastseenError(
       'ERR_QUERY_REFUSED',
-      `a query reads the contract, and nothing else (${message})`,
+      `a query can read the contract, and nothing else (${message})`,
     );
   }
-  return invalid(message);
+  return queryInvalid(message);
 }

@@ -41,7 +41,7 @@ export function createCsvEncoder(): EventEncoder {
   };
   return {
     encode: (events) => begin() + events.map((event) => row(csvCells(event))).join(''),
-    end: () => begin() + tail(false),
+    end: () => begin() + tail({ isTruncated: false }),
   };
 }
 

@@ -107,7 +107,7 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
 
   async function nextOfSome(): Promise<RangePage> {
     const end = Math.min(through, position + STEP_POSITIONS);
-    const events = await source.eventsOf(accessIds, position, end, PAGE_EVENTS);
+    const events = await source.eventsOf(accessIds, { after: position, through: end, limit: PAGE_EVENTS });
     return { events, through: events.at(-1)?.position ?? end };
   }
 

@@ -23,7 +23,7 @@ export function createKeyStore(knex: Knex): KeyStore {
       });
     },
     async addFirst(key) {
-      // Of several nodes that start at once one makes the key: it is named by its place, so only one fits.
+      // Several nodes may start at once: they use the same name, so one key is kept.
       await knex('signing_keys').insert(rowOf(key)).onConflict('kid').ignore();
     },
     async deleteRetired(retiredBefore) {

@@ -19,7 +19,7 @@ interface TokenRow {
   refreshed_at: number | string | null;
 }
 
-/** The admin's token stands among the tokens under this name. */
+/** The row of the admin token has this name. */
 const ADMIN = 'admin';
 
 export function createTokenStore(knex: Knex): TokenStore {

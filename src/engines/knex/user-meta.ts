@@ -10,8 +10,8 @@ interface MetaRow {
   bytes: number;
 }
 
-/** SQLite takes so many rows in one statement, and more. */
-const ROWS_A_STATEMENT = 100;
+/** Both databases accept a statement of this size. */
+const ROWS_PER_STATEMENT = 100;
 
 class TooLarge extends Error {}
 
@@ -27,8 +27,8 @@ export function createUserMeta(knex: Knex): Pick<UserStore, 'meta' | 'writeMeta'
     async writeMeta({ userId, entries, isWhole, maxBytes }) {
       try {
         return await knex.transaction(async (transaction) => {
-          // A write first. On SQLite it takes the lock that a reader could not be raised to; on PostgreSQL writers of
-          // one user take turns, so that what they see of each other adds up.
+          // A write first. On SQLite it takes the write lock, which a transaction that began with a read may not get.
+          // On PostgreSQL it makes writers of one user take turns, so that the sum below is right.
           const found = await transaction('users').where({ id: userId }).update({ id: userId });
           if (found === 0) {
             return 'no-user';
@@ -36,8 +36,8 @@ export function createUserMeta(knex: Knex): Pick<UserStore, 'meta' | 'writeMeta'
           if (isWhole) {
             await transaction('user_meta').where({ user_id: userId }).delete();
           }
-          for (let at = 0; at < entries.length; at += ROWS_A_STATEMENT) {
-            const rows = entries.slice(at, at + ROWS_A_STATEMENT).map(({ property, value }) => ({
+          for (let from = 0; from < entries.length; from += ROWS_PER_STATEMENT) {
+            const rows = entries.slice(from, from + ROWS_PER_STATEMENT).map(({ property, value }) => ({
               user_id: userId,
               property,
               value,

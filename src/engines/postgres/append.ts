@@ -1,29 +1,28 @@
 /**
- * Appending to PostgreSQL. Every group of every node takes the same transaction-scoped advisory lock before it
- * numbers its events and holds it to the commit, so position order is commit order (G2): PostgreSQL makes a
- * transaction visible before it lets go of its locks. Readers then need nothing cleverer than `position > cursor`,
- * and a foreign transaction, however long, changes nothing.
+ * Appends groups of requests to PostgreSQL. Every group of every node takes the same transaction-scoped advisory lock
+ * before it numbers its events, and holds it until the commit. PostgreSQL makes a transaction visible before it releases
+ * its locks, so position order is commit order (G2): readers need only `position > cursor`, and transactions of others,
+ * however long, delay nobody.
  *
- * When the connection is lost between COMMIT and its answer, the outcome is looked up on a new connection: each group
- * has a number, which it writes beside its events (a transaction id would not do: PostgreSQL may give it again after a
- * crash). Whoever has the lock knows that the lost transaction has ended, one way or the other (G1, G4).
+ * When the connection is lost between COMMIT and its answer, `settle.ts` finds the outcome on a new connection: each group
+ * writes its own number beside its events. A transaction id would not do, since PostgreSQL may use it again after a crash.
  */
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '../../log/store.ts';
 import type { Runtime } from '../../runtime.ts';
-import { groupColumnsOf, resultOf } from './columns.ts';
-import { abandon, connect, isRefusal, unavailable } from './connection.ts';
+import { groupColumnsOf, resultOfNewEvents } from './columns.ts';
+import { connect, destroyConnection, isStatementError, toStoreError } from './connection.ts';
 import { createFeedVersions } from './feed-versions.ts';
 import { APPEND_LOCK, type GroupName, OutcomeUnknown, settle } from './settle.ts';
 import { writeGroup } from './transaction.ts';
 
-/** SQLSTATE of an id that is there already. */
+/** SQLSTATE of an id that the log has already. */
 const UNIQUE_VIOLATION = '23505';
 
 export interface PostgresAppender {
   append(requests: readonly AppendRequest[]): Promise<AppendAnswer>;
-  /** Backend of the connection that appends: its hints are our own. */
+  /** The backend of the connection that appends: it sends this node's own notifications. */
   readonly processId: number | undefined;
   close(): void;
 }
@@ -31,103 +30,109 @@ export interface PostgresAppender {
 export interface PostgresAppenderOptions {
   readonly url: string;
   readonly runtime: Runtime;
-  /** Send a hint with each commit. Default true; false is for measuring its price. */
+  /** Send a notification with each commit. Default true; false is for measuring its price. */
   readonly notify?: boolean;
-  /** Told the head and epoch that each group found or made. */
+  /** Called after each commit with the epoch, and with the head that the commit made. */
   readonly onHead: (head: number, epoch: string) => void;
 }
 
-/** A connection that appends, and the name under which its groups are numbered: what one loses, the next does not find. */
-interface WriterConnection {
+/** A connection that appends, and the name under which its groups are numbered. Each connection has a name of its own. */
+interface AppendConnection {
   readonly client: pg.Client;
   readonly writerId: string;
   lastGroup: number;
 }
 
-/** Taken before the first statement of a group, so that the name and the number stay together whatever is lost after. */
-function nextGroup(connection: WriterConnection): GroupName {
+/** Names the next group, before its first statement: name and number belong together whatever is lost afterwards. */
+function nextGroup(connection: AppendConnection): GroupName {
   connection.lastGroup += 1;
   return { writerId: connection.writerId, group: connection.lastGroup };
 }
 
 export function createPostgresAppender(options: PostgresAppenderOptions): PostgresAppender {
   const { runtime } = options;
-  let current: WriterConnection | undefined;
+  let current: AppendConnection | undefined;
   let isClosed = false;
   const feedVersions = createFeedVersions();
-  const hint = options.notify === false ? '' : 'notify lastseen;';
+  const notify = options.notify === false ? '' : 'notify lastseen;';
 
-  async function connected(): Promise<WriterConnection> {
+  async function connection(): Promise<AppendConnection> {
     if (isClosed) {
       throw new LastseenError('ERR_STORE_UNAVAILABLE', 'the store is closed');
     }
     if (current !== undefined) {
       return current;
     }
-    const fresh = await connect(options.url, { onLost: drop });
-    current = { client: fresh, writerId: runtime.random.uuid(), lastGroup: 0 };
+    const client = await connect(options.url, { onLost: discard });
+    current = { client, writerId: runtime.random.uuid(), lastGroup: 0 };
     return current;
   }
 
-  function drop(lost: pg.Client): void {
-    if (current?.client === lost) {
+  function discard(client: pg.Client): void {
+    if (current?.client === client) {
       current = undefined;
     }
     feedVersions.clear();
-    abandon(lost);
+    destroyConnection(client);
   }
 
   async function append(requests: readonly AppendRequest[]): Promise<AppendAnswer> {
     const recordedAt = runtime.clock.now();
     try {
-      return (await inOneStatement(requests, recordedAt)) ?? (await inTransaction(requests, recordedAt));
+      return (
+        (await appendInOneStatement(requests, recordedAt)) ??
+        (await appendInTransaction(requests, recordedAt))
+      );
     } catch (error) {
       if (error instanceof OutcomeUnknown) {
-        return { pending: settle(error, { url: options.url, runtime, isClosed: () => isClosed }) };
+        return { pending: settleLost(error) };
       }
-      // If the whole group fails on something unforeseen, each request gets a transaction of its own.
-      if (isRefusal(error) && requests.length > 1) {
+      // The whole group failed on something unforeseen: each request gets a transaction of its own.
+      if (isStatementError(error) && requests.length > 1) {
         return appendAlone(requests, recordedAt);
       }
-      throw unavailable(error);
+      throw toStoreError(error);
     }
   }
+
+  const settleLost = (attempt: OutcomeUnknown): Promise<AppendResult> =>
+    settle(attempt, { url: options.url, runtime, isClosed: () => isClosed });
 
   async function appendAlone(requests: readonly AppendRequest[], recordedAt: number): Promise<AppendResult> {
     const outcomes: AppendOutcome[] = [];
     for (const request of requests) {
       try {
-        const result = await inTransaction([request], recordedAt).catch((error: unknown) => {
+        const result = await appendInTransaction([request], recordedAt).catch((error: unknown) => {
           if (error instanceof OutcomeUnknown) {
-            return settle(error, { url: options.url, runtime, isClosed: () => isClosed });
+            return settleLost(error);
           }
           throw error;
         });
         outcomes.push(...result.outcomes);
       } catch (error) {
-        // Its neighbours are appended, whatever becomes of this one.
-        outcomes.push({ refused: unavailable(error) });
+        // The other requests are appended nevertheless.
+        outcomes.push({ refused: toStoreError(error) });
       }
     }
     return { recordedAt, outcomes };
   }
 
   /**
-   * The way of most groups. `undefined` when it is not theirs: a batch has a key, or an id is there already, so that
-   * someone must look before.
+   * Appends a group in one round trip. Returns `undefined` if the group needs look-ups first: a batch has a key, a request
+   * changes rows, or the log has an id already.
    */
-  async function inOneStatement(
+  async function appendInOneStatement(
     requests: readonly AppendRequest[],
     recordedAt: number,
   ): Promise<AppendResult | undefined> {
     if (requests.some(({ key, rows }) => key !== null || rows !== undefined)) {
       return undefined;
     }
-    const connection = await connected();
+    const writer = await connection();
     const columns = groupColumnsOf(requests, feedVersions.versions, recordedAt);
-    const name = nextGroup(connection);
+    const name = nextGroup(writer);
     try {
-      const { rows } = await connection.client.query<{
+      const { rows } = await writer.client.query<{
         head_before: number;
         epoch: string;
         versions: string[];
@@ -140,50 +145,54 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
         feedVersions.head,
         columns.names,
         columns.versions,
-        columns.nameAt,
-        columns.nth,
+        columns.nameIndexes,
+        columns.ordinals,
         columns.accessIds,
         columns.createdAts,
         columns.ids,
         columns.payloads,
       ]);
-      const done = rows[0];
-      if (done === undefined) {
-        throw new Error('lastseen_append has returned nothing');
+      const [appended] = rows;
+      if (appended === undefined) {
+        throw new Error('lastseen_append returned no row');
       }
-      const versions = done.versions.map(Number);
-      const head = done.head_before + columns.accessIds.length;
-      const known = feedVersions.move(done.head_before, head);
-      columns.names.forEach((accessId, at) => {
-        known.set(accessId, (versions[at] ?? 0) + (columns.counts[at] ?? 0));
+      const versions = appended.versions.map(Number);
+      const head = appended.head_before + columns.accessIds.length;
+      const known = feedVersions.move(appended.head_before, head);
+      columns.names.forEach((accessId, index) => {
+        known.set(accessId, (versions[index] ?? 0) + (columns.counts[index] ?? 0));
       });
-      options.onHead(head, done.epoch);
-      return resultOf(requests, recordedAt, done.head_before, (at) => {
-        return (versions[(columns.nameAt[at] ?? 0) - 1] ?? 0) + (columns.nth[at] ?? 0);
+      options.onHead(head, appended.epoch);
+      return resultOfNewEvents(requests, {
+        recordedAt,
+        headBefore: appended.head_before,
+        versionAt: (index) =>
+          (versions[(columns.nameIndexes[index] ?? 0) - 1] ?? 0) + (columns.ordinals[index] ?? 0),
       });
     } catch (error) {
-      if (isRefusal(error)) {
+      if (isStatementError(error)) {
         if ((error as pg.DatabaseError).code === UNIQUE_VIOLATION) {
           return undefined;
         }
         throw error;
       }
-      drop(connection.client);
+      discard(writer.client);
       const count = columns.accessIds.length;
       throw new OutcomeUnknown(
         { ...name, events: count },
-        async (lastPosition, on) => {
+        async (lastPosition, client) => {
           const first = lastPosition - count + 1;
-          const { rows } = await on.query<{ version: number }>(
+          const { rows } = await client.query<{ version: number }>(
             'select version from events where position between $1 and $2 order by position',
             [first, lastPosition],
           );
-          return resultOf(requests, recordedAt, first - 1, (at) => {
-            const row = rows[at];
-            if (row === undefined) {
-              throw new Error('the events were pruned before they could be answered');
-            }
-            return row.version;
+          if (rows.length < count) {
+            throw new Error('the events were pruned before their outcome was known');
+          }
+          return resultOfNewEvents(requests, {
+            recordedAt,
+            headBefore: first - 1,
+            versionAt: (index) => rows[index]?.version ?? 0,
           });
         },
         error,
@@ -191,16 +200,16 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
     }
   }
 
-  async function inTransaction(
+  async function appendInTransaction(
     requests: readonly AppendRequest[],
     recordedAt: number,
   ): Promise<AppendResult> {
-    const writer = await connected();
+    const writer = await connection();
     const name = nextGroup(writer);
-    const connection = writer.client;
+    const { client } = writer;
     try {
-      // A node that stands still with the lock in its hand is thrown out.
-      const begun = (await connection.query(
+      // PostgreSQL terminates a session that stalls for 10 s while it holds the lock.
+      const begun = (await client.query(
         `begin isolation level read committed;
          set local idle_in_transaction_session_timeout = 10000;
          select pg_advisory_xact_lock(${APPEND_LOCK});
@@ -209,33 +218,33 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       )) as unknown as pg.QueryResult<{ head: number; epoch: string; is_lax: boolean }>[];
       const log = begun[3]?.rows[0];
       if (log === undefined) {
-        throw new Error('the table log has no row: this is not a whole lastseen database');
+        throw new Error('the table log has no row: the database is incomplete');
       }
       if (log.is_lax) {
-        await connection.query('set local synchronous_commit = on');
+        await client.query('set local synchronous_commit = on');
       }
-      const written = await writeGroup(connection, requests, {
+      const written = await writeGroup(client, requests, {
         recordedAt,
         head: log.head,
-        knownVersions: feedVersions.at(log.head),
+        knownVersions: feedVersions.asOf(log.head),
       });
       const { head } = written;
       const result: AppendResult = { recordedAt, outcomes: written.outcomes };
       const count = head - log.head;
       if (count === 0 && !requests.some(({ rows }) => rows !== undefined)) {
-        await connection.query('commit');
+        await client.query('commit');
         return result;
       }
       try {
-        await connection.query(
+        await client.query(
           `update log set head = ${head};
            insert into writers values ('${name.writerId}', now(), ${name.group}, ${head})
              on conflict (writer_id) do update set seen_at = excluded.seen_at,
                last_group = excluded.last_group, last_position = excluded.last_position;
-           ${hint} commit`,
+           ${notify} commit`,
         );
       } catch (error) {
-        if (isRefusal(error)) {
+        if (isStatementError(error)) {
           throw error;
         }
         throw new OutcomeUnknown({ ...name, events: count }, () => Promise.resolve(result), error);
@@ -247,10 +256,10 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       options.onHead(head, log.epoch);
       return result;
     } catch (error) {
-      if (isRefusal(error)) {
-        await connection.query('rollback').catch(() => undefined);
+      if (isStatementError(error)) {
+        await client.query('rollback').catch(() => undefined);
       } else {
-        drop(connection);
+        discard(client);
       }
       throw error;
     }

@@ -18,8 +18,8 @@ export function openPostgresSource(url: string): Promise<LogSource> {
   return Promise.resolve({
     state: () => reader.bounds(),
     events: (position, limit) => reader.readLog(position, { maxEvents: limit, maxBytes: PAGE_BYTES }),
-    eventsOf: (accessIds, position, through, limit) =>
-      reader.readAmong(accessIds, position, through, { maxEvents: limit, maxBytes: PAGE_BYTES }),
+    eventsOf: (accessIds, { after, through, limit }) =>
+      reader.readLogOf(accessIds, { after, through, maxEvents: limit, maxBytes: PAGE_BYTES }),
     async prunedThrough(accessIds) {
       const { rows } = await pool.query<{ position: number | null }>(
         `select max(pruned_position) as position from feeds
@@ -59,12 +59,12 @@ export async function openPostgresTarget(url: string, timers: Timers): Promise<L
   const close = async (): Promise<void> => {
     await client.end();
   };
-  // Nobody appends meanwhile.
+  // The lock keeps nodes from appending meanwhile.
   await client.query(`begin; select pg_advisory_xact_lock(${APPEND_LOCK})`);
   const { rows } = await client.query<{ floor: number; head: number }>('select floor, head from log');
   if (rows[0]?.floor !== 1 || rows[0].head !== 0) {
     await close();
-    const message = 'the database is not empty: a log is imported into a new one';
+    const message = 'the database is not empty: import a log into a new database';
     throw new LastseenError('ERR_REQUEST_INVALID', message);
   }
   return {

@@ -3,7 +3,7 @@ import type { Random } from '../../runtime.ts';
 import { newEpoch } from '../epoch.ts';
 import { connect } from './connection.ts';
 
-/** Gives the database a new epoch: running nodes notice, and send every client away. */
+/** Gives the log a new epoch. Running nodes notice it and close every connection. */
 export async function renewPostgresEpoch(url: string, random: Random): Promise<void> {
   const client = await connect(url);
   try {

@@ -1,4 +1,4 @@
-/** Events as the arrays that PostgreSQL takes them in. */
+/** Events as the arrays that statements on PostgreSQL take as parameters. */
 import type pg from 'pg';
 import type { Event } from '../../log/event.ts';
 import type { AppendRequest, AppendResult, Receipt } from '../../log/store.ts';
@@ -6,13 +6,13 @@ import type { AppendRequest, AppendResult, Receipt } from '../../log/store.ts';
 /** The events of a group in columns, and its access_ids by name. */
 export interface GroupColumns {
   readonly names: string[];
-  /** Last version of each name as it is remembered. */
+  /** Last known version of each name. */
   readonly versions: (number | null)[];
   /** Events of each name in the group. */
   readonly counts: number[];
-  /** Of each event, the place of its name, from 1, and which of the name's events it is, from 1. */
-  readonly nameAt: number[];
-  readonly nth: number[];
+  /** Of each event, the index of its name, and its ordinal among the events of that name. Both count from 1. */
+  readonly nameIndexes: number[];
+  readonly ordinals: number[];
   readonly accessIds: string[];
   readonly createdAts: number[];
   readonly ids: (string | null)[];
@@ -21,34 +21,34 @@ export interface GroupColumns {
 
 export function groupColumnsOf(
   requests: readonly AppendRequest[],
-  remembered: ReadonlyMap<string, number>,
+  knownVersions: ReadonlyMap<string, number>,
   recordedAt: number,
 ): GroupColumns {
   const columns: GroupColumns = {
     names: [],
     versions: [],
     counts: [],
-    nameAt: [],
-    nth: [],
+    nameIndexes: [],
+    ordinals: [],
     accessIds: [],
     createdAts: [],
     ids: [],
     payloads: [],
   };
-  const places = new Map<string, number>();
+  const nameIndexes = new Map<string, number>();
   for (const { events } of requests) {
     for (const event of events) {
-      let place = places.get(event.accessId);
-      if (place === undefined) {
-        place = columns.names.push(event.accessId);
-        places.set(event.accessId, place);
-        columns.versions.push(remembered.get(event.accessId) ?? null);
+      let nameIndex = nameIndexes.get(event.accessId);
+      if (nameIndex === undefined) {
+        nameIndex = columns.names.push(event.accessId);
+        nameIndexes.set(event.accessId, nameIndex);
+        columns.versions.push(knownVersions.get(event.accessId) ?? null);
         columns.counts.push(0);
       }
-      const nth = (columns.counts[place - 1] ?? 0) + 1;
-      columns.counts[place - 1] = nth;
-      columns.nameAt.push(place);
-      columns.nth.push(nth);
+      const ordinal = (columns.counts[nameIndex - 1] ?? 0) + 1;
+      columns.counts[nameIndex - 1] = ordinal;
+      columns.nameIndexes.push(nameIndex);
+      columns.ordinals.push(ordinal);
       columns.accessIds.push(event.accessId);
       columns.createdAts.push(event.createdAt ?? recordedAt);
       columns.ids.push(event.id);
@@ -58,19 +58,25 @@ export function groupColumnsOf(
   return columns;
 }
 
-/** The receipts of a group of new events only. */
-export function resultOf(
+export interface NewEventNumbers {
+  readonly recordedAt: number;
+  /** Highest position before the group. */
+  readonly headBefore: number;
+  /** Version of the event with this index in the group. */
+  readonly versionAt: (index: number) => number;
+}
+
+/** The result of a group whose events are all new. */
+export function resultOfNewEvents(
   requests: readonly AppendRequest[],
-  recordedAt: number,
-  headBefore: number,
-  versionAt: (at: number) => number,
+  { recordedAt, headBefore, versionAt }: NewEventNumbers,
 ): AppendResult {
-  let at = 0;
+  let count = 0;
   const outcomes = requests.map(({ events }) => ({
     receipts: events.map((): Receipt => {
-      const version = versionAt(at);
-      at += 1;
-      return { position: headBefore + at, version, duplicate: false };
+      const version = versionAt(count);
+      count += 1;
+      return { position: headBefore + count, version, duplicate: false };
     }),
   }));
   return { recordedAt, outcomes };

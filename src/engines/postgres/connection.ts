@@ -3,14 +3,14 @@ import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import { storeFailed } from '../refusal.ts';
 
-/** A statement that has not answered by then has lost its server. */
+/** A statement without an answer for so long has lost its server. */
 const QUERY_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 const BIGINT = pg.types.builtins.INT8;
 const JSON_TYPE = pg.types.builtins.JSON;
 
-/** Bigints as numbers, checked; `json` as the text it is. */
+/** Bigints become numbers, and are checked; `json` stays text. */
 const types = new pg.TypeOverrides();
 types.setTypeParser(BIGINT, safeInteger);
 types.setTypeParser(JSON_TYPE, (text: string) => text);
@@ -23,7 +23,7 @@ function safeInteger(text: string): number {
   return value;
 }
 
-/** `name` is what the server's list of connections shows. */
+/** `name` appears in the server's list of connections. */
 export function connectionConfig(url: string, name = 'lastseen'): pg.ClientConfig {
   return {
     connectionString: url,
@@ -52,28 +52,28 @@ export async function connect(url: string, { onLost, name }: ConnectOptions = {}
   try {
     await client.connect();
   } catch (error) {
-    abandon(client);
+    destroyConnection(client);
     throw error;
   }
   return client;
 }
 
-/** Lets go of a connection without waiting for its server. */
-export function abandon(client: pg.Client): void {
+/** Closes a connection without waiting for its server. */
+export function destroyConnection(client: pg.Client): void {
   const { stream } = (client as unknown as { connection: { stream: { destroy(): void } } }).connection;
   client.end().catch(() => undefined);
   stream.destroy();
 }
 
-/** True when the server itself has refused the statement and goes on: what it did is undone. */
-export function isRefusal(error: unknown): boolean {
+/** True when the server refused the statement and undid it, and the connection works on. */
+export function isStatementError(error: unknown): boolean {
   return (
     error instanceof pg.DatabaseError && error.severity === 'ERROR' && !/^(08|57P)/.test(error.code ?? '')
   );
 }
 
-/** An expected error for a store that cannot be reached now. Says nothing of the address. */
-export function unavailable(error: unknown): LastseenError {
+/** The expected error for a store that cannot be reached now. It does not contain the address. */
+export function toStoreError(error: unknown): LastseenError {
   if (error instanceof LastseenError) {
     return error;
   }

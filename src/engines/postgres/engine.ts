@@ -18,13 +18,13 @@ export interface PostgresEngineOptions extends EngineOptions {
   readonly url: string;
   /** Direct address for LISTEN; `undefined` polls only. */
   readonly listenUrl?: string | undefined;
-  /** Send a hint with each commit. Default true; false is for measuring its price. */
+  /** Send a notification with each commit. Default true; false is for measuring its price. */
   readonly notify?: boolean;
 }
 
 const POOL_CONNECTIONS = 8;
 
-/** @throws ERR_STORE_UNAVAILABLE when the server cannot be reached, is not fit, or its schema does not fit */
+/** @throws ERR_STORE_UNAVAILABLE when the server cannot be reached, is too old, or has another schema */
 export async function openPostgresEngine(options: PostgresEngineOptions): Promise<Engine> {
   const { url, runtime, onError = () => undefined, onNotice = () => undefined } = options;
   const knex = knexFactory(postgresKnexConfig(url));
@@ -51,7 +51,7 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
       pool,
       runtime,
       notify: options.notify ?? true,
-      onAsk: peers.look,
+      onPeers: peers.refresh,
       onError,
       onNotice,
     });
@@ -80,6 +80,6 @@ async function requireUtf8(knex: Knex): Promise<void> {
   }
   throw new LastseenError(
     'ERR_STORE_UNAVAILABLE',
-    `the database must be encoded in UTF8, and is in ${encoding}`,
+    `the database must have the encoding UTF8, got ${encoding}`,
   );
 }

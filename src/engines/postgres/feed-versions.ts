@@ -12,8 +12,8 @@ export interface FeedVersions {
   /** The versions as of that head. */
   readonly versions: ReadonlyMap<string, number>;
   /** What is known of a log whose head is this one. */
-  at(head: number): ReadonlyMap<string, number>;
-  /** A commit of ours has moved the head. Returns the map for the last versions of the feeds that it appended to. */
+  asOf(head: number): ReadonlyMap<string, number>;
+  /** Reports that our commit moved the head. Returns a map: the caller writes the last versions of its feeds into it. */
   move(headBefore: number, head: number): Map<string, number>;
   clear(): void;
 }
@@ -31,7 +31,7 @@ export function createFeedVersions(): FeedVersions {
     get versions() {
       return known;
     },
-    at: (head) => (head === knownHead ? known : NONE),
+    asOf: (head) => (head === knownHead ? known : NONE),
     move(headBefore, head) {
       if (headBefore !== knownHead || known.size > MAX_FEEDS) {
         known = new Map();

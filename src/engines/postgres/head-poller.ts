@@ -1,23 +1,22 @@
 /**
- * Noticing what other nodes append. NOTIFY is a hint without data on a connection of its own; under it lies a poll, so
- * a hint that is lost costs a quarter of a second and never an event. A LISTEN connection dies silently: a heartbeat
- * finds out, and after every new LISTEN the log is read.
+ * Follows the head of a log to which other nodes append too. NOTIFY wakes the readers at once and carries no data; a poll
+ * every 200 ms covers notifications that were lost. A LISTEN connection can die silently: a heartbeat checks it, and after
+ * each new LISTEN the readers read the log.
  */
 import pg from 'pg';
 import { type BackoffLimits, backoffMs } from '../../backoff.ts';
 import { type Cancel, type Runtime, withTimeout } from '../../runtime.ts';
-import { abandon, connect } from './connection.ts';
+import { connect, destroyConnection } from './connection.ts';
 
-/** Longest time between two looks at the log. */
 const POLL_MS = 200;
 const HEARTBEAT_MS = 3_000;
 const HEARTBEAT_TIMEOUT_MS = 2_000;
 const PROBE_MS = 2_000;
-/** Of the LISTEN connection. Never sooner than its base: the poll reads meanwhile. */
+/** Of the LISTEN connection; the pause is at least `baseMs`, since the poll reads meanwhile. */
 const RECONNECT: BackoffLimits = { baseMs: 250, maxMs: 5_000 };
 
-/** What a look at the log finds. */
-export interface Seen {
+/** Where the log stands. */
+export interface LogHead {
   readonly epoch: string;
   readonly head: number;
 }
@@ -25,20 +24,20 @@ export interface Seen {
 export interface HeadPollerOptions {
   readonly pool: pg.Pool;
   readonly runtime: Runtime;
-  /** `undefined`: only the poll. */
+  /** `undefined`: polls without LISTEN. */
   readonly listenUrl: string | undefined;
   /** Highest position known to be committed. */
   readonly head: () => number;
-  /** Called with every look at the log, and with what `head` was before it. */
-  readonly onSeen: (seen: Seen, headBefore: number) => void;
-  /** There may be more. */
-  readonly onHint: () => void;
-  /** Another node asks something. */
-  readonly onAsk: () => void;
-  /** True for the backend whose hints are our own. */
-  readonly isOwn: (processId: number) => boolean;
+  /** Called with the result of every poll, and with what `head` returned before it. */
+  readonly onHead: (found: LogHead, headBefore: number) => void;
+  /** Called when another node may have appended. */
+  readonly onWake: () => void;
+  /** Called when another node asks all nodes, or shares entries. */
+  readonly onPeers: () => void;
+  /** True for the backend that sends this node's own notifications. */
+  readonly isOwnBackend: (processId: number) => boolean;
   readonly onError: (error: unknown) => void;
-  /** Something the operator should know, said once. */
+  /** Called once with each thing that the operator should know. */
   readonly onNotice: (message: string) => void;
 }
 
@@ -53,33 +52,33 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
   let isPolling = false;
   let isBroken = false;
   let listener: pg.Client | undefined;
-  let reconnect: Cancel | undefined;
+  let cancelReconnect: Cancel | undefined;
   let failures = 0;
-  let hasHints = false;
-  let hasSaidSo = false;
+  let hasNotifications = false;
+  let hasWarned = false;
 
-  const stopPoll = timers.every(POLL_MS, () => {
-    void look();
+  const stopPolling = timers.every(POLL_MS, () => {
+    void poll();
   });
   const stopHeartbeat = timers.every(HEARTBEAT_MS, () => {
-    void check();
+    void checkHealth();
   });
 
-  async function look(): Promise<void> {
+  async function poll(): Promise<void> {
     if (isPolling || isStopped()) {
       return;
     }
     isPolling = true;
     const headBefore = options.head();
     try {
-      const found = await options.pool.query<Seen>('select epoch, head from log');
-      const seen = found.rows[0];
-      if (seen !== undefined && !isStopped()) {
-        options.onSeen(seen, headBefore);
+      const { rows } = await options.pool.query<LogHead>('select epoch, head from log');
+      const [found] = rows;
+      if (found !== undefined && !isStopped()) {
+        options.onHead(found, headBefore);
       }
       isBroken = false;
     } catch (error) {
-      // Said once for each time it breaks.
+      // Reported once for each outage.
       if (!isBroken && !isStopped()) {
         options.onError(error);
       }
@@ -94,79 +93,79 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
       const client = await connect(url, {
         name: 'lastseen listen',
         onLost: (lost) => {
-          lose(lost, url);
+          reconnectLater(lost, url);
         },
       });
       client.on('notification', (message) => {
         failures = 0;
         if (message.channel === 'lastseen_ask') {
-          options.onAsk();
-        } else if (!options.isOwn(message.processId)) {
-          options.onHint();
+          options.onPeers();
+        } else if (!options.isOwnBackend(message.processId)) {
+          options.onWake();
         }
       });
       if (isStopped()) {
-        abandon(client);
+        destroyConnection(client);
         return;
       }
       listener = client;
       await client.query('listen lastseen; listen lastseen_ask');
-      // What was committed before this moment sent no hint to us.
-      options.onHint();
+      // This connection got no notification of what was committed before LISTEN.
+      options.onWake();
       await probe(client);
     } catch (error) {
       if (failures === 0) {
         options.onError(error);
       }
-      lose(listener, url);
+      reconnectLater(listener, url);
     }
   }
 
-  /** A transaction pooler takes LISTEN and never delivers: found out by a hint to ourselves. */
+  /** Warns if LISTEN brings nothing, as behind a transaction pooler: sends a notification and waits for it. */
   async function probe(client: pg.Client): Promise<void> {
-    if (hasHints || hasSaidSo) {
+    if (hasNotifications || hasWarned) {
       return;
     }
-    const heard = new Promise<boolean>((resolve) => {
+    const notified = new Promise<boolean>((resolve) => {
       client.once('notification', () => {
         resolve(true);
       });
     });
     await options.pool.query('notify lastseen_ask');
-    hasHints = await withTimeout(heard, {
+    hasNotifications = await withTimeout(notified, {
       timers,
       ms: PROBE_MS,
-      onTimeout: () => new Error('no hint'),
+      onTimeout: () => new Error('no notification'),
     }).catch(() => false);
-    if (!hasHints && client === listener) {
-      hasSaidSo = true;
+    if (!hasNotifications && client === listener) {
+      hasWarned = true;
       options.onNotice(
         `LISTEN brings no notifications (a transaction pooler?): polling every ${POLL_MS} ms. Give a direct address in DATABASE_LISTEN_URL, or "off"`,
       );
     }
   }
 
-  function lose(client: pg.Client | undefined, url: string): void {
+  function reconnectLater(client: pg.Client | undefined, url: string): void {
     if (client !== undefined && client !== listener) {
       return;
     }
     listener = undefined;
     if (client !== undefined) {
-      abandon(client);
+      destroyConnection(client);
     }
-    if (isStopped() || reconnect !== undefined) {
+    if (isStopped() || cancelReconnect !== undefined) {
       return;
     }
     failures += 1;
     const pauseMs = backoffMs(failures, { ...RECONNECT, random, atLeastMs: RECONNECT.baseMs });
-    reconnect = timers.after(pauseMs, () => {
-      reconnect = undefined;
+    cancelReconnect = timers.after(pauseMs, () => {
+      cancelReconnect = undefined;
       void listen(url);
     });
   }
 
-  /** A peer that swallows bytes does not answer. */
-  async function check(): Promise<void> {
+  /** Reconnects when the LISTEN connection does not answer: its server or a proxy may be gone without a word. */
+  async function checkHealth(): Promise<void> {
     const client = listener;
     const url = options.listenUrl;
     if (client === undefined || url === undefined) {
@@ -182,7 +181,7 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
         failures = 0;
       }
     } catch {
-      lose(client, url);
+      reconnectLater(client, url);
     }
   }
 
@@ -195,9 +194,9 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
   return {
     async stop() {
       stopping.abort();
-      stopPoll();
+      stopPolling();
       stopHeartbeat();
-      reconnect?.();
+      cancelReconnect?.();
       const client = listener;
       listener = undefined;
       if (client !== undefined) {

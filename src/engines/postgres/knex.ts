@@ -1,4 +1,4 @@
-/** How knex opens a PostgreSQL database: for migrations, seeds and ordinary queries, never for the hot append. */
+/** How knex opens a PostgreSQL database: for migrations and for the tables of identity. Appends have a connection of their own. */
 import type { Knex } from 'knex';
 
 export function postgresKnexConfig(url: string): Knex.Config {
@@ -7,7 +7,7 @@ export function postgresKnexConfig(url: string): Knex.Config {
     connection: url,
     pool: { min: 0, max: 2 },
     acquireConnectionTimeout: 10_000,
-    // An error shows the statement without what was bound to it, which may be personal.
+    // Error messages show the statement without its bound values, which may be personal data.
     compileSqlOnError: false,
   };
 }

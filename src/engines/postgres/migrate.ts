@@ -24,16 +24,16 @@ export async function migratePostgres(url: string, timers: Timers): Promise<stri
 
 /** As `migratePostgres`, on a connection pool of the caller. */
 export async function migrateLocked(url: string, knex: Knex, timers: Timers): Promise<string[]> {
-  // In a transaction, so that it also holds through a pooler; it ends with the connection, so nothing stays behind.
+  // A lock of a transaction also holds through a pooler, and ends with the connection.
   const guard = await connect(url);
   try {
     const { rows } = await guard.query<{ server_version_num: string }>('show server_version_num');
     if (Number(rows[0]?.server_version_num) < 140_000) {
-      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'PostgreSQL 14 or later is needed');
+      throw new LastseenError('ERR_STORE_UNAVAILABLE', 'PostgreSQL must be version 14 or later');
     }
     await guard.query('begin');
     await lockForMigration(guard, timers);
-    // knex's own lock stays behind when a node dies while it migrates; under ours nobody else can hold it.
+    // knex's own lock stays behind when a node dies while it migrates. Under our lock no other node can hold it.
     if (await knex.schema.hasTable('knex_migrations_lock')) {
       await knex('knex_migrations_lock').update({ is_locked: 0 });
     }
@@ -45,7 +45,7 @@ export async function migrateLocked(url: string, knex: Knex, timers: Timers): Pr
   }
 }
 
-/** Waits as long as it takes: the node that migrates may have much to do. */
+/** Waits without a limit: the node that migrates may need long. */
 async function lockForMigration(guard: pg.Client, timers: Timers): Promise<void> {
   for (;;) {
     const { rows } = await guard.query<{ got: boolean }>(

@@ -1,6 +1,7 @@
 /**
- * Forgetting on PostgreSQL, a thousand events a transaction. What a feed has lost is written before it is deleted:
- * the trigger on `events` lets go of nothing else. Two nodes may prune at once: the second waits for the lock.
+ * Pruning on PostgreSQL, 1,000 events a transaction. Each transaction first records in `feeds` what a feed loses, then
+ * deletes it: the trigger on `events` refuses any other deletion. Of two nodes that prune at once, the second waits for
+ * the lock.
  */
 import type pg from 'pg';
 import type { PruneRule } from '../../log/store.ts';
@@ -8,11 +9,11 @@ import type { PruneRule } from '../../log/store.ts';
 const STEP_EVENTS = 1_000;
 const PRUNE_LOCK = 4_793_211_002;
 
-/** Marks the events of `doomed` as pruned in their feeds, deletes them and moves the floor. */
-const FORGET = `
-  with doomed as (%DOOMED%),
+/** Marks the events that `selection` selects as pruned in their feeds, and returns their positions. */
+const markPruned = (selection: string): string => `
+  with prunable as (${selection}),
   lost as (
-    select access_id, max(version) as version, max(position) as position from doomed group by access_id
+    select access_id, max(version) as version, max(position) as position from prunable group by access_id
   ),
   marked as (
     insert into feeds (access_id, version, position, pruned_version, pruned_position)
@@ -24,45 +25,41 @@ const FORGET = `
       pruned_position = greatest(feeds.pruned_position, excluded.pruned_position)
     returning 1
   )
-  select (select count(*) from marked) as feeds, array_agg(position) as positions from doomed`;
+  select (select count(*) from marked) as feeds, array_agg(position) as positions from prunable`;
 
-const OLDEST = FORGET.replace(
-  '%DOOMED%',
+const MARK_OF_LOG = markPruned(
   `select position, access_id, version from (
      select position, access_id, version,
-            bool_and(position <= $1 or recorded_at < $2) over (order by position) as is_given_up
+            bool_and(position <= $1 or recorded_at < $2) over (order by position) as is_prunable
      from (select * from events order by position limit ${STEP_EVENTS}) as step
-   ) as judged where is_given_up`,
+   ) as judged where is_prunable`,
 );
 
-const OF_FEED = FORGET.replace(
-  '%DOOMED%',
+const MARK_OF_FEED = markPruned(
   `select position, access_id, version from events
    where access_id = $1 and version <= $2 order by position limit ${STEP_EVENTS}`,
 );
 
+/** Returns the number of events deleted. */
 export async function prunePostgres(pool: pg.Pool, rule: PruneRule): Promise<number> {
-  let forgotten = 0;
+  let total = 0;
   if (rule.through !== undefined || rule.recordedBefore !== undefined) {
-    const through = rule.through ?? 0;
-    const before = rule.recordedBefore ?? Number.MIN_SAFE_INTEGER;
-    forgotten += await repeat(() => forget(pool, OLDEST, [through, before]));
+    const bounds = [rule.through ?? 0, rule.recordedBefore ?? Number.MIN_SAFE_INTEGER];
+    total += await pruneInSteps(pool, MARK_OF_LOG, bounds);
   }
-  if (rule.keepPerAccessId !== undefined) {
-    for (const [accessId, version] of await feedsOver(pool, rule.keepPerAccessId)) {
-      forgotten += await repeat(() =>
-        forget(pool, OF_FEED, [accessId, version - (rule.keepPerAccessId ?? 0)]),
-      );
+  const keep = rule.keepPerAccessId;
+  if (keep !== undefined) {
+    for (const [accessId, version] of await findLongFeeds(pool, keep)) {
+      total += await pruneInSteps(pool, MARK_OF_FEED, [accessId, version - keep]);
     }
   }
-  return forgotten;
+  return total;
 }
 
-/** Feeds of one look for those that have too many events. */
-const FEEDS_A_LOOK = 5_000;
+const FEEDS_PER_PAGE = 5_000;
 
-/** Hops from name to name through the index: one look-up a feed, whatever the number of its events. */
-const FEEDS = `
+/** Steps from name to name through the index: one look-up a feed, whatever the number of its events. */
+const SELECT_FEEDS = `
   with recursive names as (
     (select access_id from events where access_id > $1 order by access_id limit 1)
     union all
@@ -72,33 +69,34 @@ const FEEDS = `
   select access_id,
          (select version from events e where e.access_id = names.access_id order by position desc limit 1) as version,
          coalesce((select pruned_version from feeds f where f.access_id = names.access_id), 0) as pruned_version
-  from names where access_id is not null limit ${FEEDS_A_LOOK}`;
+  from names where access_id is not null limit ${FEEDS_PER_PAGE}`;
 
-/** Feeds with more events than may be kept, and their last version. */
-async function feedsOver(pool: pg.Pool, keep: number): Promise<[string, number][]> {
-  const over: [string, number][] = [];
+/** Feeds with more events than the rule keeps, and their last version. */
+async function findLongFeeds(pool: pg.Pool, keep: number): Promise<[accessId: string, version: number][]> {
+  const feeds: [string, number][] = [];
   let after = '';
   for (;;) {
-    const { rows } = await pool.query<{ access_id: string; version: number; pruned_version: number }>(FEEDS, [
-      after,
-    ]);
+    const { rows } = await pool.query<{ access_id: string; version: number; pruned_version: number }>(
+      SELECT_FEEDS,
+      [after],
+    );
     for (const row of rows) {
       if (row.version - row.pruned_version > keep) {
-        over.push([row.access_id, row.version]);
+        feeds.push([row.access_id, row.version]);
       }
     }
     const last = rows.at(-1);
-    if (last === undefined || rows.length < FEEDS_A_LOOK) {
-      return over;
+    if (last === undefined || rows.length < FEEDS_PER_PAGE) {
+      return feeds;
     }
     after = last.access_id;
   }
 }
 
-async function repeat(step: () => Promise<number>): Promise<number> {
+async function pruneInSteps(pool: pg.Pool, markSql: string, values: readonly unknown[]): Promise<number> {
   let total = 0;
   for (;;) {
-    const count = await step();
+    const count = await pruneStep(pool, markSql, values);
     total += count;
     if (count < STEP_EVENTS) {
       return total;
@@ -106,14 +104,14 @@ async function repeat(step: () => Promise<number>): Promise<number> {
   }
 }
 
-async function forget(pool: pg.Pool, sql: string, values: readonly unknown[]): Promise<number> {
+async function pruneStep(pool: pg.Pool, markSql: string, values: readonly unknown[]): Promise<number> {
   const client = await pool.connect();
   try {
     await client.query(`begin; select pg_advisory_xact_lock(${PRUNE_LOCK})`);
-    const found = await client.query<{ positions: number[] | null }>(sql, [...values]);
-    const positions = (found.rows[0]?.positions ?? []).map(Number);
+    const marked = await client.query<{ positions: number[] | null }>(markSql, [...values]);
+    const positions = (marked.rows[0]?.positions ?? []).map(Number);
     if (positions.length > 0) {
-      // A statement of its own: the trigger must see what the one before has marked.
+      // A statement of its own: the trigger must see the marks of the statement before.
       await client.query('delete from events where position = any($1::bigint[])', [positions]);
       await client.query(
         `update log set floor = greatest(floor, coalesce((select min(position) from events), head + 1))`,

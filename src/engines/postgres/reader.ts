@@ -1,6 +1,6 @@
 /**
- * Reading the log from PostgreSQL: one short statement a page, so that a slow reader holds nothing. Bytes are bounded
- * in the statement itself, by sizes that PostgreSQL knows without reading the payloads.
+ * Reads the log from PostgreSQL: one short statement a page, so that a slow reader holds no transaction. The statement
+ * itself bounds the bytes of a page, by sizes that PostgreSQL knows without reading the payloads.
  */
 import type pg from 'pg';
 import type { Event } from '../../log/event.ts';
@@ -17,22 +17,20 @@ interface EventRow {
 }
 
 interface PageRow extends EventRow {
-  /** Events that the page would have without the bound of bytes. */
+  /** Number of events that the page would have without the limit of bytes. */
   readonly total: number;
   readonly pruned_position: number;
 }
 
 export interface PostgresReader {
   readLog(position: number, limit: PageLimit): Promise<Event[]>;
-  /** Of these access_ids, after `position` and up to `through`. */
-  readAmong(
+  /** The events of these access_ids in a range of positions. */
+  readLogOf(
     accessIds: readonly string[],
-    position: number,
-    through: number,
-    limit: PageLimit,
+    range: PageLimit & { readonly after: number; readonly through: number },
   ): Promise<Event[]>;
-  /** `head` is known to be committed before the statement begins. */
-  readFeed(accessId: string, position: number, limit: PageLimit, head: number): Promise<Page>;
+  /** `head` is a position that was committed before the statement begins. */
+  readFeed(accessId: string, position: number, limit: PageLimit & { readonly head: number }): Promise<Page>;
   bounds(): Promise<Bounds>;
   lastPosition(accessId: string): Promise<number>;
   positionBefore(accessId: string, createdAt: number): Promise<number | undefined>;
@@ -62,7 +60,7 @@ const logPage = (condition: string): string => `select ${COLUMNS}
    where before < $3 order by position`;
 
 const LOG_PAGE = logPage('');
-const AMONG_PAGE = logPage(' and position <= $4 and access_id = any($5)');
+const LOG_PAGE_OF = logPage(' and position <= $4 and access_id = any($5)');
 
 export function createPostgresReader(pool: pg.Pool): PostgresReader {
   async function prunedThrough(accessId: string): Promise<number> {
@@ -79,12 +77,12 @@ export function createPostgresReader(pool: pg.Pool): PostgresReader {
       const found = await pool.query<EventRow>(LOG_PAGE, [position, limit.maxEvents, limit.maxBytes]);
       return found.rows.map(eventOf);
     },
-    async readAmong(accessIds, position, through, limit) {
-      const bounds = [position, limit.maxEvents, limit.maxBytes, through];
-      const found = await pool.query<EventRow>(AMONG_PAGE, [...bounds, accessIds]);
-      return found.rows.map(eventOf);
+    async readLogOf(accessIds, { after, through, maxEvents, maxBytes }) {
+      const values = [after, maxEvents, maxBytes, through, accessIds];
+      const { rows } = await pool.query<EventRow>(LOG_PAGE_OF, values);
+      return rows.map(eventOf);
     },
-    async readFeed(accessId, position, limit, head) {
+    async readFeed(accessId, position, limit) {
       const found = await pool.query<PageRow>(FEED_PAGE, [
         accessId,
         position,
@@ -96,7 +94,7 @@ export function createPostgresReader(pool: pg.Pool): PostgresReader {
       const isCut = last !== undefined && (events.length < last.total || last.total >= limit.maxEvents);
       return {
         events,
-        through: isCut ? last.position : Math.max(position, head, last?.position ?? 0),
+        through: isCut ? last.position : Math.max(position, limit.head, last?.position ?? 0),
         prunedThrough: last === undefined ? await prunedThrough(accessId) : last.pruned_position,
       };
     },
@@ -104,7 +102,7 @@ export function createPostgresReader(pool: pg.Pool): PostgresReader {
       const found = await pool.query<Bounds>('select epoch, floor, head from log');
       const bounds = found.rows[0];
       if (bounds === undefined) {
-        throw new Error('the table log has no row: this is not a whole lastseen database');
+        throw new Error('the table log has no row: the database is incomplete');
       }
       return bounds;
     },

@@ -1,49 +1,52 @@
 /**
- * What became of a commit whose answer was lost. Each group has a number, which it writes beside its events; under the
- * append lock the number says whether it is there. One that is not is given up for ever before it is refused, so that a
- * statement that was still on its way appends nothing (G1, G4).
+ * Finds the outcome of a commit whose answer was lost. Each group writes its number beside its events: under the append
+ * lock, the number says whether the group was appended. If it was not, its number is first marked as used, so that a
+ * statement still on its way appends nothing later (G1, G4).
  */
 import type pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { AppendResult } from '../../log/store.ts';
 import { type Runtime, sleep } from '../../runtime.ts';
-import { abandon, connect, unavailable } from './connection.ts';
+import { connect, destroyConnection, toStoreError } from './connection.ts';
 
 /** Names the lock among all advisory locks of the database. */
 export const APPEND_LOCK = 4_793_211_001;
 
-/** How long the outcome of a commit is asked for when its answer was lost. */
+/** Time to find the outcome: after it, the outcome is unknown. */
 const SETTLE_MS = 20_000;
 const SETTLE_PAUSE_MS = 250;
 
-/** How a group is found again: the name of the connection that appends it, and its number there. */
+/** Identifies a group: the name of the connection that appends it, and its number there. */
 export interface GroupName {
   readonly writerId: string;
   readonly group: number;
 }
 
-/** A commit whose answer has not come. */
+/** A commit without an answer. */
 export class OutcomeUnknown extends Error {
   readonly writerId: string;
   readonly group: number;
-  /** How many events it appends: a group that is there ends at this position or later. */
+  /** Number of its events: if the group was appended, its last position is at least this. */
   readonly events: number;
-  /** What the group becomes when it is found, by the position of its last event. */
-  readonly found: (lastPosition: number, connection: pg.Client) => Promise<AppendResult>;
+  /** The result of the group if it was appended, given the position of its last event. */
+  readonly resultAt: (lastPosition: number, connection: pg.Client) => Promise<AppendResult>;
   constructor(
     group: GroupName & { readonly events: number },
-    found: OutcomeUnknown['found'],
+    found: OutcomeUnknown['resultAt'],
     cause: unknown,
   ) {
     super('the connection was lost while committing', { cause });
     this.writerId = group.writerId;
     this.group = group.group;
     this.events = group.events;
-    this.found = found;
+    this.resultAt = found;
   }
 }
 
-/** Asks what became of a commit until the server says. @throws ERR_STORE_UNAVAILABLE, ERR_OUTCOME_UNKNOWN */
+/**
+ * Asks for the outcome until the server answers. @throws ERR_STORE_UNAVAILABLE when nothing was appended,
+ * ERR_OUTCOME_UNKNOWN after 20 s
+ */
 export async function settle(
   attempt: OutcomeUnknown,
   {
@@ -59,9 +62,9 @@ export async function settle(
   const { clock, timers } = runtime;
   const deadline = clock.steady() + SETTLE_MS;
   while (clock.steady() < deadline && !isClosed()) {
-    const found = await lookFor(url, attempt);
+    const found = await findGroup(url, attempt);
     if (found === 'absent') {
-      throw unavailable(attempt);
+      throw toStoreError(attempt);
     }
     if (found !== undefined) {
       return found;
@@ -73,21 +76,21 @@ export async function settle(
   throw new LastseenError('ERR_OUTCOME_UNKNOWN', message, { cause: attempt });
 }
 
-/** The group's result if it is on disk; `undefined` while the server cannot be asked. */
-async function lookFor(url: string, attempt: OutcomeUnknown): Promise<AppendResult | 'absent' | undefined> {
+/** The result of the group if it was appended; `undefined` if the server cannot be reached. */
+async function findGroup(url: string, attempt: OutcomeUnknown): Promise<AppendResult | 'absent' | undefined> {
   let connection: pg.Client | undefined;
   try {
     connection = await connect(url);
-    // With the lock in our hand the lost transaction has ended, or has not begun: then it finds itself given up.
+    // Under the lock the lost transaction has ended, or has not begun: then it finds its number used.
     await connection.query(`begin; select pg_advisory_xact_lock(${APPEND_LOCK})`);
     const { rows } = await connection.query<{ last_group: number; last_position: number }>(
       'select last_group, last_position from writers where writer_id = $1',
       [attempt.writerId],
     );
     const left = rows[0];
-    // A name whose groups were only given up stands at position 0, where no event ends.
+    // A name of which no group was appended has position 0, which no event has.
     if (left?.last_group === attempt.group && left.last_position >= attempt.events) {
-      return await attempt.found(left.last_position, connection);
+      return await attempt.resultAt(left.last_position, connection);
     }
     await connection.query(
       `insert into writers values ($1, now(), $2, 0)
@@ -100,7 +103,7 @@ async function lookFor(url: string, attempt: OutcomeUnknown): Promise<AppendResu
     return undefined;
   } finally {
     if (connection !== undefined) {
-      abandon(connection);
+      destroyConnection(connection);
     }
   }
 }

@@ -1,95 +1,98 @@
 /**
- * Entries that each node shows the others: rows of its own under a version that it raises with every change, in one
- * transaction. A node that sees another version reads all rows of that node anew, in one statement, and compares: the
- * state is read, never joined from changes, so nothing can be missed and no order is needed. A node that has said nothing
- * for a while shows nothing any more.
+ * Entries that each node shares with the others: rows of its own in `shown`, under a version that it raises with every
+ * change, in one transaction. A node that finds another version reads all rows of that node again, in one statement, and
+ * compares. It reads states and never adds up changes, so it cannot miss one, and their order does not matter. The
+ * entries of a node that has died are withdrawn.
  */
 import type pg from 'pg';
-import type { ShownEntry } from '../../peers.ts';
+import type { SharedEntry } from '../../peers.ts';
 import type { Cancel, Runtime } from '../../runtime.ts';
 
-/** Changes of so long go in one transaction. */
+/** Changes within this time go into one transaction. */
 const FLUSH_MS = 50;
 
-/** Pause after a look, and how many times as long as the look took: many entries are read less often. */
-const LOOK_MS = 100;
-const LOOK_FACTOR = 5;
+/** Shortest pause after a refresh, and its length as a multiple of the refresh: many entries are read less often. */
+const REFRESH_MS = 100;
+const REFRESH_FACTOR = 5;
 
 const RETRY_MS = 1_000;
 
-export interface Shown {
-  show(key: string, value: string | undefined): void;
-  onShown(listener: (changes: readonly ShownEntry[]) => void): void;
-  /** Others may have changed something. */
-  look(): void;
+export interface SharedEntries {
+  share(key: string, value: string | undefined): void;
+  onShared(listener: (changes: readonly SharedEntry[]) => void): void;
+  /** Reads what others share, now or after the current pause. */
+  refresh(): void;
   stop(): void;
 }
 
-interface ShownRow {
+export interface SharedEntriesOptions {
+  readonly pool: pg.Pool;
+  readonly nodeId: string;
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
+  /** A node counts as dead when its row in `nodes` is older. */
+  readonly expireAfterSeconds: number;
+  readonly onError: (error: unknown) => void;
+}
+
+interface SharedRow {
   readonly node_id: string;
   readonly shown_version: string;
   readonly key: string | null;
   readonly value: string | null;
 }
 
-interface Other {
+interface NodeEntries {
   readonly version: string;
   readonly entries: ReadonlyMap<string, string>;
 }
 
-export function createShown(options: {
-  readonly pool: pg.Pool;
-  readonly nodeId: string;
-  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
-  /** A node that has said nothing for so long is gone. */
-  readonly goneSeconds: number;
-  readonly onError: (error: unknown) => void;
-}): Shown {
-  const { pool, nodeId, goneSeconds, onError } = options;
+export function createSharedEntries(options: SharedEntriesOptions): SharedEntries {
+  const { pool, nodeId, expireAfterSeconds, onError } = options;
   const { clock, timers } = options.runtime;
-  const listeners = new Set<(changes: readonly ShownEntry[]) => void>();
+  const listeners = new Set<(changes: readonly SharedEntry[]) => void>();
+  const stopping = new AbortController();
+  const isStopped = (): boolean => stopping.signal.aborted;
   let unwritten = new Map<string, string | undefined>();
-  let others = new Map<string, Other>();
-  let flushing: Cancel | undefined;
+  let others: ReadonlyMap<string, NodeEntries> = new Map();
+  let cancelFlush: Cancel | undefined;
   let isFlushing = false;
-  let looking: Cancel | undefined;
-  let isLooking = false;
-  let isWanted = false;
-  let isStopped = false;
+  let cancelRefresh: Cancel | undefined;
+  let isRefreshing = false;
+  let isRefreshWanted = false;
 
   function planFlush(ms: number): void {
-    if (isStopped || isFlushing || unwritten.size === 0) {
+    if (isStopped() || isFlushing || unwritten.size === 0) {
       return;
     }
-    flushing ??= timers.after(ms, () => void flush());
+    cancelFlush ??= timers.after(ms, () => void flush());
   }
 
   async function flush(): Promise<void> {
-    flushing = undefined;
+    cancelFlush = undefined;
     isFlushing = true;
     const changes = unwritten;
     unwritten = new Map();
-    let pause = FLUSH_MS;
+    let pauseMs = FLUSH_MS;
     try {
       await write(changes);
     } catch (error) {
-      // Newer changes of the same entries stay.
+      // Newer changes of the same entries replace these.
       unwritten = new Map([...changes, ...unwritten]);
-      pause = RETRY_MS;
-      if (!isStopped) {
+      pauseMs = RETRY_MS;
+      if (!isStopped()) {
         onError(error);
       }
     } finally {
       isFlushing = false;
-      planFlush(pause);
+      planFlush(pauseMs);
     }
   }
 
   async function write(changes: ReadonlyMap<string, string | undefined>): Promise<void> {
-    const set = [...changes].filter((change): change is [string, string] => change[1] !== undefined);
-    const gone = [...changes].filter(([, value]) => value === undefined).map(([key]) => key);
+    const shared = [...changes].filter((change): change is [string, string] => change[1] !== undefined);
+    const withdrawn = [...changes].filter(([, value]) => value === undefined).map(([key]) => key);
     const client = await pool.connect();
-    let failed = true;
+    let hasFailed = true;
     try {
       await client.query('begin');
       await client.query(
@@ -97,72 +100,78 @@ export function createShown(options: {
          on conflict (node_id) do update set shown_version = nodes.shown_version + 1`,
         [nodeId],
       );
-      if (gone.length > 0) {
-        await client.query('delete from shown where node_id = $1 and key = any($2)', [nodeId, gone]);
+      if (withdrawn.length > 0) {
+        await client.query('delete from shown where node_id = $1 and key = any($2)', [nodeId, withdrawn]);
       }
-      if (set.length > 0) {
+      if (shared.length > 0) {
         await client.query(
           `insert into shown (node_id, key, value) select $1, * from unnest($2::text[], $3::text[])
            on conflict (node_id, key) do update set value = excluded.value`,
-          [nodeId, set.map(([key]) => key), set.map(([, value]) => value)],
+          [nodeId, shared.map(([key]) => key), shared.map(([, value]) => value)],
         );
       }
       await client.query('notify lastseen_ask');
       await client.query('commit');
-      failed = false;
+      hasFailed = false;
     } finally {
-      client.release(failed);
+      client.release(hasFailed);
     }
   }
 
-  async function look(): Promise<void> {
-    isWanted = true;
-    if (isLooking || isStopped || listeners.size === 0) {
+  async function refresh(): Promise<void> {
+    isRefreshWanted = true;
+    if (isRefreshing || isStopped() || listeners.size === 0) {
       return;
     }
-    isLooking = true;
-    isWanted = false;
+    isRefreshing = true;
+    isRefreshWanted = false;
     const startedAt = clock.steady();
     try {
-      await compare();
+      await readChanges();
     } catch (error) {
-      if (!stopped()) {
+      if (!isStopped()) {
         onError(error);
       }
     } finally {
-      const pauseMs = Math.max(LOOK_MS, (clock.steady() - startedAt) * LOOK_FACTOR);
-      looking = timers.after(pauseMs, () => {
-        isLooking = false;
-        if (wanted()) {
-          void look();
-        }
-      });
+      const pauseMs = Math.max(REFRESH_MS, (clock.steady() - startedAt) * REFRESH_FACTOR);
+      cancelRefresh = timers.after(pauseMs, onPauseOver);
     }
   }
 
-  async function compare(): Promise<void> {
+  function onPauseOver(): void {
+    isRefreshing = false;
+    if (isRefreshWanted) {
+      void refresh();
+    }
+  }
+
+  async function readChanges(): Promise<void> {
     const { rows: nodes } = await pool.query<{ node_id: string; shown_version: string }>(
       `select node_id, shown_version from nodes
        where node_id <> $1 and seen_at > now() - make_interval(secs => $2)`,
-      [nodeId, goneSeconds],
+      [nodeId, expireAfterSeconds],
     );
-    const changed = nodes.filter((node) => others.get(node.node_id)?.version !== node.shown_version);
-    const now = new Map(
-      nodes.flatMap(({ node_id: id }) => {
-        const known = others.get(id);
-        return known === undefined ? [] : [[id, known] as const];
-      }),
-    );
-    if (changed.length > 0) {
-      for (const [id, other] of await read(changed.map((node) => node.node_id))) {
-        now.set(id, other);
+    const current = new Map<string, NodeEntries>();
+    const changedIds: string[] = [];
+    for (const { node_id: id, shown_version: version } of nodes) {
+      const known = others.get(id);
+      if (known !== undefined) {
+        current.set(id, known);
+      }
+      if (known?.version !== version) {
+        changedIds.push(id);
       }
     }
-    if (stopped()) {
+    if (changedIds.length > 0) {
+      for (const [id, entries] of await readNodes(changedIds)) {
+        current.set(id, entries);
+      }
+    }
+    if (isStopped()) {
       return;
     }
-    const changes = differences(entriesOf(others), entriesOf(now));
-    others = now;
+    const changes = differences(entriesOf(others), entriesOf(current));
+    others = current;
     if (changes.length > 0) {
       for (const listener of listeners) {
         listener(changes);
@@ -170,52 +179,52 @@ export function createShown(options: {
     }
   }
 
-  async function read(nodeIds: readonly string[]): Promise<Map<string, Other>> {
-    const { rows } = await pool.query<ShownRow>(
+  async function readNodes(nodeIds: readonly string[]): Promise<Map<string, NodeEntries>> {
+    const { rows } = await pool.query<SharedRow>(
       `select node_id, shown_version, key, value from nodes left join shown using (node_id)
        where node_id = any($1)`,
       [nodeIds],
     );
-    const found = new Map<string, { version: string; entries: Map<string, string> }>();
+    const nodes = new Map<string, { version: string; entries: Map<string, string> }>();
     for (const row of rows) {
-      const other = found.get(row.node_id) ?? { version: row.shown_version, entries: new Map() };
+      const node = nodes.get(row.node_id) ?? { version: row.shown_version, entries: new Map() };
       if (row.key !== null) {
-        other.entries.set(row.key, row.value ?? '');
+        node.entries.set(row.key, row.value ?? '');
       }
-      found.set(row.node_id, other);
+      nodes.set(row.node_id, node);
     }
-    return found;
+    return nodes;
   }
 
-  const stopped = (): boolean => isStopped;
-  const wanted = (): boolean => isWanted;
-
   return {
-    show(key, value) {
+    share(key, value) {
       unwritten.set(key, value);
       planFlush(FLUSH_MS);
     },
-    onShown(listener) {
+    onShared(listener) {
       listeners.add(listener);
-      void look();
+      void refresh();
     },
-    look() {
-      void look();
+    refresh() {
+      void refresh();
     },
     stop() {
-      isStopped = true;
-      flushing?.();
-      looking?.();
+      stopping.abort();
+      cancelFlush?.();
+      cancelRefresh?.();
     },
   };
 }
 
-function entriesOf(others: ReadonlyMap<string, Other>): Map<string, string> {
-  return new Map([...others.values()].flatMap(({ entries }) => [...entries]));
+function entriesOf(nodes: ReadonlyMap<string, NodeEntries>): Map<string, string> {
+  return new Map([...nodes.values()].flatMap(({ entries }) => [...entries]));
 }
 
-function differences(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): ShownEntry[] {
-  const gone = [...before.keys()].filter((key) => !after.has(key));
-  const set = [...after].filter(([key, value]) => before.get(key) !== value);
-  return [...gone.map((key) => ({ key, value: undefined })), ...set.map(([key, value]) => ({ key, value }))];
+function differences(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): SharedEntry[] {
+  const withdrawn = [...before.keys()].filter((key) => !after.has(key));
+  const shared = [...after].filter(([key, value]) => before.get(key) !== value);
+  return [
+    ...withdrawn.map((key) => ({ key, value: undefined })),
+    ...shared.map(([key, value]) => ({ key, value })),
+  ];
 }

@@ -3,8 +3,8 @@ import type pg from 'pg';
 import type { AppendResult, EventStore } from '../../log/store.ts';
 import type { Runtime } from '../../runtime.ts';
 import { createPostgresAppender } from './append.ts';
-import { unavailable } from './connection.ts';
-import { type Seen, startHeadPoller } from './head-poller.ts';
+import { toStoreError } from './connection.ts';
+import { type LogHead, startHeadPoller } from './head-poller.ts';
 import { prunePostgres } from './prune.ts';
 import { createPostgresReader } from './reader.ts';
 
@@ -15,10 +15,10 @@ export interface PostgresStoreOptions {
   /** For reading and pruning. */
   readonly pool: pg.Pool;
   readonly runtime: Runtime;
-  /** Whether each commit sends a hint. */
+  /** Whether each commit sends a notification. */
   readonly notify: boolean;
-  /** Called when another node asks something. */
-  readonly onAsk: () => void;
+  /** Called when another node asks all nodes, or shares entries. */
+  readonly onPeers: () => void;
   readonly onError: (error: unknown) => void;
   readonly onNotice: (message: string) => void;
 }
@@ -27,7 +27,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   const { url, pool, runtime } = options;
   const reader = createPostgresReader(pool);
   const start = await reader.bounds();
-  /** Committed for certain: what a page may report as covered. */
+  /** Known to be committed: a page may report that it covers the log up to here. */
   let head = start.head;
   let epoch = start.epoch;
   const wakeListeners = new Set<() => void>();
@@ -42,8 +42,8 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     url,
     runtime,
     notify: options.notify,
-    onHead: (headAfter, epochThere) => {
-      if (epochThere === epoch) {
+    onHead: (headAfter, epochFound) => {
+      if (epochFound === epoch) {
         head = Math.max(head, headAfter);
       }
     },
@@ -53,23 +53,23 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     runtime,
     listenUrl: options.listenUrl,
     head: () => head,
-    onSeen,
-    onHint: wake,
-    onAsk: options.onAsk,
-    isOwn: (processId) => processId === appender.processId,
+    onHead,
+    onWake: wake,
+    onPeers: options.onPeers,
+    isOwnBackend: (processId) => processId === appender.processId,
     onError: options.onError,
     onNotice: options.onNotice,
   });
 
-  function onSeen(seen: Seen, headBefore: number): void {
-    if (seen.epoch !== epoch || seen.head < headBefore) {
-      // Another log stands here now: it was restored, or replaced.
-      epoch = seen.epoch;
-      head = seen.head;
+  function onHead(found: LogHead, headBefore: number): void {
+    if (found.epoch !== epoch || found.head < headBefore) {
+      // The database holds another log now: it was restored, or replaced.
+      epoch = found.epoch;
+      head = found.head;
       for (const listener of resetListeners) {
         listener();
       }
-    } else if (seen.head > head) {
+    } else if (found.head > head) {
       wake();
     }
   }
@@ -78,7 +78,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     try {
       return await work;
     } catch (error) {
-      throw unavailable(error);
+      throw toStoreError(error);
     }
   }
 
@@ -97,7 +97,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
       return { pending: later() };
     },
     bounds: () => reading(reader.bounds()),
-    readFeed: (accessId, position, limit) => reading(reader.readFeed(accessId, position, limit, head)),
+    readFeed: (accessId, position, limit) => reading(reader.readFeed(accessId, position, { ...limit, head })),
     async readLog(position, limit) {
       const events = await reading(reader.readLog(position, limit));
       head = Math.max(head, events.at(-1)?.position ?? 0);

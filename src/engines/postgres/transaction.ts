@@ -1,7 +1,7 @@
 /**
- * Appending a group in a transaction that looks before it writes: for batches with a key, for requests that change rows
- * of identity, and for groups of which an id is taken already. Every look-up runs under the append lock, so nobody else
- * can change what it finds.
+ * Writes a group in a transaction that first looks up what the log holds: for batches with a key, for requests that change
+ * rows of identity, and for groups with an id that the log has already. Every look-up runs under the append lock, so no
+ * other node can change its result.
  */
 import type pg from 'pg';
 import type { Event } from '../../log/event.ts';
@@ -193,7 +193,7 @@ async function loadVersionsFrom(
   }
 }
 
-/** Writes the rows of a request, all or none. False when one does not find what it must change. */
+/** Writes the rows of a request, all or none. Returns false when a row that it must change is not as expected. */
 async function writeRows(connection: pg.Client, rows: readonly RowChange[] | undefined): Promise<boolean> {
   if (rows === undefined) {
     return true;

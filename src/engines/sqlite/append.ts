@@ -18,11 +18,11 @@ import type { DeferredIndex } from './deferred-index.ts';
 export interface SqliteAppender {
   /** Highest position committed. */
   readonly head: number;
-  /** Appends what can be appended; the others are refused, each with its reason. */
+  /** Appends the requests that can be appended, and refuses the others, each with its reason. */
   append(columns: AppendColumns, recordedAt: number): ReceiptColumns;
 }
 
-/** `onIndexed` is called when a commit has also completed a flush of the index. */
+/** Calls `onIndexed` when a commit has also completed a flush of the index. */
 export function createSqliteAppender(
   db: Database,
   index: DeferredIndex,
@@ -88,8 +88,8 @@ export function createSqliteAppender(
     // Nothing is remembered before the commit.
     head = numbering.head;
     const indexed = index.committed();
-    for (const { position, accessId, version, createdAt } of inserted) {
-      index.add(position, accessId, version, createdAt);
+    for (const event of inserted) {
+      index.add(event);
     }
     if (indexed !== undefined) {
       onIndexed(indexed);
@@ -111,7 +111,7 @@ export function createSqliteAppender(
     return undefined;
   }
 
-  /** Writes the rows of a request, all or none. False when one does not find what it must change. */
+  /** Writes the rows of a request, all or none. Returns false when a row that it must change is not as expected. */
   function writeRows(rows: readonly RowChange[] | undefined): boolean {
     if (rows === undefined) {
       return true;
@@ -128,9 +128,9 @@ export function createSqliteAppender(
     return true;
   }
 
-  /** The whole group has failed on something unforeseen: each request gets a transaction of its own. */
+  /** After an unforeseen failure of the group: gives each request a transaction of its own. */
   function appendAlone(columns: AppendColumns, parts: readonly Part[], recordedAt: number): ReceiptColumns {
-    // Anew: what the group has left may be of an event that its own request did not append now.
+    // New receipts: those of the group may name events that no request appends now.
     const receipts = emptyReceipts(columns);
     for (const part of parts) {
       try {

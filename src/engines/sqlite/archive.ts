@@ -3,7 +3,7 @@ import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
 import type { Timers } from '../../runtime.ts';
 import type { KeyedBatch, LogSource, LogTarget, PrunedFeed } from '../archive.ts';
-import { openIndex } from './deferred-index.ts';
+import { openDeferredIndex } from './deferred-index.ts';
 import { openReadonly, readState } from './file.ts';
 import { lockFile } from './lock.ts';
 import { migrateSqlite } from './migrate.ts';
@@ -34,9 +34,9 @@ export function openSqliteSource(path: string, timers: Timers): Promise<LogSourc
     state: () => Promise.resolve(readState(db)),
     events: (position, limit) =>
       Promise.resolve(reader.readLog(position, { maxEvents: limit, maxBytes: PAGE_BYTES })),
-    eventsOf: (accessIds, position, through, limit) =>
+    eventsOf: (accessIds, { after, through, limit }) =>
       Promise.resolve(
-        reader.readAmong(accessIds, position, through, { maxEvents: limit, maxBytes: PAGE_BYTES }),
+        reader.readLogOf(accessIds, { after, through, maxEvents: limit, maxBytes: PAGE_BYTES }),
       ),
     prunedThrough: (accessIds) =>
       Promise.resolve(
@@ -70,12 +70,9 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
   const { floor, head } = readState(db);
   if (floor !== 1 || head !== 0) {
     await close();
-    throw new LastseenError(
-      'ERR_REQUEST_INVALID',
-      `${path} is not empty: a log is imported into a new database`,
-    );
+    throw new LastseenError('ERR_REQUEST_INVALID', `${path} is not empty: import a log into a new database`);
   }
-  const index = openIndex(db);
+  const index = openDeferredIndex(db);
   const insert = db.prepare('insert into events values (?, ?, ?, ?, ?, ?, ?)');
   const saveFeed = db.prepare(
     `insert into feeds values (?, ?, ?, ?, ?) on conflict (access_id) do update set
@@ -85,8 +82,8 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
   const saveBatch = db.prepare('insert into batches values (?, ?, ?, ?)');
   db.exec('begin immediate');
 
-  function flush(isForced: boolean): void {
-    index.startFlush(isForced);
+  function flush({ isForced } = { isForced: false }): void {
+    index.startFlush({ isForced });
     while (index.isFlushing) {
       index.writeSlice();
       index.committed();
@@ -95,15 +92,16 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
 
   return {
     events(events) {
-      for (const { position, accessId, version, createdAt, recordedAt, id, payload } of events) {
+      for (const event of events) {
+        const { position, accessId, version, createdAt, recordedAt, id, payload } = event;
         insert.run(position, accessId, version, createdAt, recordedAt, id, payload);
-        index.add(position, accessId, version, createdAt);
+        index.add(event);
       }
-      flush(false);
+      flush();
       return Promise.resolve();
     },
     feeds(feeds) {
-      flush(true);
+      flush({ isForced: true });
       for (const feed of feeds) {
         saveFeed.run(feed.accessId, feed.version, feed.position, feed.prunedVersion, feed.prunedPosition);
       }
@@ -116,7 +114,7 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
       return Promise.resolve();
     },
     commit(state) {
-      flush(true);
+      flush({ isForced: true });
       db.prepare('update log set epoch = ?, floor = ?').run(state.epoch, state.floor);
       db.exec('commit');
       return Promise.resolve();

@@ -1,14 +1,14 @@
 /**
- * The checkpointer thread of the SQLite engine: copies pages from the WAL into the file beside the writer, without
- * taking its lock (a PASSIVE checkpoint), and tells the main thread when the WAL has grown so far that the writer
- * should begin it anew.
+ * The checkpointer thread of the SQLite engine: copies pages from the write-ahead log (WAL) into the file while the writer
+ * appends, without its lock (a PASSIVE checkpoint). When the WAL has grown too large it asks the main thread to let the
+ * writer start the WAL from its beginning again.
  */
 import { statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import Database from 'better-sqlite3';
 import { systemRuntime } from '../../system-runtime.ts';
 
-/** WAL bytes from which a checkpoint is worth its flush, and from which the writer is asked to begin anew. */
+/** WAL bytes from which a checkpoint is worth its flush, and from which the writer must restart the WAL. */
 const CHECKPOINT_BYTES = 4 * 1024 * 1024;
 const RESTART_BYTES = 64 * 1024 * 1024;
 const EVERY_MS = 200;
@@ -28,7 +28,7 @@ const stop = systemRuntime.timers.every(EVERY_MS, () => {
       parentPort?.postMessage({ type: 'restart-wal' });
     }
   } catch (error) {
-    // Busy or out of space: the WAL keeps everything, and the next round tries again.
+    // Busy or out of space: the WAL keeps everything, and the next round retries.
     parentPort?.postMessage({
       type: 'failed',
       message: error instanceof Error ? error.message : String(error),

@@ -1,22 +1,29 @@
 /**
- * The deferred index of the SQLite engine: which positions belong to an access_id. New events are only counted in
- * memory; every `FLUSH_EVENTS` they are written to `event_index` in the order of its key, in slices, so that the
- * append itself touches no random page. `log.indexed` says how far the index reaches; what lies above is found by
- * the memory of the running process, which is rebuilt from `events` at start.
+ * The deferred index of the SQLite engine: which positions belong to an access_id. The index first counts new events in
+ * memory. After every `FLUSH_EVENTS` it writes them to `event_index` in the order of its key, in slices, so that an append
+ * touches no random page. `log.indexed` says how far the index on disk reaches. The memory of the running process finds
+ * the events above it, and is rebuilt from `events` at start.
  */
 import type { Database, Statement } from 'better-sqlite3';
 
-/** Positions of one segment: `segment * SEGMENT_EVENTS + offset`. Fixed for ever by the data on disk. */
+/** Positions of one segment: `segment * SEGMENT_EVENTS + offset`. The data on disk fixes this number. */
 export const SEGMENT_EVENTS = 65_536;
 
-/** Events of one access_id in one row of the index: a row of at most some 770 bytes stays inside its page. */
+/** Events of one access_id in one row of the index: a row of at most 770 bytes stays inside its page. */
 export const CHUNK_EVENTS = 128;
 
-/** Unindexed events that start a flush. */
+/** So many unindexed events start a flush. */
 const FLUSH_EVENTS = 65_536;
 
 /** Rows written per slice: some 3 ms. */
 const SLICE_ROWS = 1_000;
+
+export interface IndexedEvent {
+  readonly position: number;
+  readonly accessId: string;
+  readonly version: number;
+  readonly createdAt: number;
+}
 
 interface PendingFeed {
   version: number;
@@ -45,24 +52,24 @@ export interface DeferredIndex {
   /** Version of the last event of `accessId`, 0 if it never had one. */
   headVersion(accessId: string): number;
   /** Counts a committed event, the next in order. */
-  add(position: number, accessId: string, version: number, createdAt: number): void;
+  add(event: IndexedEvent): void;
   /**
-   * Begins a flush of everything counted so far when there is enough of it, or when `isForced`. Returns the
-   * position through which it reaches, or `undefined`.
+   * Begins a flush of the events counted so far if there are enough of them, or if `isForced` (default false). Returns
+   * the position of the last of them, or `undefined` if no flush begins.
    */
-  startFlush(isForced?: boolean): number | undefined;
+  startFlush(options?: { readonly isForced: boolean }): number | undefined;
   readonly isFlushing: boolean;
-  /** Writes one slice, inside the caller's transaction. Call `committed` after its commit, or write it again. */
+  /** Writes one slice inside the caller's transaction. Unless `committed` follows, the next call writes the same slice. */
   writeSlice(): void;
-  /** The slice is on disk. Returns the new end of the index when the flush is complete. */
+  /** Reports that the slice is on disk. Returns the new end of the index when the flush is complete. */
   committed(): number | undefined;
 }
 
-/** Heads of feeds kept in memory at most, beside those with unindexed events. */
+/** Last versions of feeds kept in memory at most, beside those of feeds with unindexed events. */
 const MAX_CACHED_HEADS = 100_000;
 
-/** Opens the index on the writer's connection and clears what an interrupted flush has left. */
-export function openIndex(db: Database): DeferredIndex {
+/** Opens the index on the writer's connection and deletes what an interrupted flush has left. */
+export function openDeferredIndex(db: Database): DeferredIndex {
   let pending = new Map<string, PendingFeed>();
   let pendingEvents = 0;
   let lastPosition = 0;
@@ -78,7 +85,7 @@ export function openIndex(db: Database): DeferredIndex {
   );
   const setIndexed: Statement = db.prepare('update log set indexed = ?');
 
-  function add(position: number, accessId: string, version: number, createdAt: number): void {
+  function add({ position, accessId, version, createdAt }: IndexedEvent): void {
     const feed = pending.get(accessId);
     if (feed === undefined) {
       pending.set(accessId, { version, positions: [position], createdAts: [createdAt] });
@@ -108,7 +115,7 @@ export function openIndex(db: Database): DeferredIndex {
       return version;
     },
     add,
-    startFlush(isForced = false) {
+    startFlush({ isForced } = { isForced: false }) {
       if (flush !== undefined || pendingEvents === 0 || (pendingEvents < FLUSH_EVENTS && !isForced)) {
         return undefined;
       }
@@ -171,7 +178,7 @@ export function openIndex(db: Database): DeferredIndex {
   };
 }
 
-/** Forgets rows of a flush that did not end, and counts the events above the index again. */
+/** Deletes the rows of a flush that did not end, and counts the events above the index again. */
 function recover(db: Database, add: DeferredIndex['add']): void {
   const indexed = db.prepare<[], number>('select indexed from log').pluck().get() ?? 0;
   const segment = Math.floor((indexed + 1) / SEGMENT_EVENTS);
@@ -185,7 +192,7 @@ function recover(db: Database, add: DeferredIndex['add']): void {
     .raw()
     .iterate(indexed);
   for (const [position, accessId, version, createdAt] of rows) {
-    add(position, accessId, version, createdAt);
+    add({ position, accessId, version, createdAt });
   }
 }
 
@@ -223,10 +230,22 @@ function indexRows(feeds: ReadonlyMap<string, PendingFeed>, accessIds: readonly 
   return rows.sort((a, b) => a.segment - b.segment);
 }
 
-/** Looks up positions in the index on disk, on any connection. */
-export function openIndexReader(
-  db: Database,
-): (segment: number, accessId: string, offset: number, limit: number) => number[] {
+/** Chunks that one statement reads at most. */
+const CHUNKS_PER_READ = 8;
+
+export interface IndexLookup {
+  readonly segment: number;
+  readonly accessId: string;
+  /** The look-up begins after this offset. */
+  readonly offset: number;
+  readonly limit: number;
+}
+
+/**
+ * Reads positions from the index on disk, on any connection: those of an access_id in a segment, ascending. Returns up
+ * to one chunk more than `limit`.
+ */
+export function openIndexReader(db: Database): (lookup: IndexLookup) => number[] {
   const selectChunks = db
     .prepare<[number, string, number, number], string>(
       `select offsets from event_index where segment = ? and access_id = ? and last_offset > ?
@@ -234,22 +253,21 @@ export function openIndexReader(
     )
     .pluck();
 
-  /** Positions of `accessId` in `segment` after `offset`; a few more than `limit` may come. */
-  return (segment, accessId, offset, limit) => {
+  return ({ segment, accessId, offset, limit }) => {
     const positions: number[] = [];
-    // Chunks hold up to 128 events, but old ones may be small: ask again until there is enough.
-    let from = offset;
+    // A chunk holds 1 to 128 events: read more chunks until there are enough.
+    let last = offset;
     while (positions.length < limit) {
-      const chunks = selectChunks.all(segment, accessId, from, 8);
+      const chunks = selectChunks.all(segment, accessId, last, CHUNKS_PER_READ);
       for (const chunk of chunks) {
-        for (const at of JSON.parse(chunk) as number[]) {
-          from = at;
-          if (at > offset) {
-            positions.push(segment * SEGMENT_EVENTS + at);
+        for (const found of JSON.parse(chunk) as number[]) {
+          last = found;
+          if (found > offset) {
+            positions.push(segment * SEGMENT_EVENTS + found);
           }
         }
       }
-      if (chunks.length < 8) {
+      if (chunks.length < CHUNKS_PER_READ) {
         break;
       }
     }

@@ -1,4 +1,4 @@
-/** How knex opens the SQLite file: for migrations, seeds and ordinary queries, never for the hot append. */
+/** How knex opens the SQLite file: for migrations and for the tables of identity. Appends have a connection of their own. */
 import type { Database } from 'better-sqlite3';
 import type { Knex } from 'knex';
 
@@ -7,7 +7,7 @@ export function sqliteKnexConfig(path: string): Knex.Config {
     client: 'better-sqlite3',
     connection: { filename: path },
     useNullAsDefault: true,
-    // An error shows the statement without what was bound to it, which may be personal.
+    // Error messages show the statement without its bound values, which may be personal data.
     compileSqlOnError: false,
     pool: {
       min: 1,

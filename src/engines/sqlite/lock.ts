@@ -1,6 +1,6 @@
 /**
- * One process per file. The lock is SQLite's own exclusive lock on a small file beside the database: the kernel
- * drops it with the process, however that ends, so nothing stale can stay behind.
+ * One process per file. The lock is SQLite's exclusive lock on a small file beside the database. The kernel releases it
+ * when the process ends, for whatever reason, so no stale lock stays behind.
  */
 import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';

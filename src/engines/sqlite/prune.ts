@@ -1,7 +1,7 @@
 /**
- * Forgetting in the SQLite file, on the writer's connection: small transactions with a turn of the event loop between
- * them, so that pushes go on. What a feed has lost is written before it is deleted: the trigger on `events` lets go of
- * nothing else.
+ * Pruning the SQLite file, on the writer's connection: small transactions with a turn of the event loop between them, so
+ * that appends get their turn. Each transaction first records in `feeds` what a feed loses, then deletes it: the trigger
+ * on `events` refuses any other deletion.
  */
 import type { Database } from 'better-sqlite3';
 import type { PruneRule } from '../../log/store.ts';
@@ -9,17 +9,26 @@ import { nextTurn, type Timers } from '../../runtime.ts';
 import { openIndexReader, SEGMENT_EVENTS } from './deferred-index.ts';
 
 export interface SqlitePruner {
-  /** Returns the number of events forgotten. */
+  /** Returns the number of events deleted. */
   prune(rule: PruneRule): Promise<number>;
 }
 
-type Doomed = readonly [position: number, accessId: string, version: number];
+type PrunableEvent = readonly [position: number, accessId: string, version: number];
+
+/** A feed with more events than the rule keeps. */
+interface LongFeed {
+  readonly accessId: string;
+  /** Position of its last event. */
+  readonly lastPosition: number;
+  /** Its last version that is not kept. */
+  readonly throughVersion: number;
+}
 
 /** Events of one transaction: some 2 ms. */
 const STEP_EVENTS = 250;
 
 export interface SqlitePrunerOptions {
-  /** Brings the index on disk up to the head: feeds are looked up there. */
+  /** Brings the index on disk up to the head: the pruner looks feeds up there. */
   readonly flushIndex: () => void;
   readonly timers: Timers;
 }
@@ -31,69 +40,83 @@ export function createSqlitePruner(db: Database, { flushIndex, timers }: SqliteP
       'select position, access_id, version, recorded_at from events order by position limit ?',
     )
     .raw();
-  const selectFeedsOver = db
+  const selectLongFeeds = db
     .prepare<[number], [string, number, number, number]>(
       'select access_id, version, position, pruned_position from feeds where version - pruned_version > ?',
     )
     .raw();
   const selectVersion = db.prepare<[number], number>('select version from events where position = ?').pluck();
-  const mark = db.prepare(
+  const markPruned = db.prepare(
     `update feeds set pruned_version = max(pruned_version, ?), pruned_position = max(pruned_position, ?)
      where access_id = ?`,
   );
-  const remove = db.prepare('delete from events where position = ?');
+  const deleteEvent = db.prepare('delete from events where position = ?');
   const moveFloor = db.prepare(
     `update log set floor = max(floor, coalesce(
        (select min(position) from events), (select max(position) + 1 from feeds), 1))`,
   );
 
-  const forget = db.transaction((doomed: readonly Doomed[]) => {
-    for (const [position, accessId, version] of doomed) {
-      mark.run(version, position, accessId);
+  const deleteEvents = db.transaction((events: readonly PrunableEvent[]) => {
+    for (const [position, accessId, version] of events) {
+      markPruned.run(version, position, accessId);
     }
-    for (const [position] of doomed) {
-      remove.run(position);
+    for (const [position] of events) {
+      deleteEvent.run(position);
     }
     moveFloor.run();
   });
 
-  /** The oldest events that the rule gives up, without a gap from the floor on. */
-  function oldest({ through = 0, recordedBefore = Number.MIN_SAFE_INTEGER }: PruneRule): Doomed[] {
-    const doomed: Doomed[] = [];
+  /** The oldest events of the log that fall outside the rule, without a gap from the floor on. */
+  function nextOfLog({ through = 0, recordedBefore = Number.MIN_SAFE_INTEGER }: PruneRule): PrunableEvent[] {
+    const events: PrunableEvent[] = [];
     for (const [position, accessId, version, recordedAt] of selectOldest.iterate(STEP_EVENTS)) {
       if (position > through && recordedAt >= recordedBefore) {
         break;
       }
-      doomed.push([position, accessId, version]);
+      events.push([position, accessId, version]);
     }
-    return doomed;
+    return events;
   }
 
-  /** The oldest events of a feed after a position, up to `version`; `last` is the position of its last event. */
-  function ofFeed(accessId: string, after: number, version: number, last: number): Doomed[] {
-    const doomed: Doomed[] = [];
+  /** The oldest events of a feed after a position that are not kept. */
+  function nextOfFeed({ accessId, lastPosition, throughVersion }: LongFeed, after: number): PrunableEvent[] {
+    const events: PrunableEvent[] = [];
     let segment = Math.floor((after + 1) / SEGMENT_EVENTS);
     let offset = after - segment * SEGMENT_EVENTS;
-    while (doomed.length < STEP_EVENTS && segment * SEGMENT_EVENTS <= last) {
-      for (const position of indexedPositions(segment, accessId, offset, STEP_EVENTS)) {
-        const at = selectVersion.get(position) ?? Number.MAX_SAFE_INTEGER;
-        if (at > version || doomed.length >= STEP_EVENTS) {
-          return doomed;
+    while (events.length < STEP_EVENTS && segment * SEGMENT_EVENTS <= lastPosition) {
+      for (const position of indexedPositions({ segment, accessId, offset, limit: STEP_EVENTS })) {
+        const version = selectVersion.get(position) ?? Number.MAX_SAFE_INTEGER;
+        if (version > throughVersion || events.length >= STEP_EVENTS) {
+          return events;
         }
-        doomed.push([position, accessId, at]);
+        events.push([position, accessId, version]);
       }
       segment += 1;
       offset = -1;
     }
-    return doomed;
+    return events;
   }
 
-  async function repeat(next: () => readonly Doomed[]): Promise<number> {
+  async function pruneInSteps(next: () => readonly PrunableEvent[]): Promise<number> {
     let total = 0;
-    for (let doomed = next(); doomed.length > 0; doomed = next()) {
-      forget.immediate(doomed);
-      total += doomed.length;
+    for (let events = next(); events.length > 0; events = next()) {
+      deleteEvents.immediate(events);
+      total += events.length;
       await nextTurn(timers);
+    }
+    return total;
+  }
+
+  async function pruneLongFeeds(keep: number): Promise<number> {
+    let total = 0;
+    for (const [accessId, version, lastPosition, prunedPosition] of selectLongFeeds.all(keep)) {
+      const feed = { accessId, lastPosition, throughVersion: version - keep };
+      let after = prunedPosition;
+      total += await pruneInSteps(() => {
+        const events = nextOfFeed(feed, after);
+        after = events.at(-1)?.[0] ?? after;
+        return events;
+      });
     }
     return total;
   }
@@ -101,25 +124,17 @@ export function createSqlitePruner(db: Database, { flushIndex, timers }: SqliteP
   return {
     async prune(rule) {
       flushIndex();
-      let forgotten = 0;
+      let total = 0;
       if (rule.through !== undefined || rule.recordedBefore !== undefined) {
-        forgotten += await repeat(() => oldest(rule));
+        total += await pruneInSteps(() => nextOfLog(rule));
       }
-      const keep = rule.keepPerAccessId;
-      if (keep !== undefined) {
-        for (const [accessId, version, last, pruned] of selectFeedsOver.all(keep)) {
-          let after = pruned;
-          forgotten += await repeat(() => {
-            const doomed = ofFeed(accessId, after, version - keep, last);
-            after = doomed.at(-1)?.[0] ?? after;
-            return doomed;
-          });
-        }
+      if (rule.keepPerAccessId !== undefined) {
+        total += await pruneLongFeeds(rule.keepPerAccessId);
       }
       const floor = db.prepare<[], number>('select floor from log').pluck().get() ?? 1;
       db.prepare('delete from batches where last_position < ?').run(floor);
       db.prepare('delete from event_index where segment < ?').run(Math.floor(floor / SEGMENT_EVENTS));
-      return forgotten;
+      return total;
     },
   };
 }

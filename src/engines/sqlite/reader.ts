@@ -1,6 +1,6 @@
 /**
- * Reading the log from the SQLite file: a read-only connection of its own, short statements, no cursor held open
- * between pages, so that a slow reader never pins the WAL.
+ * Reads the log from the SQLite file: on a read-only connection of its own, by short statements. No statement stays open
+ * between pages, so a slow reader does not pin the write-ahead log.
  */
 import Database from 'better-sqlite3';
 import type { Event } from '../../log/event.ts';
@@ -19,10 +19,13 @@ const COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id
 
 export interface SqliteReader {
   readLog(position: number, limit: PageLimit): Event[];
-  /** Of these access_ids, after `position` and up to `through`: walks through that part of the log, without the index. */
-  readAmong(accessIds: readonly string[], position: number, through: number, limit: PageLimit): Event[];
-  /** `head` is the highest position the caller may report: what is committed beyond it is left for the next page. */
-  readFeed(accessId: string, position: number, limit: PageLimit, head: number): Page;
+  /** The events of these access_ids in a range of positions. Reads that whole part of the log, without the index. */
+  readLogOf(
+    accessIds: readonly string[],
+    range: PageLimit & { readonly after: number; readonly through: number },
+  ): Event[];
+  /** `head` is the highest position that the caller may report: events committed after it belong to the next page. */
+  readFeed(accessId: string, position: number, limit: PageLimit & { readonly head: number }): Page;
   lastPosition(accessId: string): number;
   positionBefore(accessId: string, createdAt: number, head: number): Promise<number>;
   prunedThrough(accessId: string): number;
@@ -50,7 +53,7 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
       `select ${COLUMNS} from events where position > ? order by position limit ?`,
     )
     .raw();
-  const selectAmong = db
+  const selectOf = db
     .prepare<[number, number, string, number], Row>(
       `select ${COLUMNS} from events where position > ? and position <= ?
          and access_id in (select value from json_each(?)) order by position limit ?`,
@@ -88,9 +91,10 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
       let segment = Math.floor((position + 1) / SEGMENT_EVENTS);
       let offset = position - segment * SEGMENT_EVENTS;
       while (segment <= lastSegment && positions.length < limit) {
-        for (const at of indexedPositions(segment, accessId, offset, limit - positions.length)) {
-          if (at <= indexed) {
-            positions.push(at);
+        const lookup = { segment, accessId, offset, limit: limit - positions.length };
+        for (const found of indexedPositions(lookup)) {
+          if (found <= indexed) {
+            positions.push(found);
           }
         }
         segment += 1;
@@ -104,8 +108,8 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
   }
 
   /**
-   * The events at these positions, in order, as many as fit and at least one. Read in steps sized by what has come
-   * so far, so that large payloads are not loaded to be thrown away.
+   * The events at these positions, in order: as many as fit, and at least one. Each step reads about as many rows as
+   * still fit, by the average size so far, so that large payloads are not read in vain.
    */
   function eventsAt(positions: readonly number[], maxBytes: number): { events: Event[]; isCut: boolean } {
     const events: Event[] = [];
@@ -130,16 +134,13 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
   }
 
   return {
-    readLog: (position, limit) => fitting(selectAfter.iterate(position, limit.maxEvents), limit.maxBytes),
-    readAmong: (accessIds, position, through, limit) =>
-      fitting(
-        selectAmong.iterate(position, through, JSON.stringify(accessIds), limit.maxEvents),
-        limit.maxBytes,
-      ),
-    readFeed(accessId, position, limit, head) {
+    readLog: (position, limit) => takeFitting(selectAfter.iterate(position, limit.maxEvents), limit.maxBytes),
+    readLogOf: (accessIds, { after, through, maxEvents, maxBytes }) =>
+      takeFitting(selectOf.iterate(after, through, JSON.stringify(accessIds), maxEvents), maxBytes),
+    readFeed(accessId, position, limit) {
       const positions = positionsAfter(accessId, position, limit.maxEvents).slice(0, limit.maxEvents);
       const { events, isCut } = eventsAt(positions, limit.maxBytes);
-      // Asked after the events: what was forgotten meanwhile is known.
+      // Read after the events, so that it covers what was pruned meanwhile.
       const prunedThrough = selectPruned.get(accessId) ?? 0;
       if (isCut) {
         return { events, through: events.at(-1)?.position ?? position, prunedThrough };
@@ -147,7 +148,7 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
       if (positions.length === limit.maxEvents) {
         return { events, through: positions.at(-1) ?? position, prunedThrough };
       }
-      return { events, through: Math.max(position, head), prunedThrough };
+      return { events, through: Math.max(position, limit.head), prunedThrough };
     },
     lastPosition(accessId) {
       return recent.last(accessId) ?? selectLast.get(accessId) ?? 0;
@@ -157,9 +158,9 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
       for (let segment = 0; segment <= Math.floor(indexed / SEGMENT_EVENTS); segment += 1) {
         for (const chunk of selectChunksSince.all(segment, accessId, createdAt)) {
           for (const offset of JSON.parse(chunk) as number[]) {
-            const at = segment * SEGMENT_EVENTS + offset;
-            if (at <= indexed && (selectCreatedAt.get(at) ?? Number.NEGATIVE_INFINITY) >= createdAt) {
-              return at - 1;
+            const found = segment * SEGMENT_EVENTS + offset;
+            if (found <= indexed && (selectCreatedAt.get(found) ?? Number.NEGATIVE_INFINITY) >= createdAt) {
+              return found - 1;
             }
           }
         }
@@ -178,8 +179,8 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
   };
 }
 
-/** As many as fit, and at least one. */
-function fitting(rows: Iterable<Row>, maxBytes: number): Event[] {
+/** As many events as fit, and at least one. */
+function takeFitting(rows: Iterable<Row>, maxBytes: number): Event[] {
   const events: Event[] = [];
   let bytes = 0;
   for (const row of rows) {

@@ -1,15 +1,15 @@
 /**
- * The positions that the index on disk does not reach yet, by access_id, in the main thread. Two generations: when
- * the writer begins to flush one, a new one is opened; when the flush is on disk, the old one is forgotten whole.
+ * The positions that the index on disk does not reach yet, by access_id, in the main thread. There are up to two
+ * generations: a new one begins when the writer starts to flush, and the old one is dropped when that flush is on disk.
  */
 export interface RecentPositions {
   /** Counts an event, the next in order. */
   add(position: number, accessId: string): void;
-  /** The writer flushes everything counted so far. */
+  /** Begins a new generation: the writer flushes the events counted so far. */
   freeze(): void;
-  /** The flush that `freeze` announced is on disk up to here. */
+  /** Drops the oldest generation: its flush is on disk, up to this position. */
   indexed(through: number): void;
-  /** The index on disk reaches so far. */
+  /** Last position that the index on disk reaches. */
   readonly indexedThrough: number;
   /** Positions of `accessId` after `position`, ascending, at most `limit`. */
   after(accessId: string, position: number, limit: number): number[];
@@ -45,13 +45,8 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
       const found: number[] = [];
       for (const generation of generations) {
         const positions = generation.get(accessId) ?? [];
-        for (
-          let at = firstAbove(positions, position);
-          at < positions.length && found.length < limit;
-          at += 1
-        ) {
-          found.push(positions[at] ?? 0);
-        }
+        const first = indexAfter(positions, position);
+        found.push(...positions.slice(first, first + limit - found.length));
       }
       return found;
     },
@@ -67,7 +62,8 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
   };
 }
 
-function firstAbove(positions: readonly number[], position: number): number {
+/** Index of the first of the ascending positions that is greater than `position`. */
+function indexAfter(positions: readonly number[], position: number): number {
   let low = 0;
   let high = positions.length;
   while (low < high) {

@@ -1,7 +1,7 @@
 /**
- * The log in an SQLite file. Writes go to a thread with the only writing connection; checkpoints run in a second thread;
- * reads are short statements on a read-only connection here. The store reports as committed what the writer has answered:
- * a reader that sees the file a moment earlier says nothing of it.
+ * The log in an SQLite file. One thread appends and prunes, on a connection of its own; a second thread runs checkpoints;
+ * reads are short statements on a read-only connection in the main thread. The store reports an event as committed when
+ * the writer has answered, although its reader may see the event in the file a moment earlier.
  */
 import { Worker } from 'node:worker_threads';
 import Database from 'better-sqlite3';
@@ -46,10 +46,10 @@ export async function openSqliteStore({ path, timers, onError }: SqliteStoreOpti
 
   return {
     append: writer.append,
-    // Reading is synchronous underneath: a turn of the event loop between pages keeps many readers fair.
+    // Reads are synchronous: a turn of the event loop between pages gives every reader its share.
     async readFeed(accessId, position, limit) {
       await nextTurn(timers);
-      return reader.readFeed(accessId, position, limit, writer.head);
+      return reader.readFeed(accessId, position, { ...limit, head: writer.head });
     },
     async readLog(position, limit) {
       await nextTurn(timers);

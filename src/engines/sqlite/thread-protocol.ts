@@ -1,4 +1,4 @@
-/** What the main thread and the writer thread of the SQLite engine say to each other. */
+/** Messages between the main thread and the writer thread of the SQLite engine. */
 import type { PruneRule } from '../../log/store.ts';
 import type { AppendColumns, ReceiptColumns } from '../group.ts';
 
@@ -20,5 +20,5 @@ export type WriterReply =
   | { readonly type: 'frozen' }
   /** That flush is on disk, up to here. */
   | { readonly type: 'indexed'; readonly through: number }
-  | { readonly type: 'pruned'; readonly forgotten: number; readonly failed?: string }
+  | { readonly type: 'pruned'; readonly pruned: number; readonly failed?: string }
   | { readonly type: 'closed' };

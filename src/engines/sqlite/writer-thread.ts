@@ -1,32 +1,32 @@
 /**
- * The writer thread of the SQLite engine: the only connection that writes (WAL, `synchronous=FULL`: G1). It takes one
- * group of requests at a time, and between them keeps the deferred index and forgets what retention gives up.
+ * The writer thread of the SQLite engine: the one connection that writes the log (WAL, `synchronous=FULL`: G1). It
+ * appends one group of requests at a time; between groups it writes the deferred index and prunes.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import Database from 'better-sqlite3';
 import { systemRuntime } from '../../system-runtime.ts';
 import { createSqliteAppender, messageOf } from './append.ts';
-import { openIndex } from './deferred-index.ts';
+import { openDeferredIndex } from './deferred-index.ts';
 import { createSqlitePruner } from './prune.ts';
 import type { WriterMessage, WriterReply } from './thread-protocol.ts';
 
 const port = parentPort;
 if (port === null) {
-  throw new Error('the writer runs as a worker thread only');
+  throw new Error('writer-thread.ts must run in a worker thread');
 }
 
 const { clock, timers } = systemRuntime;
 const db = new Database((workerData as { path: string }).path);
 db.pragma('journal_mode = WAL');
 db.pragma('synchronous = FULL');
-// A checkpoint inside a commit would make that push wait: the checkpointer thread does it.
+// A checkpoint inside a commit would delay that push: the checkpointer thread runs them.
 db.pragma('wal_autocheckpoint = 0');
 db.pragma('journal_size_limit = 67108864');
 db.pragma('cache_size = -65536');
 db.pragma('temp_store = memory');
 db.pragma('busy_timeout = 5000');
 
-const index = openIndex(db);
+const index = openDeferredIndex(db);
 const appender = createSqliteAppender(db, index, (through) => {
   send({ type: 'indexed', through });
 });
@@ -38,7 +38,7 @@ const writeSlice = db.transaction(() => {
 function flushAll(): void {
   for (;;) {
     if (!index.isFlushing) {
-      if (index.startFlush(true) === undefined) {
+      if (index.startFlush({ isForced: true }) === undefined) {
         return;
       }
       send({ type: 'frozen' });
@@ -57,7 +57,7 @@ function flushSlice(): void {
 
 let isFlushPlanned = false;
 
-/** Goes on with a flush while no push is waiting; pushes carry slices with them otherwise. */
+/** Writes the next slice of a flush when no push waits. While pushes come, each commit writes a slice with it. */
 function flushWhenIdle(): void {
   if (isFlushPlanned || !index.isFlushing) {
     return;
@@ -92,20 +92,20 @@ port.on('message', (message: WriterMessage) => {
     }
     case 'prune':
       pruner.prune(message.rule).then(
-        (forgotten) => {
-          send({ type: 'pruned', forgotten });
+        (pruned) => {
+          send({ type: 'pruned', pruned });
         },
         (error: unknown) => {
-          send({ type: 'pruned', forgotten: 0, failed: messageOf(error) });
+          send({ type: 'pruned', pruned: 0, failed: messageOf(error) });
         },
       );
       break;
     case 'restart-wal':
-      // Most pages are in the file already; this moves the rest and lets the WAL begin anew.
+      // Most pages are in the file already: this copies the rest, and the WAL starts from its beginning again.
       try {
         db.pragma('wal_checkpoint(RESTART)');
       } catch {
-        // A full disk: the WAL keeps everything, and is asked for again.
+        // A full disk: the WAL keeps everything, and the checkpointer asks again.
       }
       break;
     case 'close':

@@ -1,7 +1,6 @@
 /**
- * The main thread's side of the writer thread: one group of requests at a time, one round of pruning at a time. What the
- * writer answers is handled in the order sent and without a pause, so that the memory of recent positions follows the
- * writer's.
+ * The main thread's side of the writer thread: one group of requests at a time, one round of pruning at a time. It handles
+ * the replies in the order sent and without a pause between them, so that the recent positions here match the writer's.
  */
 import type { Worker } from 'node:worker_threads';
 import type { AppendRequest, AppendResult, PruneRule } from '../../log/store.ts';
@@ -16,7 +15,7 @@ export interface SqliteWriter {
   append(requests: readonly AppendRequest[]): Promise<AppendResult>;
   /** Returns the number of events deleted. */
   prune(rule: PruneRule): Promise<number>;
-  /** Asks the writer to begin the write-ahead log anew. */
+  /** Asks the writer to start the write-ahead log from its beginning again. */
   restartWal(): void;
   /** Resolves when the thread has ended. */
   close(): Promise<void>;
@@ -56,7 +55,7 @@ export function createSqliteWriter({
 }): SqliteWriter {
   let head = headAtStart;
   let waiting: Waiting | undefined;
-  let onPruned: ((forgotten: number, failed: string | undefined) => void) | undefined;
+  let onPruned: ((pruned: number, failed: string | undefined) => void) | undefined;
   let pruning: Promise<unknown> = Promise.resolve();
   let failure: Error | undefined;
   const ended = new Promise<void>((resolve) => {
@@ -78,7 +77,7 @@ export function createSqliteWriter({
     } else if (reply.type === 'indexed') {
       recent.indexed(reply.through);
     } else if (reply.type === 'pruned') {
-      onPruned?.(reply.forgotten, reply.failed);
+      onPruned?.(reply.pruned, reply.failed);
     }
   });
 
@@ -117,10 +116,10 @@ export function createSqliteWriter({
 
   function pruneNow(rule: PruneRule): Promise<number> {
     return new Promise((resolve, reject) => {
-      onPruned = (forgotten, failed) => {
+      onPruned = (pruned, failed) => {
         onPruned = undefined;
         if (failed === undefined) {
-          resolve(forgotten);
+          resolve(pruned);
         } else {
           reject(storeFailed(failed));
         }

@@ -2,7 +2,7 @@
  * The permissions of a device on the log: the part of the permissions of its client that concerns the device.
  */
 import type { ClientRecord } from '../../identity/client-store.ts';
-import { ANYONE, createPrincipal, isWithin, type Principal, type Scope } from '../../identity/principal.ts';
+import { ANYONE, createPrincipal, isSubset, type Principal, type Scope } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';
 
 /** The client and the grant of a device. */
@@ -29,7 +29,7 @@ export function devicePrincipal(
   const clientAccessIds = client?.accessIds ?? ANYONE.accessIds;
   // A name that ends in "*" is a pattern, so it is excluded.
   const accessIds = [deviceId, `${deviceId}/up`].filter(
-    (name) => !name.endsWith('*') && (granted.has('admin') || isWithin(name, clientAccessIds)),
+    (name) => !name.endsWith('*') && (granted.has('admin') || isSubset(name, clientAccessIds)),
   );
   if (!scopes.has('subscribe') || !accessIds.includes(deviceId)) {
     return undefined;

@@ -85,7 +85,7 @@ export const jsonApi = defineGateway({
         async 'PATCH /api/json/accounts/users/{id}'(request, response) {
           const id = pathParameter(request, 'id');
           requireOwner(principalOf(request), id);
-          const user = await users.change(id, decodeUpdate(await readBody(request), id));
+          const user = await users.update(id, decodeUpdate(await readBody(request), id));
           send(response, 200, documentOf(resourceOf(user), { self: request.originalUrl }));
         },
         async 'DELETE /api/json/accounts/users/{id}'(request, response) {

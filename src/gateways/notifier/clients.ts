@@ -38,7 +38,7 @@ export function localClientsJson(hub: Hub, log: Log): string {
  */
 export async function sendClients(peers: Peers, request: Request, response: Response): Promise<void> {
   const type = negotiate(request, ['application/json', 'text/plain']);
-  const answers = await peers.ask();
+  const answers = await peers.askAll();
   const clients = answers.flatMap((answer) => JSON.parse(answer) as ConnectedClient[]);
   if (type === 'application/json') {
     response.json(clients);

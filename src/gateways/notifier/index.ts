@@ -23,7 +23,7 @@ export const notifier = defineGateway({
   description: notifierDescription,
   needs,
   mount(ports) {
-    ports.peers.onAsk(() => localClientsJson(ports.hub, ports.log));
+    ports.peers.answerWith(() => localClientsJson(ports.hub, ports.log));
     ports.routes.serve(notifierDescription, {
       'POST /push_events': { fast: (request, response) => push(ports, request, response) },
       'POST /drop_user': (request, response) => drop(ports, request, response),

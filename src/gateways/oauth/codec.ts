@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { LastseenError, quote } from '../../errors.ts';
 import type { ClientRecord } from '../../identity/client-store.ts';
 import { MAX_TOKEN_SECONDS } from '../../identity/keys.ts';
-import { isWithin, type Principal, SCOPES } from '../../identity/principal.ts';
+import { isSubset, type Principal, SCOPES } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';
 import { DEFAULT_TOKEN_SECONDS, type IssuedToken, type TokenRequest } from '../../identity/tokens.ts';
 import { nameFault } from '../../log/event.ts';
@@ -20,11 +20,9 @@ const Scope = z
 
 const AccessIds = z
   .array(
-    z
-      .string()
-      .refine((name) => nameFault(name) === undefined, {
-        error: 'must be a name, or a prefix followed by "*"',
-      }),
+    z.string().refine((name) => nameFault(name) === undefined, {
+      error: 'must be a name, or a prefix followed by "*"',
+    }),
   )
   .min(1)
   .max(100);
@@ -174,9 +172,9 @@ export function requireSubset(principal: Principal, request: TokenRequest): void
   if (principal.scopes.has('admin')) {
     return;
   }
-  const isWithinScope = request.scope.split(' ').every((part) => principal.scopes.has(part as never));
-  const isWithinIds = request.accessIds.every((name) => isWithin(name, principal.accessIds));
-  if (isWithinScope && isWithinIds) {
+  const hasScopes = request.scope.split(' ').every((part) => principal.scopes.has(part as never));
+  const hasAccessIds = request.accessIds.every((name) => isSubset(name, principal.accessIds));
+  if (hasScopes && hasAccessIds) {
     return;
   }
   throw new LastseenError('ERR_FORBIDDEN', 'the request exceeds the scopes or the access_ids of this token');

@@ -9,6 +9,7 @@ import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
 import { answerError } from '../../http/problem.ts';
 import { pathParameter } from '../../http/routes.ts';
 import type { ClientRecord } from '../../identity/client-store.ts';
+import { PROVIDER_PREFIX } from '../../identity/principal.ts';
 import { TICKET_SECONDS } from '../../identity/tickets.ts';
 import { defineGateway, type PortsOf } from '../gateway.ts';
 import {
@@ -172,7 +173,7 @@ async function revokeAccess({ guards, tokens }: OauthPorts, token: string): Prom
   } catch {
     return;
   }
-  if (principal.jti !== null && !principal.jti.startsWith('outside:')) {
+  if (principal.jti !== null && !principal.jti.startsWith(PROVIDER_PREFIX)) {
     await tokens.revoke(principal.jti);
   }
 }

@@ -100,15 +100,15 @@ export function createPresence({ peers, runtime, onDiff }: PresenceOptions): Pre
 
   function share(ref: string, entry: Entry): void {
     add(ref, entry);
-    peers.show(ref, JSON.stringify(entry));
+    peers.share(ref, JSON.stringify(entry));
   }
 
   function untrack(ref: string): void {
     remove(ref);
-    peers.show(ref, undefined);
+    peers.share(ref, undefined);
   }
 
-  peers.onShown((changes) => {
+  peers.onShared((changes) => {
     for (const { key: ref, value } of changes) {
       const parsed = value === undefined ? undefined : Entry.safeParse(JSON.parse(value));
       if (parsed?.success === true) {

@@ -70,7 +70,7 @@ async function answer(
   }
   const format = formatOf(mediaType);
   try {
-    const { body, isTruncated } = await queries.ask(
+    const { body, isTruncated } = await queries.run(
       { sql, params, access: accessOf(principal) },
       format,
       abortController.signal,

@@ -94,7 +94,7 @@ async function identify(
 async function userOf(principal: Principal, users: Users): Promise<User> {
   requireScope(principal, 'subscribe');
   requireAccess(principal, principal.subject);
-  const user = principal.clientId === null ? await users.ofSubject(principal.subject) : undefined;
+  const user = principal.clientId === null ? await users.findBySubject(principal.subject) : undefined;
   if (user !== undefined) {
     return user;
   }

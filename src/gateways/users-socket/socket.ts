@@ -195,11 +195,9 @@ export function serve(
       const entries = await users.meta(target.id, property);
       value = property === undefined ? metaText(entries) : entries[0]?.value;
     } else {
-      await users.writeMeta(
-        target.id,
-        operation.type === 'set' ? [operation.entry] : operation.entries,
-        operation.type === 'replace',
-      );
+      await users.writeMeta(target.id, operation.type === 'set' ? [operation.entry] : operation.entries, {
+        isWhole: operation.type === 'replace',
+      });
       value = operation.type === 'set' ? operation.entry.value : operation.text;
     }
     connection.write(metaFrame(dialect, { value, property, username: username ?? nameOf(target) }));
@@ -211,7 +209,7 @@ export function serve(
       if (username === undefined) {
         throw new LastseenError('ERR_REQUEST_INVALID', 'Please enter a valid username');
       }
-      const target = await users.named(username);
+      const target = await users.findByName(username);
       if (target === undefined) {
         throw new LastseenError('ERR_NOT_FOUND', `Could not find user ${username}`);
       }
