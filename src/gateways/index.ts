@@ -1,4 +1,4 @@
-/** The gateways of the service, in the order of the API documents. */
+/** The list of gateways. */
 import { apiDocs } from './api-docs/index.ts';
 import { consoleGateway } from './console/index.ts';
 import { events } from './events/index.ts';
@@ -13,6 +13,7 @@ import { phoenix } from './phoenix/index.ts';
 import { query } from './query/index.ts';
 import { usersSocket } from './users-socket/index.ts';
 
+/** The gateways of the service, in the order of the API documents. */
 export const GATEWAYS: readonly Gateway[] = [
   notifier,
   events,

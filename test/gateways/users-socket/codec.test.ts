@@ -151,7 +151,10 @@ describe('messages of the users socket', () => {
         '{"eventType":9,"username":"a","val":0}',
         /^`val` must be an object in a request without `property`, got 0$/,
       ],
-      ['{"eventType":9,"username":"a","val":{"":1}}', /^`val` contains an invalid property name: it must not be empty$/],
+      [
+        '{"eventType":9,"username":"a","val":{"":1}}',
+        /^`val` contains an invalid property name: it must not be empty$/,
+      ],
       [`{"eventType":9,"username":"a","property":"p","val":${nested}}`, /^`val` must not nest deeper/],
       ['{"type":"resume"}', /^`after` must be a cursor, "start" or "now", got nothing$/],
     ];
