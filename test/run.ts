@@ -1,46 +1,122 @@
-/** Runs every test file, each in a process of its own, and closes with the runner's own counts. Arguments filter by name. */
-import { spawnSync } from 'node:child_process';
+/** `npm test`: runs test files, each in a process of its own, and ends with a summary. `--help` has the options. */
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
-import { findChromium } from './support/chromium.ts';
+import { parseArgs } from 'node:util';
+import { isUnit, needsPostgres } from './support/kinds.ts';
 import { startPostgresServer } from './support/postgres.ts';
+import { missing } from './support/programs.ts';
+import { summarize } from './support/summary.ts';
 
-const FILE_TIMEOUT_MS = 150_000;
+const FILE_TIMEOUT_MS = 300_000;
+const ROOT = join(import.meta.dirname, '..');
 
-const wanted = process.argv.slice(2);
+const HELP = `npm test -- [options] [PART...]
+
+Runs the test files whose path contains every PART; without one, all files.
+
+  --title PATTERN  only the tests whose title, with the titles of the suites
+                   around it, matches the regular expression
+  --unit           only unit tests: no server, no PostgreSQL, no build
+  --watch          runs files again when they or their imports change
+  --slowest N      names the N slowest files at the end
+  --help           shows this
+`;
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\nnpm test -- --help shows the options\n`);
+  process.exit(2);
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        title: { type: 'string' },
+        unit: { type: 'boolean', default: false },
+        watch: { type: 'boolean', default: false },
+        slowest: { type: 'string', default: '0' },
+        help: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    // The first sentence says what is wrong; the rest is about other commands.
+    return fail(String(error instanceof Error ? error.message : error).split('. ')[0] ?? '');
+  }
+}
+
+const { values: options, positionals: parts } = readOptions();
+if (options.help) {
+  process.stdout.write(HELP);
+  process.exit();
+}
+if (!/^\d+$/.test(options.slowest)) {
+  fail(`--slowest must be a number of files, got ${options.slowest}`);
+}
+
+/** Compiled here, so that a faulty pattern is an error of this command. */
+function readTitle(pattern: string): RegExp {
+  try {
+    return new RegExp(pattern);
+  } catch (error) {
+    return fail(`--title: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+const title = options.title === undefined ? undefined : readTitle(options.title);
+
 const files = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.test.ts') && wanted.every((part) => name.includes(part)))
-  .map((name) => join(import.meta.dirname, name))
+  .map((name) => `test/${name}`)
+  .filter((path) => path.endsWith('.test.ts') && parts.every((part) => path.includes(part)))
+  .filter((path) => !options.unit || isUnit(path))
   .sort();
 if (files.length === 0) {
-  process.stderr.write('no test file matches\n');
-  process.exit(1);
+  fail(`no test file has ${parts.join(' and ')} in its path`);
 }
-const ownPostgres = (process.env['TEST_POSTGRES_URL'] ?? '') === '' ? await startPostgresServer() : undefined;
-if (ownPostgres !== undefined) {
-  process.env['TEST_POSTGRES_URL'] = ownPostgres.url;
+
+const isGiven = (process.env['TEST_POSTGRES_URL'] ?? '') !== '';
+const postgres =
+  !isGiven && files.some(needsPostgres) && missing('PostgreSQL') === false
+    ? await startPostgresServer()
+    : undefined;
+if (postgres !== undefined) {
+  process.env['TEST_POSTGRES_URL'] = postgres.url;
 }
-const isAbsent = (command: string, ask: string): boolean => spawnSync(command, [ask]).status !== 0;
-const absent = [
-  ...(isAbsent('pgbouncer', '--version') ? ['pgbouncer'] : []),
-  ...(isAbsent('erl', '-version') ? ['Erlang'] : []),
-  ...(findChromium() === undefined ? ['Chromium'] : []),
-];
-// Many tests wait most of their time.
-run({ files, concurrency: availableParallelism() + 1, timeout: FILE_TIMEOUT_MS })
+
+// Test files and the servers that they start are the same modules, time and again.
+process.env['NODE_COMPILE_CACHE'] ??= join(ROOT, 'node_modules/.cache/compile');
+
+const tests = run({
+  files: files.map((path) => join(ROOT, path)),
+  // Many tests wait most of their time.
+  concurrency: availableParallelism() + 1,
+  timeout: FILE_TIMEOUT_MS,
+  watch: options.watch,
+  execArgv: ['--import', join(import.meta.dirname, 'support/leaks.ts')],
+  ...(title === undefined ? {} : { testNamePatterns: title }),
+});
+const summary = summarize(tests, Number(options.slowest));
+tests
   .on('test:fail', () => {
     process.exitCode = 1;
   })
   .on('end', () => {
-    void ownPostgres?.remove();
+    void postgres?.remove();
   })
   .pipe(new spec())
   .on('end', () => {
-    for (const name of absent) {
-      process.stdout.write(`${name} is not installed: the tests that need it were not run\n`);
+    if (summary.count === 0) {
+      process.exitCode = 1;
+      process.stdout.write('no test has a title that matches\n');
     }
+    process.stdout.write(`\n${summary.text()}\n`);
   })
   .pipe(process.stdout, { end: false });
+
+// Ctrl-C, the end of a watch.
+process.once('SIGINT', () => {
+  process.exitCode = 130;
+  void (postgres?.remove() ?? Promise.resolve()).finally(() => process.exit());
+});

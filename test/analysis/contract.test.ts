@@ -10,11 +10,10 @@ import { openTarget } from '../../src/engines/open.ts';
 import type { Event } from '../../src/log/event.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { readBlocks } from '../support/document.ts';
-import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
+import { createDatabase, type TestDatabase } from '../support/postgres.ts';
+import { missing } from '../support/programs.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
-
-after(endSharedPostgres);
 
 const DOCUMENT = readFileSync(join(import.meta.dirname, '../../docs/reference/sql.md'), 'utf8');
 
@@ -66,7 +65,7 @@ interface Answer {
   readonly rows: unknown[][];
 }
 
-describe('the contract of analysts', () => {
+describe('the contract of analysts', { skip: missing('PostgreSQL') }, () => {
   let directory: TemporaryDirectory;
   let database: TestDatabase;
   let services: Service[];

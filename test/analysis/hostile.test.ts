@@ -3,11 +3,8 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import Database from 'better-sqlite3';
-import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../support/postgres.ts';
+import { eachEngine, type EngineDatabase } from '../engines/each-engine.ts';
 import { type Problem, type Service, startService } from '../support/service.ts';
-
-after(endSharedPostgres);
 
 const CANARY = 'canary-8d1f';
 const HIDDEN = 'hidden-5c2e';
@@ -251,14 +248,14 @@ const POSTGRES = [
   'select * from events tablesample bernoulli (10)',
 ];
 
-for (const engine of ['SQLite', 'PostgreSQL'] as const) {
-  describe(`a hostile analyst on ${engine}`, () => {
+describe('a hostile analyst', () => {
+  eachEngine((engine) => {
     let service: Service;
-    let database: TestDatabase | undefined;
+    let database: EngineDatabase;
     let restricted: Record<string, string>;
     before(async () => {
-      database = engine === 'PostgreSQL' ? await createDatabase() : undefined;
-      service = await startService(database === undefined ? {} : { DATABASE_URL: database.url });
+      database = await engine.createDatabase();
+      service = await startService(database.settings);
       await service.push(
         ...[1, 2, 3].map((payload) => ({ accessid: 'seen', created_at: payload, payload })),
         { accessid: HIDDEN, created_at: 1, payload: { secret: CANARY } },
@@ -273,30 +270,25 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       const { access_token: secret } = (await token.json()) as { access_token: string };
       restricted = { Authorization: `Bearer ${secret}` };
     });
-    after(async () => {
-      await service.stop();
-      await database?.drop();
-    });
+    after(() => service.stop());
 
     /** Everything that a query could have changed. */
     async function state(): Promise<unknown> {
-      if (database === undefined) {
-        const db = new Database(service.databasePath, { readonly: true });
-        const counts = ['events', 'users', 'tokens', 'signing_keys', 'sqlite_master'].map((table) =>
-          db.prepare(`select count(*) from ${table}`).pluck().get(),
-        );
-        db.close();
-        return [counts, readdirSync(dirname(service.databasePath)).sort()];
+      if (engine.name === 'SQLite') {
+        const tables = ['events', 'users', 'tokens', 'signing_keys', 'sqlite_master'];
+        const counts = tables.map((table) => `(select count(*) from ${table}) as ${table}`);
+        return [
+          await database.rows(`select ${counts.join()}`),
+          readdirSync(dirname(service.databasePath)).sort(),
+        ];
       }
-      const { rows } = await runSql(
-        database.url,
+      return database.rows(
         `select (select count(*) from events), (select count(*) from users), (select count(*) from tokens),
                 (select count(*) from pg_class), (select count(*) from pg_roles), (select count(*) from pg_extension),
                 (select count(*) from pg_locks where locktype = 'advisory'
                    and database = (select oid from pg_database where datname = current_database())),
                 (select nickname from users)`,
       );
-      return rows;
     }
 
     for (const [who, headers] of [
@@ -305,8 +297,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
     ] as const) {
       it(`each escape of ${who} is refused with a clear error, and nothing changes or shows`, async () => {
         const before = await state();
-        for (const sql of [...EVERYWHERE, ...(engine === 'SQLite' ? SQLITE : POSTGRES)]) {
-          const startedAt = performance.now();
+        for (const sql of [...EVERYWHERE, ...(engine.name === 'SQLite' ? SQLITE : POSTGRES)]) {
           const response = await service.post('/query', { sql }, headers());
           const text = await response.text();
           const said = `${sql.slice(0, 100)} → ${response.status} ${text.slice(0, 300)}`;
@@ -315,7 +306,8 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
           assert.match(problem.code, /^ERR_QUERY_(INVALID|REFUSED|LIMIT)$/, said);
           assert.ok(problem.detail.length > 5, said);
           assert.doesNotMatch(text, /canary|x[0-9a-f]{32}|"kty"|postgres:\/\//, said);
-          assert.ok(performance.now() - startedAt < 10_000, `${sql} slept`);
+          // Refused before it runs, and not ended while it sleeps.
+          assert.ok(!sql.includes('pg_sleep') || problem.code !== 'ERR_QUERY_LIMIT', said);
         }
         assert.deepEqual(await state(), before);
         const well = await service.post('/query', { sql: 'select count(*) from events' }, headers());
@@ -356,7 +348,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       };
       assert.deepEqual(days.rows, [[3, 1]]);
       const around =
-        engine === 'SQLite'
+        engine.name === 'SQLite'
           ? ['main.events', 'temp.users', 'event_index']
           : ['public.events', 'public.event_history'];
       for (const source of around) {
@@ -364,7 +356,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       }
       // Each would fail, and so tell, if it were tried on a hidden row.
       const oracles =
-        engine === 'SQLite'
+        engine.name === 'SQLite'
           ? [
               `select count(*) from events where case when payload like '%secret%' then abs(-9223372036854775807 - 1) else 1 end`,
               `select count(*) from event_history where case when access_id <> 'seen' then json('{') else 1 end is not null`,
@@ -409,4 +401,4 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       assert.deepEqual(await seen(...many, 'shop'), ['shop']);
     });
   });
-}
+});

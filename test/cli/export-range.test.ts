@@ -1,6 +1,5 @@
 /** Which events an export reads, on both engines, while others append and retention is at work. */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import {
   cursorAt,
@@ -10,48 +9,33 @@ import {
   resolveRange,
 } from '../../src/cli/export/range.ts';
 import type { LogSource } from '../../src/engines/archive.ts';
-import type { Database } from '../../src/engines/engine.ts';
 import { openSource } from '../../src/engines/open.ts';
 import { openEngine } from '../../src/engines/open.ts';
 import { LastseenError } from '../../src/errors.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { event } from '../engines/contract.ts';
-import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { eachEngine } from '../engines/each-engine.ts';
 
-after(endSharedPostgres);
-
-for (const engine of ['SQLite', 'PostgreSQL'] as const) {
-  describe(`a range on ${engine}`, () => {
-    const directory = temporaryDirectory();
-    let server: TestDatabase | undefined;
-    let database: Database;
+describe('a range', () => {
+  eachEngine((engine) => {
     let log: Log;
     let source: LogSource;
 
     before(async () => {
-      if (engine === 'PostgreSQL') {
-        server = await createDatabase();
-      }
-      database =
-        server === undefined
-          ? { kind: 'sqlite', path: join(directory.path, 'log.db') }
-          : { kind: 'postgres', url: server.url, listenUrl: undefined };
+      const { target } = await engine.createDatabase();
       log = await createLog({
-        store: (await openEngine(database, { runtime: systemRuntime })).store,
+        store: (await openEngine(target, { runtime: systemRuntime })).store,
         runtime: systemRuntime,
       });
       for (let n = 1; n <= 40; n += 1) {
         await append(['a', 'b', 'b', 'c'][n % 4] ?? '', n);
       }
-      source = await openSource(database, systemRuntime);
+      source = await openSource(target, systemRuntime);
     });
     after(async () => {
       await source.close();
       await log.close();
-      await server?.drop();
-      directory.remove();
     });
 
     async function append(accessId: string, n: number): Promise<void> {
@@ -172,4 +156,4 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       );
     });
   });
-}
+});

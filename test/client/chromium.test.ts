@@ -6,15 +6,17 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { build } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
-import { findChromium, launchChromium } from '../support/chromium.ts';
+import { launchChromium } from '../support/chromium.ts';
+import { missing } from '../support/programs.ts';
 import { type Proxy, startProxy } from '../support/proxy.ts';
 import { type Service, startService, TOKEN } from '../support/service.ts';
+import { PATIENCE_MS } from '../support/until.ts';
 
 const CHAOS_MS = 4_000;
 const ROOT = join(import.meta.dirname, '../..');
 
 /** Runs in the page: one publisher, and a subscriber over each transport. */
-const PAGE_SCRIPT = `async ([token, milliseconds]) => {
+const PAGE_SCRIPT = `async ([token, milliseconds, patienceMs]) => {
   const sdk = await import('/client.js');
   const url = location.origin;
   const silenceMs = 1500;
@@ -30,20 +32,20 @@ const PAGE_SCRIPT = `async ([token, milliseconds]) => {
   const publisher = sdk.createPublisher({ url, token, requestTimeoutMs: silenceMs });
   const answers = [];
   const until = Date.now() + milliseconds;
-  while (Date.now() < until) {
+  while (Date.now() < until || answers.length < 200) {
     answers.push(publisher.push({ accessId: 'page', createdAt: 1, payload: answers.length }));
     await pause(5);
   }
   await publisher.close();
   const pushed = (await Promise.all(answers)).filter(([one]) => one.ok).length;
-  const deadline = Date.now() + 30000;
+  const deadline = Date.now() + patienceMs;
   while (seen.some((versions) => versions.length < pushed) && Date.now() < deadline) await pause(50);
   stop.abort();
   await Promise.all(reading);
   return { pushed, sent: answers.length, seen };
 }`;
 
-describe('the SDK in Chromium', { skip: findChromium() === undefined && 'there is no Chromium' }, () => {
+describe('the SDK in Chromium', { skip: missing('Chromium') }, () => {
   let service: Service;
   let proxy: Proxy;
   let browser: Browser;
@@ -100,7 +102,7 @@ describe('the SDK in Chromium', { skip: findChromium() === undefined && 'there i
       }
     })();
     const result = page.evaluate<{ pushed: number; sent: number; seen: number[][] }>(
-      `(${PAGE_SCRIPT})(${JSON.stringify([TOKEN, CHAOS_MS])})`,
+      `(${PAGE_SCRIPT})(${JSON.stringify([TOKEN, CHAOS_MS, PATIENCE_MS])})`,
     );
     await sleep(CHAOS_MS);
     chaos.isOver = true;

@@ -103,7 +103,7 @@ describe('the publisher', () => {
     const publisher = createPublisher({
       url: service.url,
       token: TOKEN,
-      requestTimeoutMs: 200,
+      requestTimeoutMs: 1_000,
       fetch: (url, init) => {
         turn += 1;
         if (turn > 1) {
@@ -117,7 +117,9 @@ describe('the publisher', () => {
       },
     });
     const [result] = await publisher.push(event('hung', 1));
-    assert.deepEqual([result?.ok, turn], [true, 2]);
+    assert.equal(result?.ok, true);
+    assert.ok(turn > 1, 'it was sent again');
+    assert.equal((await service.page('hung')).events.length, 1);
     await publisher.close();
   });
 

@@ -4,11 +4,13 @@ import { describe, it } from 'node:test';
 import { WebSocket } from 'ws';
 import {
   ClientError,
-  subscribe,
   type SubscribeOptions,
   type SubscriptionState,
   type TransportName,
 } from '../../src/client/index.ts';
+import { subscribeWith } from '../../src/client/subscribe/subscription.ts';
+import { createManualRuntime } from '../support/manual-runtime.ts';
+import { until } from '../support/until.ts';
 import { type Attempt, type FakeServer, type Served, startFakeServer } from './fake-server.ts';
 
 const STATES = ['connecting', 'catching-up', 'live', 'waiting'] as const;
@@ -25,6 +27,8 @@ interface Happening {
   /** What the next connection is answered. */
   readonly answer?: { readonly status: number; readonly retryAfter?: string; readonly body?: string };
   readonly only?: readonly TransportName[];
+  /** The client finds out when time passes, once so many of its timers wait. */
+  readonly foundOutBy?: { readonly timers: number };
 }
 
 const problem = (code: string): string =>
@@ -47,7 +51,7 @@ const HAPPENINGS: Readonly<Record<string, Happening>> = {
       served.cut();
     },
   },
-  'the server falls silent': { outcome: 'resumes', open: () => undefined },
+  'the server falls silent': { outcome: 'resumes', open: () => undefined, foundOutBy: { timers: 1 } },
   'rubbish comes': {
     outcome: 'resumes',
     open: (served) => {
@@ -107,6 +111,8 @@ const HAPPENINGS: Readonly<Record<string, Happening>> = {
       served.rubbish('{"type":"error","code":"ERR_TOO_MANY_SUBSCRIPTIONS","detail":"no","access_id":"a"}');
     },
     only: SOCKET,
+    // The silence of the server, and the close that may follow the error.
+    foundOutBy: { timers: 2 },
   },
   'next time 401': { outcome: 'ERR_REFUSED', answer: { status: 401 } },
   'next time 403': { outcome: 'ERR_REFUSED', answer: { status: 403, body: problem('ERR_FORBIDDEN') } },
@@ -131,15 +137,22 @@ const HAPPENINGS: Readonly<Record<string, Happening>> = {
 
 const TOTAL = 5;
 
+const SILENCE_MS = 60_000;
+
 interface Case {
   readonly seen: number[];
   readonly outcome: Outcome;
   readonly states: SubscriptionState[];
 }
 
-/** Leads a subscription into the state, lets it happen there, and after that serves it well. */
+/**
+ * Leads a subscription into the state, lets it happen there, and after that serves it well. The test holds the clock of
+ * the client: it moves through the pauses between connections, and when the client can only find out by it.
+ */
 async function play(transport: TransportName, state: State, happening: Happening): Promise<Case> {
+  const runtime = createManualRuntime();
   let turn = 0;
+  let isOver = false;
   const seen: number[] = [];
   const states: SubscriptionState[] = [];
   let wake: () => void = () => undefined;
@@ -149,6 +162,19 @@ async function play(transport: TransportName, state: State, happening: Happening
   const reached = async (count: number): Promise<void> => {
     while (seen.length < count) {
       await new Promise<void>((resolve) => (wake = resolve));
+    }
+  };
+  const begin = async (served: Served): Promise<void> => {
+    happening.open?.(served);
+    const { foundOutBy } = happening;
+    if (foundOutBy !== undefined) {
+      await until(() => runtime.pendingTimers >= foundOutBy.timers, 'the timers of the client');
+      const before = turn;
+      const hasFoundOut = (): boolean => isOver || turn > before;
+      await until(async () => {
+        await runtime.advance(SILENCE_MS);
+        return hasFoundOut();
+      }, 'the client to find out');
     }
   };
   const refuse = (attempt: Attempt): void => {
@@ -183,12 +209,12 @@ async function play(transport: TransportName, state: State, happening: Happening
         if (happening.answer !== undefined) {
           served.cut();
         } else {
-          happening.open?.({ ...served, after: known });
+          await begin({ ...served, after: known });
         }
         return;
       }
       served.begin();
-      happening.open?.(served);
+      await begin(served);
       return;
     }
     // A poll asks again by itself: what happens, happens to the question after the first.
@@ -196,7 +222,7 @@ async function play(transport: TransportName, state: State, happening: Happening
       if (happening.answer !== undefined) {
         refuse(attempt);
       } else {
-        happening.open?.(await attempt.serve());
+        await begin(await attempt.serve());
       }
       return;
     }
@@ -240,12 +266,17 @@ async function play(transport: TransportName, state: State, happening: Happening
       token: 'token',
       WebSocket,
       transports: [transport],
-      silenceMs: 400,
-      onState: (one) => states.push(one),
+      silenceMs: SILENCE_MS,
+      onState(one) {
+        states.push(one);
+        if (one.name === 'waiting') {
+          void runtime.advance(one.pauseMs);
+        }
+      },
     };
     let outcome: Outcome = 'ends';
     try {
-      for await (const event of subscribe(options)) {
+      for await (const event of subscribeWith(options, runtime)) {
         seen.push(event.version);
         assert.equal(event.payload, event.version);
         wake();
@@ -263,8 +294,10 @@ async function play(transport: TransportName, state: State, happening: Happening
         assert.equal(error.floor, 'e.3');
       }
     }
+    assert.equal(runtime.pendingTimers, 0, 'the client has no timer left');
     return { seen, outcome, states };
   } finally {
+    isOver = true;
     await server?.close();
   }
 }

@@ -4,11 +4,11 @@ import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import axe from 'axe-core';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
-import { findChromium, launchChromium } from '../support/chromium.ts';
+import { launchChromium } from '../support/chromium.ts';
+import { missing } from '../support/programs.ts';
 import { type Proxy, startProxy } from '../support/proxy.ts';
 import { connect, type Service, startService, TOKEN } from '../support/service.ts';
-
-const PATIENCE_MS = 8_000;
+import { PATIENCE_MS, until } from '../support/until.ts';
 
 interface AxeResults {
   readonly violations: readonly {
@@ -54,9 +54,7 @@ describe('the page by itself', () => {
   });
 });
 
-const skip = findChromium() === undefined ? 'there is no Chromium' : false;
-
-describe('the console in a browser', { skip }, () => {
+describe('the console in a browser', { skip: missing('Chromium') }, () => {
   let service: Service;
   let proxy: Proxy;
   let browser: Browser;
@@ -320,9 +318,9 @@ describe('the console in a browser', { skip }, () => {
       page.evaluate('getComputedStyle(document.body).backgroundColor');
     const dark = await background();
     await button('Dark').click();
-    await until(async () => (await background()) !== dark);
+    await until(async () => (await background()) !== dark, 'the light theme');
     await button('Dark').click();
-    await until(async () => (await background()) === dark);
+    await until(async () => (await background()) === dark, 'the dark theme');
   });
 
   it('signing out forgets the token and lets go of the feed', async () => {
@@ -332,7 +330,7 @@ describe('the console in a browser', { skip }, () => {
     await until(async () => {
       const clients = (await (await service.fetch('/clients')).json()) as unknown[];
       return clients.length === 0;
-    });
+    }, 'the feed to be closed');
   });
 
   it('a token with fewer scopes opens what it may, and the rest says what is missing', async () => {
@@ -378,11 +376,3 @@ describe('the console in a browser', { skip }, () => {
     assert.deepEqual(complaints, []);
   });
 });
-
-/** Asks again and again until it is so. */
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
-  while (!(await isSo())) {
-    assert.ok(Date.now() < deadline, 'it did not become so in time');
-  }
-}

@@ -10,8 +10,9 @@ import { build } from 'esbuild';
 import type { Browser } from 'playwright-core';
 import { WebSocket } from 'ws';
 import { ClientError, subscribe } from '../../src/client/index.ts';
-import { findChromium, launchChromium } from '../support/chromium.ts';
+import { launchChromium } from '../support/chromium.ts';
 import { readBlocks, ROOT } from '../support/document.ts';
+import { missing } from '../support/programs.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
@@ -156,7 +157,7 @@ describe('the backend of getting started', () => {
     });
   });
 
-  describe('in Chromium', { skip: findChromium() === undefined && 'there is no Chromium' }, () => {
+  describe('in Chromium', { skip: missing('Chromium') }, () => {
     let browser: Browser;
     before(async () => {
       browser = await launchChromium();

@@ -2,17 +2,16 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import { afterEach, beforeEach, describe, it } from 'node:test';
 import { openEngine } from '../../src/engines/open.ts';
 import { createLog } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { event, PAYLOADS, readAll } from '../engines/contract.ts';
-import { createDatabase, endSharedPostgres } from '../support/postgres.ts';
+import { createDatabase } from '../support/postgres.ts';
 import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
+import { missing } from '../support/programs.ts';
 import { type Problem, startService } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
-
-after(endSharedPostgres);
 
 describe('moving and restoring', () => {
   let directory: TemporaryDirectory;
@@ -73,55 +72,65 @@ describe('moving and restoring', () => {
     }
   }
 
-  it('a log moves from SQLite to PostgreSQL and back with every position, version and payload', async () => {
-    const database = await createDatabase();
-    await fill(sqlite('a.db'));
-    await run(['export', file('a.ndjson')], sqlite('a.db'));
-    await run(['import', file('a.ndjson')], database.url);
-    await run(['export', file('b.ndjson')], database.url);
-    await run(['import', file('b.ndjson'), '--keep-epoch'], sqlite('c.db'));
-    const lines = (name: string): string[] => readFileSync(file(name), 'utf8').split('\n').slice(1).sort();
-    assert.deepEqual(lines('b.ndjson'), lines('a.ndjson'));
-    const expected = await contents(sqlite('a.db'));
-    assert.deepEqual(await contents(database.url), expected);
-    assert.deepEqual(await contents(sqlite('c.db')), expected);
-    const epoch = (name: string): unknown =>
-      (JSON.parse(readFileSync(file(name), 'utf8').split('\n')[0] ?? '') as { epoch: string }).epoch;
-    assert.notEqual(epoch('a.ndjson'), epoch('b.ndjson'), 'imported under a new epoch');
-    await run(['export', file('c.ndjson')], sqlite('c.db'));
-    assert.equal(epoch('c.ndjson'), epoch('b.ndjson'), 'kept when asked for');
-    await database.drop();
-  });
+  const skip = missing('PostgreSQL');
 
-  it('an archive that is truncated or changed, or a log that is not empty, imports nothing', async () => {
-    await fill(sqlite('a.db'));
-    await run(['export', file('a.ndjson')], sqlite('a.db'));
-    const text = readFileSync(file('a.ndjson'), 'utf8');
-    const lines = text.split('\n');
-    const database = await createDatabase();
-    for (const [bad, complaint] of [
-      [lines.slice(0, -2).join('\n'), 'truncated'],
-      [lines.slice(1).join('\n'), 'line 1'],
-      [
-        [lines[0], lines[2], lines[1], ...lines.slice(3)].join('\n'),
-        'line 3 has a position that is not above the one before',
-      ],
-      [text.replace('"version":', '"versio":'), 'line 2 is not a line of an archive'],
-      [`${text}{}`, 'is not a line of an archive'],
-    ] as const) {
-      for (const url of [sqlite('b.db'), database.url]) {
-        const outcome = await runCommand(['import'], { DATABASE_URL: url }, bad);
-        assert.equal(outcome.code, 2, outcome.stderr);
-        assert.ok(outcome.stderr.includes(complaint), outcome.stderr);
+  it(
+    'a log moves from SQLite to PostgreSQL and back with every position, version and payload',
+    { skip },
+    async () => {
+      const database = await createDatabase();
+      await fill(sqlite('a.db'));
+      await run(['export', file('a.ndjson')], sqlite('a.db'));
+      await run(['import', file('a.ndjson')], database.url);
+      await run(['export', file('b.ndjson')], database.url);
+      await run(['import', file('b.ndjson'), '--keep-epoch'], sqlite('c.db'));
+      const lines = (name: string): string[] => readFileSync(file(name), 'utf8').split('\n').slice(1).sort();
+      assert.deepEqual(lines('b.ndjson'), lines('a.ndjson'));
+      const expected = await contents(sqlite('a.db'));
+      assert.deepEqual(await contents(database.url), expected);
+      assert.deepEqual(await contents(sqlite('c.db')), expected);
+      const epoch = (name: string): unknown =>
+        (JSON.parse(readFileSync(file(name), 'utf8').split('\n')[0] ?? '') as { epoch: string }).epoch;
+      assert.notEqual(epoch('a.ndjson'), epoch('b.ndjson'), 'imported under a new epoch');
+      await run(['export', file('c.ndjson')], sqlite('c.db'));
+      assert.equal(epoch('c.ndjson'), epoch('b.ndjson'), 'kept when asked for');
+      await database.drop();
+    },
+  );
+
+  it(
+    'an archive that is truncated or changed, or a log that is not empty, imports nothing',
+    { skip },
+    async () => {
+      await fill(sqlite('a.db'));
+      await run(['export', file('a.ndjson')], sqlite('a.db'));
+      const text = readFileSync(file('a.ndjson'), 'utf8');
+      const lines = text.split('\n');
+      const database = await createDatabase();
+      for (const [bad, complaint] of [
+        [lines.slice(0, -2).join('\n'), 'truncated'],
+        [lines.slice(1).join('\n'), 'line 1'],
+        [
+          [lines[0], lines[2], lines[1], ...lines.slice(3)].join('\n'),
+          'line 3 has a position that is not above the one before',
+        ],
+        [text.replace('"version":', '"versio":'), 'line 2 is not a line of an archive'],
+        [`${text}{}`, 'is not a line of an archive'],
+      ] as const) {
+        for (const url of [sqlite('b.db'), database.url]) {
+          const outcome = await runCommand(['import'], { DATABASE_URL: url }, bad);
+          assert.equal(outcome.code, 2, outcome.stderr);
+          assert.ok(outcome.stderr.includes(complaint), outcome.stderr);
+        }
       }
-    }
-    for (const url of [sqlite('b.db'), database.url]) {
-      await run(['import', file('a.ndjson')], url);
-      const twice = await runCommand(['import', file('a.ndjson')], { DATABASE_URL: url });
-      assert.deepEqual([twice.code, twice.stderr.includes('not empty')], [2, true]);
-    }
-    await database.drop();
-  });
+      for (const url of [sqlite('b.db'), database.url]) {
+        await run(['import', file('a.ndjson')], url);
+        const twice = await runCommand(['import', file('a.ndjson')], { DATABASE_URL: url });
+        assert.deepEqual([twice.code, twice.stderr.includes('not empty')], [2, true]);
+      }
+      await database.drop();
+    },
+  );
 
   it('G6: after a backup under load, more events and a restore, older cursors are refused and pushes work', async () => {
     const url = sqlite('live.db');

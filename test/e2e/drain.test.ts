@@ -5,6 +5,7 @@ import { it } from 'node:test';
 import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
 import { connect } from '../support/service.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { until } from '../support/until.ts';
 
 const authorization = { Authorization: `Bearer ${TOKEN}` };
 
@@ -53,13 +54,14 @@ it('a second signal ends it at once', async () => {
   }).catch(() => undefined);
   await fetch(`${server.url}/health`);
   server.child.kill('SIGTERM');
-  let isListening = true;
-  while (isListening) {
-    isListening = await fetch(`${server.url}/health`).then(
-      () => true,
-      () => false,
-    );
-  }
+  await until(
+    () =>
+      fetch(`${server.url}/health`).then(
+        () => false,
+        () => true,
+      ),
+    'the server to accept no connection',
+  );
   assert.equal(await server.end('SIGTERM'), 1);
   await hanging;
   directory.remove();

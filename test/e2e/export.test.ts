@@ -15,24 +15,19 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { parquetReadObjects } from 'hyparquet';
-import type { Database } from '../../src/engines/engine.ts';
 import { openEngine } from '../../src/engines/open.ts';
 import { createLog } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { event } from '../engines/contract.ts';
+import { eachEngine, type EngineDatabase } from '../engines/each-engine.ts';
 import { parseCsv } from '../support/csv.ts';
-import { createDatabase, endSharedPostgres, type TestDatabase } from '../support/postgres.ts';
-import { MAIN, type Outcome, runCommand } from '../support/process.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
-
-after(endSharedPostgres);
+import { BARE_ENVIRONMENT, MAIN, type Outcome, runCommand } from '../support/process.ts';
+import { missing } from '../support/programs.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 /** More than one step and one page of everything. */
 const EVENTS = 70_000;
 const BATCH = 10_000;
-const canMount =
-  spawnSync('unshare', ['--mount', '--map-root-user', 'sh', '-c', 'mount -t tmpfs -o size=1m tmpfs /mnt'])
-    .status === 0;
 
 const EVERY = Array.from({ length: EVENTS }, (_, at) => at + 1);
 
@@ -47,25 +42,18 @@ function cursorIn(stderr: string): string {
   return /^continue with --after (\S+)\n$/m.exec(stderr)?.[1] ?? assert.fail(stderr);
 }
 
-for (const engine of ['SQLite', 'PostgreSQL'] as const) {
-  describe(`lastseen export of a range on ${engine}`, () => {
-    const directory = temporaryDirectory();
+describe('lastseen export of a range', () => {
+  eachEngine((engine) => {
+    let directory: TemporaryDirectory;
     const file = (name: string): string => join(directory.path, name);
-    let server: TestDatabase | undefined;
-    let url: string;
+    let database: EngineDatabase;
     let middle: string;
 
     before(async () => {
-      if (engine === 'PostgreSQL') {
-        server = await createDatabase();
-      }
-      url = server?.url ?? `sqlite:${file('log.db')}`;
-      const database: Database =
-        server === undefined
-          ? { kind: 'sqlite', path: file('log.db') }
-          : { kind: 'postgres', url, listenUrl: undefined };
+      directory = temporaryDirectory();
+      database = await engine.createDatabase();
       const log = await createLog({
-        store: (await openEngine(database, { runtime: systemRuntime })).store,
+        store: (await openEngine(database.target, { runtime: systemRuntime })).store,
         runtime: systemRuntime,
       });
       for (let from = 0; from < EVENTS; from += BATCH) {
@@ -82,13 +70,11 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       middle = log.cursor(41_234);
       await log.close();
     });
-    after(async () => {
-      await server?.drop();
+    after(() => {
       directory.remove();
     });
 
-    const run = (...args: string[]): Promise<Outcome> =>
-      runCommand(['export', ...args], { DATABASE_URL: url });
+    const run = (...args: string[]): Promise<Outcome> => runCommand(['export', ...args], database.settings);
 
     /** The cursor at its end, when it has succeeded. */
     async function exported(...args: string[]): Promise<string> {
@@ -197,20 +183,22 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
 
     function start(args: readonly string[]): ChildProcess {
       return spawn(process.execPath, [MAIN, 'export', ...args], {
-        env: { PATH: process.env['PATH'], DATABASE_URL: url },
+        env: { ...BARE_ENVIRONMENT, ...database.settings },
         stdio: ['ignore', 'pipe', 'pipe'],
       });
     }
   });
-}
+});
 
 describe('the file of an export', () => {
-  const directory = temporaryDirectory();
+  let directory: TemporaryDirectory;
+  let environment: { DATABASE_URL: string };
   const file = (name: string): string => join(directory.path, name);
-  const environment = { DATABASE_URL: `sqlite:${file('log.db')}` };
   const run = (...args: string[]): Promise<Outcome> => runCommand(['export', ...args], environment);
 
   before(async () => {
+    directory = temporaryDirectory();
+    environment = { DATABASE_URL: `sqlite:${file('log.db')}` };
     const { store } = await openEngine({ kind: 'sqlite', path: file('log.db') }, { runtime: systemRuntime });
     const log = await createLog({ store, runtime: systemRuntime });
     const events = Array.from({ length: 1_000 }, () => event('a', 'x'.repeat(200)));
@@ -274,7 +262,7 @@ describe('the file of an export', () => {
   it('a full standard output is a failure, and no cursor is printed', async () => {
     const full = openSync('/dev/full', 'w');
     const child = spawn(process.execPath, [MAIN, 'export', '--format', 'csv'], {
-      env: { PATH: process.env['PATH'], ...environment },
+      env: { ...BARE_ENVIRONMENT, ...environment },
       stdio: ['ignore', full, 'pipe'],
     });
     const stderr = (await buffer(child.stderr ?? assert.fail())).toString('utf8');
@@ -288,9 +276,7 @@ describe('the file of an export', () => {
 
   it(
     'a full disk is a failure: no cursor is printed, and no file stays on it',
-    {
-      skip: canMount ? false : 'this machine lets nobody mount a file system of their own (unshare --mount)',
-    },
+    { skip: missing('private mounts') },
     () => {
       mkdirSync(file('disk'));
       const script = `mount -t tmpfs -o size=4k tmpfs ${file('disk')} && "$@"; code=$?; ls -A ${file('disk')}; exit $code`;
@@ -299,7 +285,7 @@ describe('the file of an export', () => {
         'unshare',
         ['--mount', '--map-root-user', 'sh', '-c', script, 'sh', ...command],
         {
-          env: { PATH: process.env['PATH'], ...environment },
+          env: { ...BARE_ENVIRONMENT, ...environment },
           encoding: 'utf8',
         },
       );

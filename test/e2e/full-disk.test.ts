@@ -1,21 +1,18 @@
 /** A disk that is full, for real: a small file system of its own, in a mount namespace of the server's own. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { startProcess, TOKEN } from '../support/process.ts';
+import { missing } from '../support/programs.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const DISK_MIB = 24;
 const FILLER_MIB = 12;
-const canMount =
-  spawnSync('unshare', ['--mount', '--map-root-user', 'sh', '-c', 'mount -t tmpfs -o size=1m tmpfs /mnt'])
-    .status === 0;
 
 it(
   'G1, G4: a full disk refuses pushes and loses nothing, reads go on, and space that comes back is used',
-  { skip: canMount ? false : 'this machine lets nobody mount a file system of their own (unshare --mount)' },
+  { skip: missing('private mounts') },
   async () => {
     const directory = temporaryDirectory();
     const mount = `mount -t tmpfs -o size=${DISK_MIB}m tmpfs ${directory.path} && exec "$@"`;

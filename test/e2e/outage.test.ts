@@ -1,24 +1,19 @@
 /** PostgreSQL gone and back under load, a node killed, a pooler between: what was acknowledged is there, once. */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, it } from 'node:test';
+import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import {
-  createDatabase,
-  endSharedPostgres,
-  freePort,
-  runSql,
-  startPostgresServer,
-} from '../support/postgres.ts';
+import { freePort } from '../support/free-port.ts';
+import { createDatabase, runSql, startPostgresServer } from '../support/postgres.ts';
 import { startProcess } from '../support/process.ts';
+import { missing } from '../support/programs.ts';
 import { connect, type Service, startService, TOKEN, type WireEvent } from '../support/service.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-
-after(endSharedPostgres);
+import { until } from '../support/until.ts';
 
 const authorization = { Authorization: `Bearer ${TOKEN}` };
 
@@ -30,8 +25,9 @@ interface Follower {
 /** Follows a feed, comes back whenever it is sent away, to the next node each time, from its last cursor. */
 function followAlways(ports: readonly number[], accessId: string): Follower {
   const events: WireEvent[] = [];
-  let isStopped = false;
-  const isOver = (): boolean => isStopped;
+  const stopped = new AbortController();
+  const isOver = (): boolean => stopped.signal.aborted;
+  const stopping = once(stopped.signal, 'abort');
   const run = async (): Promise<void> => {
     for (let turn = 0; !isOver(); turn += 1) {
       try {
@@ -49,9 +45,7 @@ function followAlways(ports: readonly number[], accessId: string): Follower {
           }
         };
         client.socket.on('message', take);
-        while (client.socket.readyState === client.socket.OPEN && !isOver()) {
-          await sleep(20);
-        }
+        await Promise.race([once(client.socket, 'close'), stopping]);
         take();
         client.socket.terminate();
       } catch {
@@ -64,7 +58,7 @@ function followAlways(ports: readonly number[], accessId: string): Follower {
   return {
     events,
     async stop() {
-      isStopped = true;
+      stopped.abort();
       await running;
     },
   };
@@ -125,23 +119,14 @@ function check(tally: Tally, stored: readonly string[]): void {
 }
 
 async function untilSame(follower: Follower, count: number): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (follower.events.length < count && Date.now() < deadline) {
-    await sleep(20);
-  }
+  await until(
+    () => follower.events.length >= count,
+    () => `${count} events, got ${follower.events.length}`,
+  );
   assert.deepEqual(
     follower.events.map((event) => event.version),
     Array.from({ length: count }, (_, at) => at + 1),
   );
-}
-
-/** Polls until the condition holds. */
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  while (!(await holds())) {
-    assert.ok(Date.now() < deadline, 'the condition did not come about within 30 s');
-    await sleep(10);
-  }
 }
 
 const storedIn = async (url: string): Promise<string[]> =>
@@ -152,172 +137,178 @@ const storedIn = async (url: string): Promise<string[]> =>
     )
   ).rows.map((row: { payload: string }) => row.payload);
 
-it('G1, G3: PostgreSQL stopped and started under load: no false answer, and everybody ends exact', async (context) => {
-  const postgres = await startPostgresServer();
-  const database = await createDatabase(postgres.url);
-  const nodes: Service[] = [];
-  for (let n = 0; n < 2; n += 1) {
-    nodes.push(await startService({ DATABASE_URL: database.url }));
-  }
-  const ports = nodes.map((node) => node.port);
-  const followers = [followAlways(ports, 'outage'), followAlways([...ports].reverse(), 'outage')];
-  const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
-  let isOver = false;
-  context.after(async () => {
-    isOver = true;
-    await Promise.all(followers.map((follower) => follower.stop()));
-    await Promise.all(nodes.map((node) => node.stop()));
-    await postgres.remove();
-  });
-  const pushers = Array.from({ length: 12 }, (_, at) =>
-    pushUntil(
-      () => nodes[at % 2]?.url ?? '',
-      `p${at}`,
-      () => isOver,
-      tally,
-    ),
-  );
-  for (let round = 0; round < 3; round += 1) {
-    await sleep(500 + 300 * round);
-    await postgres.stop();
-    const before = tally.refused.size;
-    while (tally.refused.size === before) {
-      await sleep(10);
-    }
-    assert.equal((await fetch(`${nodes[0]?.url ?? ''}/ready`)).status, 503);
-    await postgres.start();
-    const acknowledged = tally.acknowledged.size;
-    while (tally.acknowledged.size === acknowledged) {
-      await sleep(10);
-    }
-  }
-  isOver = true;
-  await Promise.all(pushers);
-  const stored = await storedIn(database.url);
-  check(tally, stored);
-  assert.ok(tally.refused.size > 0 && tally.acknowledged.size > 100);
-  for (const follower of followers) {
-    await untilSame(follower, stored.length);
-  }
-});
+const skip = missing('PostgreSQL');
 
-it('G3: a node killed with -9: its clients go on at another from their cursor, exactly', async (context) => {
-  const database = await createDatabase();
-  const doomed = await startProcess('', { DATABASE_URL: database.url });
-  const other = await startProcess('', { DATABASE_URL: database.url });
-  const follower = followAlways([doomed.port, other.port], 'outage');
-  const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
-  let isOver = false;
-  context.after(async () => {
-    isOver = true;
-    await follower.stop();
-    for (const node of [doomed, other]) {
-      await node.end('SIGKILL');
+it(
+  'G1, G3: PostgreSQL stopped and started under load: no false answer, and everybody ends exact',
+  { skip },
+  async (context) => {
+    const postgres = await startPostgresServer();
+    const database = await createDatabase(postgres.url);
+    const nodes: Service[] = [];
+    for (let n = 0; n < 2; n += 1) {
+      nodes.push(await startService({ DATABASE_URL: database.url }));
     }
-    await database.drop();
-  });
-  const pushers = [doomed.url, other.url].flatMap((url, at) =>
-    Array.from({ length: 4 }, (_, n) =>
+    const ports = nodes.map((node) => node.port);
+    const followers = [followAlways(ports, 'outage'), followAlways([...ports].reverse(), 'outage')];
+    const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
+    let isOver = false;
+    context.after(async () => {
+      isOver = true;
+      await Promise.all(followers.map((follower) => follower.stop()));
+      await Promise.all(nodes.map((node) => node.stop()));
+      await postgres.remove();
+    });
+    const pushers = Array.from({ length: 12 }, (_, at) =>
       pushUntil(
-        () => url,
-        `${at}-${n}`,
+        () => nodes[at % 2]?.url ?? '',
+        `p${at}`,
         () => isOver,
         tally,
       ),
-    ),
-  );
-  while (tally.acknowledged.size < 200) {
-    await sleep(10);
-  }
-  await doomed.end('SIGKILL');
-  const before = tally.acknowledged.size;
-  while (tally.acknowledged.size < before + 200) {
-    await sleep(10);
-  }
-  isOver = true;
-  await Promise.all(pushers);
-  const stored = await storedIn(database.url);
-  check(tally, stored);
-  await untilSame(follower, stored.length);
-  await follower.stop();
-  assert.equal(await other.end('SIGTERM'), 0);
-});
+    );
+    for (let round = 0; round < 3; round += 1) {
+      await sleep(500 + 300 * round);
+      await postgres.stop();
+      const before = tally.refused.size;
+      await until(() => tally.refused.size > before, 'a push to be refused');
+      assert.equal((await fetch(`${nodes[0]?.url ?? ''}/ready`)).status, 503);
+      await postgres.start();
+      const acknowledged = tally.acknowledged.size;
+      await until(() => tally.acknowledged.size > acknowledged, 'a push to be acknowledged again');
+    }
+    isOver = true;
+    await Promise.all(pushers);
+    const stored = await storedIn(database.url);
+    check(tally, stored);
+    assert.ok(tally.refused.size > 0 && tally.acknowledged.size > 100);
+    for (const follower of followers) {
+      await untilSame(follower, stored.length);
+    }
+  },
+);
 
-it('G1: a node that stood still inside a push loses nothing that it acknowledges after it wakes', async (context) => {
-  const database = await createDatabase();
-  const node = await startProcess('', { DATABASE_URL: database.url });
-  const holder = new pg.Client({ connectionString: database.url });
-  await holder.connect();
-  context.after(async () => {
-    await holder.end();
-    await node.end('SIGKILL');
-    await database.drop();
-  });
-  const push = async (
-    payload: string,
-    headers: Record<string, string> = {},
-  ): Promise<{ status: number; body: string }> => {
-    const response = await fetch(`${node.url}/push_events`, {
-      method: 'POST',
-      headers: { ...authorization, 'Content-Type': 'application/json', ...headers },
-      body: JSON.stringify([{ accessid: 'outage', created_at: 1, payload }]),
+it(
+  'G3: a node killed with -9: its clients go on at another from their cursor, exactly',
+  { skip },
+  async (context) => {
+    const database = await createDatabase();
+    const doomed = await startProcess('', { DATABASE_URL: database.url });
+    const other = await startProcess('', { DATABASE_URL: database.url });
+    const follower = followAlways([doomed.port, other.port], 'outage');
+    const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
+    let isOver = false;
+    context.after(async () => {
+      isOver = true;
+      await follower.stop();
+      for (const node of [doomed, other]) {
+        await node.end('SIGKILL');
+      }
+      await database.drop();
     });
-    return { status: response.status, body: await response.text() };
-  };
-  /** Ends the backend that appends, once it is where `condition` says. */
-  const endWriter = (condition: string): Promise<void> =>
-    until(async () => {
+    const pushers = [doomed.url, other.url].flatMap((url, at) =>
+      Array.from({ length: 4 }, (_, n) =>
+        pushUntil(
+          () => url,
+          `${at}-${n}`,
+          () => isOver,
+          tally,
+        ),
+      ),
+    );
+    await until(() => tally.acknowledged.size >= 200, '200 acknowledged pushes');
+    await doomed.end('SIGKILL');
+    const before = tally.acknowledged.size;
+    await until(() => tally.acknowledged.size >= before + 200, '200 more acknowledged pushes');
+    isOver = true;
+    await Promise.all(pushers);
+    const stored = await storedIn(database.url);
+    check(tally, stored);
+    await untilSame(follower, stored.length);
+    await follower.stop();
+    assert.equal(await other.end('SIGTERM'), 0);
+  },
+);
+
+it(
+  'G1: a node that stood still inside a push loses nothing that it acknowledges after it wakes',
+  { skip },
+  async (context) => {
+    const database = await createDatabase();
+    const node = await startProcess('', { DATABASE_URL: database.url });
+    const holder = new pg.Client({ connectionString: database.url });
+    await holder.connect();
+    context.after(async () => {
+      await holder.end();
+      await node.end('SIGKILL');
+      await database.drop();
+    });
+    const push = async (
+      payload: string,
+      headers: Record<string, string> = {},
+    ): Promise<{ status: number; body: string }> => {
+      const response = await fetch(`${node.url}/push_events`, {
+        method: 'POST',
+        headers: { ...authorization, 'Content-Type': 'application/json', ...headers },
+        body: JSON.stringify([{ accessid: 'outage', created_at: 1, payload }]),
+      });
+      return { status: response.status, body: await response.text() };
+    };
+    /** Ends the backend that appends, once it is where `condition` says. */
+    const endWriter = (condition: string): Promise<void> =>
+      until(async () => {
+        const { rows } = await runSql(
+          database.url,
+          `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'lastseen' and ${condition}`,
+        );
+        return rows.length > 0;
+      }, `the backend that appends: ${condition}`);
+    const inTransaction = `state = 'idle in transaction'`;
+    const waitingForLock = `wait_event_type = 'Lock' and wait_event = 'advisory'`;
+
+    assert.equal((await push('before')).status, 200);
+    // The statement before the last one of the transaction is answered while the node stands still.
+    await runSql(
+      database.url,
+      `create function pause() returns trigger language plpgsql as
+       $$ begin perform pg_advisory_xact_lock(1); return null; end $$;
+     create trigger pause after insert on batches for each statement execute function pause()`,
+    );
+    await holder.query('select pg_advisory_lock(1)');
+    const paused = push('paused', { 'Idempotency-Key': 'paused' });
+    await until(async () => {
       const { rows } = await runSql(
         database.url,
-        `select pg_terminate_backend(pid) from pg_stat_activity
-         where datname = current_database() and application_name = 'lastseen' and ${condition}`,
+        `select 1 from pg_stat_activity where datname = current_database() and ${waitingForLock}`,
       );
       return rows.length > 0;
-    });
-  const inTransaction = `state = 'idle in transaction'`;
-  const waitingForLock = `wait_event_type = 'Lock' and wait_event = 'advisory'`;
+    }, 'the append to pause');
+    node.child.kill('SIGSTOP');
+    await holder.query('select pg_advisory_unlock(1)');
+    await endWriter(inTransaction);
+    node.child.kill('SIGCONT');
+    assert.equal((await paused).status, 503);
 
-  assert.equal((await push('before')).status, 200);
-  // The statement before the last one of the transaction is answered while the node stands still.
-  await runSql(
-    database.url,
-    `create function pause() returns trigger language plpgsql as
-       $$ begin perform pg_sleep(1); return null; end $$;
-     create trigger pause after insert on batches for each statement execute function pause()`,
-  );
-  const paused = push('paused', { 'Idempotency-Key': 'paused' });
-  await until(async () => {
-    const { rows } = await runSql(
-      database.url,
-      `select 1 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`,
-    );
-    return rows.length > 0;
-  });
-  node.child.kill('SIGSTOP');
-  await endWriter(inTransaction);
-  node.child.kill('SIGCONT');
-  assert.equal((await paused).status, 503);
+    // The connection of the next push is lost while it waits for its turn.
+    await holder.query('begin; select pg_advisory_xact_lock(4793211001)');
+    const next = push('next');
+    await endWriter(waitingForLock);
+    await holder.query('commit');
+    assert.equal((await next).status, 503);
+    assert.deepEqual(await storedIn(database.url), ['before']);
 
-  // The connection of the next push is lost while it waits for its turn.
-  await holder.query('begin; select pg_advisory_xact_lock(4793211001)');
-  const next = push('next');
-  await endWriter(waitingForLock);
-  await holder.query('commit');
-  assert.equal((await next).status, 503);
-  assert.deepEqual(await storedIn(database.url), ['before']);
-
-  for (const payload of ['after', 'last']) {
-    const { status, body } = await push(payload);
-    assert.equal(status, 200, body);
-  }
-  assert.deepEqual(await storedIn(database.url), ['before', 'after', 'last']);
-});
-
-const hasPgbouncer = spawnSync('pgbouncer', ['--version']).status === 0;
+    for (const payload of ['after', 'last']) {
+      const { status, body } = await push(payload);
+      assert.equal(status, 200, body);
+    }
+    assert.deepEqual(await storedIn(database.url), ['before', 'after', 'last']);
+  },
+);
 
 it(
   'G3: behind pgbouncer in transaction mode everything holds, by polling',
-  { skip: hasPgbouncer ? false : 'pgbouncer is not installed' },
+  { skip: missing('PostgreSQL') || missing('pgbouncer') },
   async () => {
     const database = await createDatabase();
     const direct = new URL(database.url);
@@ -341,18 +332,14 @@ it(
     const pooler = spawn('pgbouncer', ['-q', config], { stdio: 'ignore', ...identity });
     const pooled = new URL(database.url);
     pooled.port = String(port);
-    const deadline = Date.now() + 5_000;
-    for (;;) {
-      try {
-        await runSql(pooled.href, 'select 1');
-        break;
-      } catch (error) {
-        if (Date.now() > deadline) {
-          throw error;
-        }
-        await sleep(50);
-      }
-    }
+    await until(
+      () =>
+        runSql(pooled.href, 'select 1').then(
+          () => true,
+          () => false,
+        ),
+      'the start of pgbouncer',
+    );
     const nodes = await Promise.all([
       startService({ DATABASE_URL: pooled.href, DATABASE_LISTEN_URL: 'off' }),
       startService({ DATABASE_URL: pooled.href }),

@@ -13,6 +13,7 @@ import { build } from 'esbuild';
 import { createPublisher } from '../../src/client/index.ts';
 import { installPackage, NPM_ENVIRONMENT } from '../support/build.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
+import { until } from '../support/until.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '../..');
@@ -191,9 +192,7 @@ describe('the package', () => {
         env: { ...ENVIRONMENT, LASTSEEN_URL: url, LASTSEEN_TOKEN: TOKEN },
         stdio: ['ignore', 'ignore', 'inherit'],
       });
-      while (counted() === before && worker.exitCode === null) {
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
+      await until(() => counted() > before || worker.exitCode !== null, 'the projector to count an event');
       worker.kill('SIGKILL');
       await once(worker, 'exit');
       kills += 1;

@@ -3,24 +3,14 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import pg from 'pg';
-import {
-  createDatabase,
-  endSharedPostgres,
-  runSql,
-  startPostgresServer,
-  type TestDatabase,
-} from '../support/postgres.ts';
+import { createDatabase, runSql, startPostgresServer, type TestDatabase } from '../support/postgres.ts';
 import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
+import { missing } from '../support/programs.ts';
 import { type Service, startService } from '../support/service.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-
-after(endSharedPostgres);
-
-/** A condition that is not true by then never will be. */
-const PATIENCE_MS = 60_000;
+import { until } from '../support/until.ts';
 
 describe('lastseen query', () => {
   let service: Service;
@@ -106,14 +96,14 @@ describe('a server that is killed while a query runs', () => {
         await tryPush(server.url, [{ accessid: 'a', created_at: 1, payload: 1 }]);
         const [wal] = db.pragma('wal_checkpoint(passive)') as { log: number; checkpointed: number }[];
         return wal !== undefined && wal.checkpointed < wal.log;
-      });
+      }, 'the query to hold the write-ahead log');
       runners = processes().filter(
         ({ parent, command }) => parent === server.child.pid && command.includes('runner'),
       );
       assert.equal(runners.length, 1);
       await server.end('SIGKILL');
       await query;
-      await until(() => !processes().some(isLeft));
+      await until(() => !processes().some(isLeft), 'the end of the process that runs the query');
     } finally {
       db.close();
       await server.end('SIGKILL');
@@ -143,17 +133,9 @@ describe('a server that is killed while a query runs', () => {
         command: args.join(' '),
       }));
   }
-
-  async function until(fits: () => boolean | Promise<boolean>): Promise<void> {
-    const deadline = Date.now() + PATIENCE_MS;
-    while (!(await fits())) {
-      assert.ok(Date.now() < deadline, `the condition did not become true within ${PATIENCE_MS} ms`);
-      await sleep(50);
-    }
-  }
 });
 
-describe('lastseen analyst', () => {
+describe('lastseen analyst', { skip: missing('PostgreSQL') }, () => {
   let database: TestDatabase;
   const role = `analyst_${process.pid}`;
   before(async () => {
@@ -227,7 +209,7 @@ describe('lastseen analyst', () => {
   });
 });
 
-describe('a PostgreSQL user without rights over roles', () => {
+describe('a PostgreSQL user without rights over roles', { skip: missing('PostgreSQL') }, () => {
   it('runs everything but queries, which say what is missing, until somebody who may has made the roles', async () => {
     const server = await startPostgresServer();
     try {

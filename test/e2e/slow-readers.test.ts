@@ -1,4 +1,4 @@
-/** Forty clients, each with an access_id of its own, that stop reading while 60 MB are pushed for each. */
+/** Twenty clients, each with an access_id of its own, that stop reading while 60 MB are pushed for each. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,11 +7,11 @@ import { WebSocket } from 'ws';
 import { startProcess, TOKEN, tryPush } from '../support/process.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
-const READERS = 40;
+const READERS = 20;
 const EVENTS = 1_000;
 const PAYLOAD = 'x'.repeat(60_000);
 
-/** Ring 32 MiB as UTF-16 at worst, buffers of 40 × (256 KiB + a frame), pushes in flight, and the heap's slack. */
+/** Ring 32 MiB as UTF-16 at worst, buffers of 20 × (256 KiB + a frame), pushes in flight, and the heap's slack. */
 const MAX_GROWTH_MIB = 400;
 
 interface Reader {

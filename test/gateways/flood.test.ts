@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { HIGH_WATER_BYTES } from '../../src/delivery/session.ts';
 import { decode } from '../../src/gateways/fedecks/etf/decode.ts';
@@ -10,6 +9,7 @@ import { encode } from '../../src/gateways/fedecks/etf/encode.ts';
 import type { Term } from '../../src/gateways/fedecks/etf/term.ts';
 import { authOf } from '../support/devices.ts';
 import { type Service, startService, TOKEN } from '../support/service.ts';
+import { until } from '../support/until.ts';
 
 const PADDING = 'x'.repeat(600);
 /** What one answer may add to a buffer that is just below its mark. */
@@ -115,26 +115,27 @@ describe('G7, G8: a flood of messages from a client that does not read', () => {
       for (let n = 0; n < flood.count; n += 1) {
         socket.send(flood.message(n));
       }
-      // The server has stopped reading: what the client still has to send stays as it is.
       let unsent = socket.bufferedAmount;
       let largest = 0;
-      for (let rounds = 0; rounds < 10;) {
-        await sleep(20);
-        largest = Math.max(largest, await bufferedBytes());
-        rounds = socket.bufferedAmount === unsent ? rounds + 1 : 0;
-        unsent = socket.bufferedAmount;
-      }
-      assert.ok(
-        unsent > 0,
-        `the server has read everything; state ${socket.readyState}, ${largest} bytes waited`,
+      let rounds = 0;
+      await until(
+        async () => {
+          largest = Math.max(largest, await bufferedBytes());
+          rounds = socket.bufferedAmount === unsent ? rounds + 1 : 0;
+          unsent = socket.bufferedAmount;
+          return rounds >= 20 && largest >= HIGH_WATER_BYTES / 2;
+        },
+        () =>
+          `the server to stop reading: ${unsent} bytes are unsent and do not change, ${largest} bytes waited`,
       );
-      assert.ok(largest >= HIGH_WATER_BYTES / 2, `only ${largest} bytes wait: the flood was too small`);
+      assert.ok(unsent > 0, 'the server has read everything');
       assert.ok(largest <= HIGH_WATER_BYTES + ANSWER_BYTES, `${largest} bytes wait`);
 
       socket.resume();
-      while (answers.length < flood.count && socket.readyState === socket.OPEN) {
-        await once(socket, 'message');
-      }
+      await until(
+        () => answers.length >= flood.count || socket.readyState !== socket.OPEN,
+        () => `${flood.count} answers, got ${answers.length}`,
+      );
       assert.deepEqual(
         answers,
         Array.from({ length: flood.count }, (_, n) => n),

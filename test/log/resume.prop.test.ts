@@ -10,6 +10,7 @@ import type { Event } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { until } from '../support/until.ts';
 
 type Step =
   | { readonly do: 'append'; readonly feeds: readonly number[] }
@@ -103,16 +104,6 @@ function listen(log: Log, reader: Reader, position: number): void {
       live: () => undefined,
     },
   });
-}
-
-async function until(holds: () => boolean, what: () => string): Promise<void> {
-  const deadline = Date.now() + 5_000;
-  while (!holds()) {
-    if (Date.now() > deadline) {
-      assert.fail(what());
-    }
-    await new Promise((resolve) => setImmediate(resolve));
-  }
 }
 
 async function play(steps: readonly Step[]): Promise<void> {

@@ -38,7 +38,7 @@ try {
     const runs: [name: string, command: readonly string[]][] = [
       ['the package', [process.execPath, ...TEST, join(TESTS, 'nodes/package.check.ts')]],
       options.short
-        ? ['the memory of queries', [node, ...TEST, join(TESTS, 'gateways/query-memory.test.ts')]]
+        ? ['the memory of queries', [node, ...TEST, join(TESTS, 'gateways/query/memory.test.ts')]]
         : ['the suite', [node, join(TESTS, 'run.ts')]],
     ];
     for (const [name, [program = '', ...args]] of runs) {

@@ -4,8 +4,7 @@ import { WebSocket } from 'ws';
 import { decode } from '../../src/gateways/fedecks/etf/decode.ts';
 import { encode } from '../../src/gateways/fedecks/etf/encode.ts';
 import { charlist, isCharlist, type Term } from '../../src/gateways/fedecks/etf/term.ts';
-
-const PATIENCE_MS = 20_000;
+import { PATIENCE_MS } from './until.ts';
 
 export const TOKEN_PLEASE = charlist('token_please');
 

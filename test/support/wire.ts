@@ -6,8 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import Database from 'better-sqlite3';
 import { type Service, TOKEN } from './service.ts';
-
-const PATIENCE_MS = 20_000;
+import { PATIENCE_MS } from './until.ts';
 
 /** A TCP connection on which anything may be written. */
 export interface Wire {

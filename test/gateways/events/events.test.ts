@@ -9,6 +9,7 @@ import { systemRuntime } from '../../../src/system-runtime.ts';
 import { event, PAYLOADS } from '../../engines/contract.ts';
 import { type Problem, type Service, startService, TOKEN } from '../../support/service.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
+import { openEventStream } from '../../support/wire.ts';
 
 describe('GET /events', () => {
   let service: Service;
@@ -148,17 +149,14 @@ describe('GET /events', () => {
   it('an event stream has its headers and its records, and Last-Event-ID wins over after', async () => {
     await service.push(...[1, 2].map((payload) => ({ accessid: 'records', created_at: 5, payload })));
     const [first, second] = (await service.page('records')).events;
-    const response = await service.fetch('/events?access_id=records&after=start', {
-      headers: { Accept: 'text/event-stream', 'Last-Event-ID': first?.cursor ?? '' },
+    const stream = await openEventStream(service, '/events?access_id=records&after=start', {
+      'Last-Event-ID': first?.cursor ?? '',
     });
-    assert.match(response.headers.get('content-type') ?? '', /^text\/event-stream/);
-    assert.equal(response.headers.get('x-accel-buffering'), 'no');
-    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-    let text = '';
-    while (!text.includes('data:')) {
-      text += (await reader?.read())?.value ?? '';
-    }
-    await reader?.cancel();
+    const { headers } = stream.response;
+    assert.match(headers.get('content-type') ?? '', /^text\/event-stream/);
+    assert.equal(headers.get('x-accel-buffering'), 'no');
+    const text = await stream.until((received) => received.includes('data:'));
+    await stream.close();
     assert.equal(text, `retry: 2000\n\nid: ${second?.cursor ?? ''}\ndata: ${JSON.stringify(second)}\n\n`);
   });
 
@@ -173,15 +171,9 @@ describe('GET /events', () => {
     const legacy = await service.connect();
     legacy.send({ access_id: 'text', timestamp: 0 });
     const old = await legacy.frame(() => true);
-    const response = await service.fetch('/events?access_id=text', {
-      headers: { Accept: 'text/event-stream' },
-    });
-    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-    let stream = '';
-    while (!stream.includes(expected.at(-1) ?? '')) {
-      stream += (await reader?.read())?.value ?? '';
-    }
-    await reader?.cancel();
+    const source = await openEventStream(service, '/events?access_id=text');
+    const stream = await source.until((received) => received.includes(expected.at(-1) ?? ''));
+    await source.close();
     for (const wire of [page, frame, old, stream]) {
       let at = 0;
       for (const payload of expected) {

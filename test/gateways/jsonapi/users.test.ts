@@ -1,10 +1,8 @@
 /** Users over JSON:API, as the clients of the original register, on both engines. */
 import assert from 'node:assert/strict';
-import { after, afterEach, beforeEach, describe, it } from 'node:test';
-import { createDatabase, endSharedPostgres, type TestDatabase } from '../../support/postgres.ts';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { eachEngine, type EngineDatabase } from '../../engines/each-engine.ts';
 import { connect, type Service, startService, TOKEN } from '../../support/service.ts';
-
-after(endSharedPostgres);
 
 const BASE = '/api/json/accounts/users';
 const TYPE = 'application/vnd.api+json';
@@ -28,17 +26,17 @@ interface Document {
   readonly jsonapi: unknown;
 }
 
-for (const engine of ['SQLite', 'PostgreSQL'] as const) {
-  describe(`users on ${engine}`, () => {
+describe('users', () => {
+  eachEngine((engine) => {
     let service: Service;
-    let database: TestDatabase | undefined;
+    let database: EngineDatabase;
     beforeEach(async () => {
-      database = engine === 'PostgreSQL' ? await createDatabase() : undefined;
-      service = await startService(database === undefined ? {} : { DATABASE_URL: database.url });
+      database = await engine.createDatabase();
+      service = await startService(database.settings);
     });
     afterEach(async () => {
       await service.stop();
-      await database?.drop();
+      await database.drop();
     });
 
     const send = (
@@ -225,4 +223,4 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await assert.rejects(connect(service.port, { headers: own }), /401/);
     });
   });
-}
+});

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { connect, type Service, startService, TOKEN } from '../../support/service.ts';
+import { until } from '../../support/until.ts';
 
 const SAMPLE =
   /^([a-z_:][a-z0-9_:]*)(\{[a-z_]+="[^"\\\n]*"(?:,[a-z_]+="[^"\\\n]*")*\})? (-?[0-9.]+(?:e[+-]?\d+)?|NaN|[+-]Inf)$/i;
@@ -92,15 +93,13 @@ describe('GET /metrics', () => {
     assert.equal(samples.get('lastseen_delivered_events_total{gateway="events",phase="catch_up"}'), 2);
     assert.ok((samples.get('lastseen_delivered_bytes_total{gateway="notifier"}') ?? 0) > 100);
     await client.close();
-    for (;;) {
-      const later = await scrape();
-      if (later.has('lastseen_connections{gateway="notifier"}')) {
-        continue;
-      }
-      // What a connection was given is not forgotten with it.
-      assert.equal(later.get('lastseen_delivered_events_total{gateway="notifier",phase="live"}'), 1);
-      break;
-    }
+    await until(
+      async () => !(await scrape()).has('lastseen_connections{gateway="notifier"}'),
+      'the connection to be counted no more',
+    );
+    // What a connection was given is not forgotten with it.
+    const later = await scrape();
+    assert.equal(later.get('lastseen_delivered_events_total{gateway="notifier",phase="live"}'), 1);
   });
 
   it('counts refusals by code, on HTTP and on sockets', async () => {

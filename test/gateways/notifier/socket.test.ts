@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { connect as connectTcp } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { connect, type Service, startService, TOKEN } from '../../support/service.ts';
+import { until } from '../../support/until.ts';
 
 describe('the notifier over WebSocket', () => {
   let service: Service;
@@ -282,12 +283,13 @@ describe('the notifier over WebSocket', () => {
 
   /** Waits until the server lists these readers. */
   async function connected(ids: readonly string[]): Promise<void> {
-    for (;;) {
-      const listed = await (await service.fetch('/clients', { headers: { Accept: 'text/plain' } })).text();
-      if (ids.every((id) => listed.includes(`${id} `))) {
-        return;
-      }
-    }
+    await until(
+      async () => {
+        const listed = await (await service.fetch('/clients', { headers: { Accept: 'text/plain' } })).text();
+        return ids.every((id) => listed.includes(`${id} `));
+      },
+      `the readers ${ids.join(', ')}`,
+    );
   }
 });
 

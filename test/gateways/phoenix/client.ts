@@ -24,6 +24,7 @@ export interface PhoenixSocket {
   onOpen(then: () => void): void;
   onClose(then: (event: { code: number }) => void): void;
   onError(then: (error: unknown) => void): void;
+  onMessage(then: (message: unknown) => void): void;
   isConnected(): boolean;
 }
 

@@ -2,15 +2,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { presenceKey } from '../../../src/gateways/phoenix/presence.ts';
-import { createDatabase, endSharedPostgres, type TestDatabase } from '../../support/postgres.ts';
+import { eachEngine, type EngineDatabase } from '../../engines/each-engine.ts';
+import { startProcess } from '../../support/process.ts';
 import { startProxy } from '../../support/proxy.ts';
 import { type Service, startService, TOKEN } from '../../support/service.ts';
+import { until } from '../../support/until.ts';
 import { answered, PHOENIX_CLIENTS, type PhoenixChannel, type PhoenixSocket, TRANSPORT } from './client.ts';
-
-after(endSharedPostgres);
 
 interface Message {
   readonly user_id: string;
@@ -21,25 +20,14 @@ interface Message {
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, at) => at + 1);
 
-/** Waits until it holds. */
-async function until(holds: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (!holds()) {
-    assert.ok(Date.now() < deadline, `in vain waited for: ${what}`);
-    await sleep(5);
-  }
-}
-
-for (const engine of ['SQLite', 'PostgreSQL'] as const) {
-  describe(`Phoenix channels on ${engine}`, () => {
+describe('Phoenix channels', () => {
+  eachEngine((engine) => {
     let service: Service;
-    let database: TestDatabase | undefined;
+    let database: EngineDatabase;
     const sockets = new Set<PhoenixSocket>();
-    const settings = (): Record<string, string> =>
-      database === undefined ? {} : { DATABASE_URL: database.url };
     before(async () => {
-      database = engine === 'PostgreSQL' ? await createDatabase() : undefined;
-      service = await startService(settings());
+      database = await engine.createDatabase();
+      service = await startService(database.settings);
     });
     afterEach(() => {
       for (const socket of sockets) {
@@ -47,10 +35,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       }
       sockets.clear();
     });
-    after(async () => {
-      await service.stop();
-      await database?.drop();
-    });
+    after(() => service.stop());
 
     async function register(on: Service = service): Promise<string> {
       const type = 'application/vnd.api+json';
@@ -590,11 +575,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         shouter.send(['1', '2', 'notifications', 'shout', { text }]);
         await shouter.next(1);
       }
-      const deadline = Date.now() + 20_000;
-      while (await isListed()) {
-        assert.ok(Date.now() < deadline, 'it is still served');
-        await sleep(20);
-      }
+      await until(async () => !(await isListed()), 'the member to be cut off');
       assert.equal(shouter.socket.readyState, shouter.socket.OPEN);
       shouter.socket.terminate();
       socket.resume();
@@ -621,9 +602,11 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
     it('heartbeats are answered with no channel joined: the client stays', async () => {
       const socket = open({ params: { userToken: await register() }, heartbeatIntervalMs: 50 });
       let closes = 0;
+      let answers = 0;
       socket.onClose(() => (closes += 1));
+      socket.onMessage(() => (answers += 1));
       // A client whose heartbeat is not answered closes at the next one.
-      await sleep(1_000);
+      await until(() => answers >= 10, 'ten answers');
       assert.deepEqual([socket.isConnected(), closes], [true, 0]);
     });
 
@@ -665,12 +648,11 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       await other.stop();
     });
 
-    if (engine === 'PostgreSQL') {
+    if (engine.name === 'PostgreSQL') {
       it('G10: across nodes: broadcasts, messages and presence, also when a node dies', async () => {
         const { Presence } = PHOENIX_CLIENTS[2] ?? assert.fail();
-        const second = await startService(settings());
-        const { startProcess } = await import('../../support/process.ts');
-        const third = await startProcess('', settings());
+        const second = await startService(database.settings);
+        const third = await startProcess('', database.settings);
         const [a, b, c] = [await register(), await register(), await register()];
         const here = openAs(a).channel('notifications');
         const heard: unknown[] = [];
@@ -697,4 +679,4 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
       });
     }
   });
-}
+});

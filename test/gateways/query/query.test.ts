@@ -2,11 +2,9 @@
 import assert from 'node:assert/strict';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { createDatabase, endSharedPostgres, runSql, type TestDatabase } from '../../support/postgres.ts';
+import { eachEngine, type EngineDatabase } from '../../engines/each-engine.ts';
 import { type Problem, type Service, startService, TOKEN } from '../../support/service.ts';
-
-after(endSharedPostgres);
+import { until } from '../../support/until.ts';
 
 interface Answer {
   readonly columns: string[];
@@ -27,16 +25,13 @@ const ENDLESS =
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
-for (const engine of ['SQLite', 'PostgreSQL'] as const) {
-  describe(`POST /query on ${engine}`, () => {
+describe('POST /query', () => {
+  eachEngine((engine) => {
     let service: Service;
-    let database: TestDatabase | undefined;
+    let database: EngineDatabase;
     before(async () => {
-      database = engine === 'PostgreSQL' ? await createDatabase() : undefined;
-      service = await startService({
-        ...LIMITS,
-        ...(database === undefined ? {} : { DATABASE_URL: database.url }),
-      });
+      database = await engine.createDatabase();
+      service = await startService({ ...LIMITS, ...database.settings });
       await service.push(
         ...[1, 2, 3].map((at) => ({
           accessid: 'a',
@@ -45,10 +40,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         })),
       );
     });
-    after(async () => {
-      await service.stop();
-      await database?.drop();
-    });
+    after(() => service.stop());
 
     const ask = (
       sql: unknown,
@@ -64,23 +56,14 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
 
     /** Queries that run, as the store sees them. */
     async function isQuiet(): Promise<boolean> {
-      if (database === undefined) {
+      if (engine.name === 'SQLite') {
         return true;
       }
-      const { rows: found } = await runSql(
-        database.url,
+      const found = await database.rows(
         `select 1 from pg_stat_activity where application_name = 'lastseen-query' and state = 'active'
            and datname = current_database()`,
       );
       return found.length === 0;
-    }
-
-    async function until(fits: () => Promise<boolean>): Promise<void> {
-      const deadline = Date.now() + 10_000;
-      while (!(await fits())) {
-        assert.ok(Date.now() < deadline, 'it did not come to that within 10 s');
-        await sleep(20);
-      }
     }
 
     it('JSON: columns, rows, and whether it was cut', async () => {
@@ -137,7 +120,7 @@ for (const engine of ['SQLite', 'PostgreSQL'] as const) {
         `select * from (values (1, 'plain', 'a"b,c'), (2, '', null), (-3, '=1+1', '+cmd'), (4, '-5', '@x'), (5, 'two
 lines', '- item')) as t order by 1`.replace(
           'as t',
-          engine === 'SQLite' ? '' : 'as t(column1, column2, column3)',
+          engine.name === 'SQLite' ? '' : 'as t(column1, column2, column3)',
         );
       const ndjson = await ask(sql, [], { Accept: 'application/x-ndjson' });
       assert.equal(ndjson.headers.get('content-type'), 'application/x-ndjson; charset=utf-8');
@@ -188,7 +171,7 @@ lines', '- item')) as t order by 1`.replace(
         assert.deepEqual([response.status, problem.code], [422, 'ERR_QUERY_LIMIT'], JSON.stringify(problem));
       };
       await Promise.all([tooLong(ENDLESS), tooLong(`select count(*) from ${joined.join(', ')}`)]);
-      await until(isQuiet);
+      await until(isQuiet, 'the store to run no query');
       assert.deepEqual(await rows('select 1'), [[1]]);
     });
 
@@ -196,19 +179,19 @@ lines', '- item')) as t order by 1`.replace(
       const doubling = (times: number, wanted: string): string =>
         `with recursive n(i, t) as (select 1, 'xxxxxxxxxxxxxxxx' union all select i + 1, t || t from n where i < ${times}) select ${wanted} from n`;
       // On SQLite in the process that runs it; on PostgreSQL what the server sends is too much for that process.
-      const response = await ask(engine === 'SQLite' ? doubling(40, 'max(length(t))') : doubling(24, 't'));
+      const response = await ask(
+        engine.name === 'SQLite' ? doubling(40, 'max(length(t))') : doubling(24, 't'),
+      );
       const problem = (await response.json()) as Problem;
       assert.deepEqual([response.status, problem.code], [422, 'ERR_QUERY_LIMIT'], problem.detail);
-      await until(isQuiet);
+      await until(isQuiet, 'the store to run no query');
       assert.deepEqual(await rows('select 1'), [[1]]);
     });
 
     it('as many at once as may be, then 503 with Retry-After; who goes away makes room at once', async () => {
+      const { settings } = engine.name === 'SQLite' ? await engine.createDatabase() : database;
       // Only going away can end these within the patience of the test.
-      const patient = await startService({
-        LASTSEEN_QUERY_TIMEOUT_MS: '600000',
-        ...(database === undefined ? {} : { DATABASE_URL: database.url }),
-      });
+      const patient = await startService({ LASTSEEN_QUERY_TIMEOUT_MS: '600000', ...settings });
       const askThere = (): Promise<Response> => patient.post('/query', { sql: 'select 1' });
       const all: ClientRequest[] = [];
       // Of three, two are running and one is refused, whichever came last.
@@ -231,9 +214,9 @@ lines', '- item')) as t order by 1`.replace(
       for (const each of all) {
         each.destroy();
       }
-      await until(async () => (await askThere()).status === 200);
-      await until(isQuiet);
+      await until(async () => (await askThere()).status === 200, 'room for a query');
+      await until(isQuiet, 'the store to run no query');
       await patient.stop();
     });
   });
-}
+});

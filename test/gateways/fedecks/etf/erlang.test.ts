@@ -8,10 +8,10 @@ import fc from 'fast-check';
 import { decode } from '../../../../src/gateways/fedecks/etf/decode.ts';
 import { encode } from '../../../../src/gateways/fedecks/etf/encode.ts';
 import { charlist, float, type Term, tuple } from '../../../../src/gateways/fedecks/etf/term.ts';
+import { missing } from '../../../support/programs.ts';
 import { temporaryDirectory } from '../../../support/temporary.ts';
 
-const hasErlang = spawnSync('erl', ['-version']).status === 0;
-const options = { skip: hasErlang ? false : 'erlang is not installed' };
+const options = { skip: missing('Erlang') };
 
 /**
  * A line of input, a line of output. `term HEX EXPRESSION`: whether the bytes are the term, and the bytes that Erlang
