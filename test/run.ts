@@ -2,13 +2,14 @@
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { run } from 'node:test';
-import { spec } from 'node:test/reporters';
-import { parseArgs } from 'node:util';
+import { spec, type TestEvent } from 'node:test/reporters';
+import { readCommandLine } from './support/command-line.ts';
 import { isUnit, needsPostgres } from './support/kinds.ts';
 import { startPostgresServer } from './support/postgres.ts';
 import { missing } from './support/programs.ts';
-import { summarize } from './support/summary.ts';
+import { isEmptyFile, summarize } from './support/summary.ts';
 
 const FILE_TIMEOUT_MS = 300_000;
 const ROOT = join(import.meta.dirname, '..');
@@ -25,34 +26,19 @@ Runs the test files whose path contains every PART; without one, all files.
   --help           shows this
 `;
 
-function fail(message: string): never {
-  process.stderr.write(`${message}\nnpm test -- --help shows the options\n`);
-  process.exit(2);
-}
-
-function readOptions() {
-  try {
-    return parseArgs({
-      allowPositionals: true,
-      options: {
-        title: { type: 'string' },
-        unit: { type: 'boolean', default: false },
-        watch: { type: 'boolean', default: false },
-        slowest: { type: 'string', default: '0' },
-        help: { type: 'boolean', default: false },
-      },
-    });
-  } catch (error) {
-    // The first sentence says what is wrong; the rest is about other commands.
-    return fail(String(error instanceof Error ? error.message : error).split('. ')[0] ?? '');
-  }
-}
-
-const { values: options, positionals: parts } = readOptions();
-if (options.help) {
-  process.stdout.write(HELP);
-  process.exit();
-}
+const {
+  options,
+  arguments: parts,
+  fail,
+} = readCommandLine(HELP, {
+  allowPositionals: true,
+  options: {
+    title: { type: 'string' },
+    unit: { type: 'boolean', default: false },
+    watch: { type: 'boolean', default: false },
+    slowest: { type: 'string', default: '0' },
+  },
+});
 if (!/^\d+$/.test(options.slowest)) {
   fail(`--slowest must be a number of files, got ${options.slowest}`);
 }
@@ -98,25 +84,27 @@ const tests = run({
   ...(title === undefined ? {} : { testNamePatterns: title }),
 });
 const summary = summarize(tests, Number(options.slowest));
-tests
-  .on('test:fail', () => {
-    process.exitCode = 1;
-  })
-  .on('end', () => {
-    void postgres?.remove();
-  })
-  .pipe(new spec())
-  .on('end', () => {
-    if (summary.count === 0) {
-      process.exitCode = 1;
-      process.stdout.write('no test has a title that matches\n');
-    }
-    process.stdout.write(`\n${summary.text()}\n`);
-  })
-  .pipe(process.stdout, { end: false });
-
+tests.on('test:fail', () => {
+  process.exitCode = 1;
+});
 // Ctrl-C, the end of a watch.
 process.once('SIGINT', () => {
   process.exitCode = 130;
   void (postgres?.remove() ?? Promise.resolve()).finally(() => process.exit());
 });
+
+await pipeline(tests, withoutEmptyFiles, new spec(), process.stdout, { end: false });
+if (summary.count === 0) {
+  process.exitCode = 1;
+  process.stdout.write('no test has a title that matches\n');
+}
+process.stdout.write(`\n${summary.text()}\n`);
+await postgres?.remove();
+
+async function* withoutEmptyFiles(events: AsyncIterable<TestEvent>): AsyncGenerator<TestEvent, void> {
+  for await (const event of events) {
+    if (event.type !== 'test:pass' || !isEmptyFile(event.data)) {
+      yield event;
+    }
+  }
+}

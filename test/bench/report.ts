@@ -9,9 +9,10 @@ const FILE = new URL('../../docs/performance.md', import.meta.url);
 
 const HEAD = `# Performance
 
-\`npm run bench\` measures these figures. Each section has bare baselines, measured in the same run and in turns with the
-server: median (least–most). Compare figures inside one section only, because two sections may come from two machines. The
-load generator, the baselines and the server share the cores. Figures that are missing here were not measured.
+\`npm run bench -- --write\` measures these figures and writes them here; without \`--write\` they are only printed. Each
+section has bare baselines, measured in the same run and in turns with the server: median (least–most). Compare figures
+inside one section only, because two sections may come from two machines. The load generator, the baselines and the server
+share the cores. Figures that are missing here were not measured.
 `;
 
 export function figureText(figure: Figure): string {

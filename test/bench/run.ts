@@ -1,12 +1,5 @@
-/**
- * npm run bench: measures the server beside bare baselines, in turns, and writes docs/performance.md.
- *
- *   --runs N          runs of each figure (default 5)
- *   --quick           small sizes; the document is not written
- *   --only a,b        of ingest, latency, fan-out, catch-up, memory, large-file, structures, postgres, query
- *   --file-events N   large-file and structures, on a file of N events
- */
-import { parseArgs } from 'node:util';
+/** `npm run bench`: measures the server beside bare baselines, in turns. `--help` has the options. */
+import { readCommandLine } from '../support/command-line.ts';
 import {
   catchUp,
   fanOut,
@@ -35,14 +28,31 @@ const FIGURES: Readonly<Record<string, (plan: Plan) => Promise<Figure>>> = {
   query,
 };
 
-const { values: options } = parseArgs({
+const HELP = `npm run bench -- [options]
+
+Measures the server beside bare baselines, in turns, and prints the figures.
+
+  --only A,B       only these figures: ${Object.keys(FIGURES).slice(0, 5).join(', ')},
+                   ${Object.keys(FIGURES).slice(5).join(', ')}
+  --runs N         runs of each figure (default 5)
+  --quick          small sizes
+  --file-events N  measures large-file and structures too, on a file of N events
+  --write          puts the figures into docs/performance.md
+  --help           shows this
+`;
+
+const { options, fail } = readCommandLine(HELP, {
   options: {
+    only: { type: 'string', default: '' },
     runs: { type: 'string', default: '5' },
     quick: { type: 'boolean', default: false },
-    only: { type: 'string', default: '' },
     'file-events': { type: 'string', default: '0' },
+    write: { type: 'boolean', default: false },
   },
 });
+if (options.write && options.quick) {
+  fail('--write needs figures of the full size: leave --quick out');
+}
 const plan: Plan = {
   runs: whole('runs', options.runs, 1),
   isQuick: options.quick,
@@ -51,7 +61,7 @@ const plan: Plan = {
 const names = options.only === '' ? Object.keys(FIGURES) : options.only.split(',');
 for (const name of names) {
   if (!(name in FIGURES)) {
-    throw new Error(`--only: ${name} is none of ${Object.keys(FIGURES).join(', ')}`);
+    fail(`--only must name ${Object.keys(FIGURES).join(', ')}, got ${name}`);
   }
 }
 
@@ -69,7 +79,7 @@ for (const name of names) {
     continue;
   }
   process.stdout.write(`${figureText(figure)}\n`);
-  if (!plan.isQuick) {
+  if (options.write) {
     writeSection(figure, plan, command);
   }
 }
@@ -77,7 +87,7 @@ for (const name of names) {
 function whole(name: string, text: string, min: number): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < min) {
-    throw new Error(`--${name}: must be an integer from ${min}, got ${text}`);
+    fail(`--${name} must be an integer from ${min}, got ${text}`);
   }
   return value;
 }

@@ -1,14 +1,9 @@
-/**
- * npm run test:node: the published package, and then the whole suite, on each line of Node that is supported.
- *
- *   --short       the package and the memory of queries only
- *   --only LINE   22, 24 or 26
- */
+/** `npm run test:node`: the published package, and then the whole suite, on each line of Node. `--help` has the options. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { installPackage, npm } from '../support/build.ts';
+import { readCommandLine } from '../support/command-line.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 /** Of 24 the checkout brings its own. */
@@ -19,13 +14,21 @@ const TEST = ['--test', '--test-reporter=spec'];
 const TESTS = join(import.meta.dirname, '..');
 const CACHE = join(TESTS, '../node_modules/.cache/node');
 
-const { values: options } = parseArgs({
+const HELP = `npm run test:node -- [options]
+
+Tests the package, and then runs all tests, on each line of Node that is supported.
+
+  --short      the package and the memory of queries only
+  --only LINE  ${Object.keys(LINES).join(', ')}
+  --help       shows this
+`;
+
+const { options, fail } = readCommandLine(HELP, {
   options: { short: { type: 'boolean', default: false }, only: { type: 'string' } },
 });
 const lines = Object.keys(LINES).filter((line) => options.only === undefined || line === options.only);
 if (lines.length === 0) {
-  process.stderr.write(`--only must be one of ${Object.keys(LINES).join(', ')}, got ${options.only ?? ''}\n`);
-  process.exit(1);
+  fail(`--only must be one of ${Object.keys(LINES).join(', ')}, got ${options.only ?? ''}`);
 }
 
 const directory = temporaryDirectory();

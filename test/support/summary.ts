@@ -27,7 +27,10 @@ export function summarize(run: TestsStream, slowest: number): Summary {
   const files: { readonly name: string; readonly ms: number }[] = [];
   const nameOf = (file: string | undefined): string => relative(ROOT, file ?? '');
 
-  run.on('test:pass', ({ details, file, skip }) => {
+  run.on('test:pass', ({ details, file, name, skip }) => {
+    if (isEmptyFile({ name, file })) {
+      return;
+    }
     const isSuite = details.type === 'suite';
     if (skip === undefined || skip === false) {
       counts.passed += isSuite ? 0 : 1;
@@ -75,16 +78,29 @@ export function summarize(run: TestsStream, slowest: number): Summary {
           ([reason, { tests, suites, files: where }]) =>
             `skipped: ${quantities({ tests, suites })}: ${reason} (${[...where].join(', ')})`,
         ),
-        `${passed + failed} tests ran: ${failed} failed. ${skipped} were skipped. ${seconds(performance.now() - startMs)}`,
+        `${quantity(passed + failed, 'test')} ran in ${seconds(performance.now() - startMs)}: ${failed} failed. ${skipped} skipped`,
       ].join('\n');
     },
   };
 }
 
+/** A file without a test that matches passes as a test of its own name. */
+export function isEmptyFile({
+  name,
+  file,
+}: {
+  readonly name: string;
+  readonly file?: string | undefined;
+}): boolean {
+  return name === file;
+}
+
 /** A suite that is skipped does not say how many tests it has. */
 function quantities({ tests, suites }: Pick<Skipped, 'tests' | 'suites'>): string {
   return [
-    ...(tests === 0 ? [] : [tests === 1 ? '1 test' : `${tests} tests`]),
-    ...(suites === 0 ? [] : [suites === 1 ? '1 suite' : `${suites} suites`]),
+    ...(tests === 0 ? [] : [quantity(tests, 'test')]),
+    ...(suites === 0 ? [] : [quantity(suites, 'suite')]),
   ].join(' and ');
 }
+
+const quantity = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
