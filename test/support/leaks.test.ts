@@ -10,6 +10,8 @@ import { after, before, describe, it } from 'node:test';
 import { runSql } from './postgres.ts';
 import { missing } from './programs.ts';
 
+const file = (name: string): string => join(import.meta.dirname, name);
+
 describe('the check after a test file', { concurrency: true }, () => {
   let peer: Server;
   before(async () => {
@@ -32,7 +34,7 @@ describe('the check after a test file', { concurrency: true }, () => {
     delete environment['NODE_TEST_CONTEXT'];
     const child = spawn(
       process.execPath,
-      ['--import', join(import.meta.dirname, 'leaks.ts'), join(import.meta.dirname, 'leaking.ts')],
+      ['--test-reporter=spec', '--import', file('leaks.ts'), file('leaking.ts')],
       { env: environment, stdio: ['ignore', 'pipe', 'pipe'] },
     );
     const [stdout, stderr] = await Promise.all([
