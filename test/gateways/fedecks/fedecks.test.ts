@@ -26,7 +26,7 @@ const UNSAFE =
 const MARVIN = { username: 'marvin', password: 'paranoid-android' };
 const SECRET = 'a secret of the boxes, long enough';
 const SALT = 'boxes';
-const IDLE_MS = 1_000;
+const IDLE_MS = 2_000;
 const ID = 'fedecks-device-id';
 const TOKEN = 'fedecks-token';
 
@@ -432,14 +432,11 @@ describe('handlers of devices', () => {
         alive.socket.ping('alive');
       }, 20);
       try {
-        // Each of them takes the time after which a device is idle.
-        for (const id of ['quiet-1', 'quiet-2', 'quiet-3']) {
-          const quiet = await open(id, 'quiet');
-          const openedMs = performance.now();
-          assert.deepEqual(await quiet.closed(), [1000, 'idle']);
-          // A timer is late on a busy machine, never early.
-          assert.ok(performance.now() - openedMs > IDLE_MS / 2);
-        }
+        const quiet = await open('quiet', 'quiet');
+        const openedMs = performance.now();
+        assert.deepEqual(await quiet.closed(), [1000, 'idle']);
+        // A timer is late on a busy machine, never early.
+        assert.ok(performance.now() - openedMs > IDLE_MS / 2);
       } finally {
         clearInterval(pinging);
       }
@@ -477,7 +474,7 @@ describe('handlers of devices', () => {
       hung.send('hello');
       assert.equal((await hung.closed())[0], 1011);
       assert.equal(lines.filter((line) => line.includes('a device callback failed')).length, 4);
-      assert.match(lines.join(''), /thrown on purpose[\s\S]*took longer than 1000 ms/);
+      assert.match(lines.join(''), /thrown on purpose[\s\S]*took longer than 2000 ms/);
       // Before the upgrade there is no socket to end.
       const fault = await refusedDevice(service.port, login('login'), '/broken/websocket');
       assert.equal(fault.status, 500);
