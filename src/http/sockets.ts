@@ -16,9 +16,10 @@ import type { Inbox } from '../delivery/turns.ts';
 import { LastseenError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Timers } from '../runtime.ts';
+import { CLOSE_CODES } from './close-codes.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 import { expressWs } from './express-ws.ts';
-import { CLOSE_CODES, type Problem, problemOf } from './problem.ts';
+import { type Problem, problemOf } from './problem.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
 /** Maximum bytes of a client message. A route can set another limit. */

@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { POSTGRES_FUNCTIONS, SQLITE_FUNCTIONS } from '../../src/analysis/functions.ts';
 import { readConfig, SETTINGS } from '../../src/config.ts';
 import { ERROR_CODES, LastseenError, meaningOf } from '../../src/errors.ts';
-import { CLOSE_CODES, closeReasonOf } from '../../src/http/problem.ts';
+import { CLOSE_CODES, closeReasonOf } from '../../src/http/close-codes.ts';
 import type { Setting } from '../../src/settings.ts';
 import { ROOT } from '../support/document.ts';
 import { startService } from '../support/service.ts';

@@ -173,7 +173,7 @@ describe('moving and restoring', () => {
     const refused = await again.fetch(`/events?access_id=a&after=${cursor}`);
     const problem = (await refused.json()) as Problem;
     assert.deepEqual([refused.status, problem.code], [409, 'ERR_CURSOR_EPOCH']);
-    assert.match(problem.detail, /restored or replaced since\): read again from the floor, or from "start"/);
+    assert.match(problem.detail, /restored or replaced\. Read from the floor or from "start"/);
     assert.equal((await again.fetch(`/events?access_id=a&after=${problem.floor ?? ''}`)).status, 200);
     await again.push({ accessid: 'a', created_at: 1, payload: 'after' });
     assert.equal(await count(again.url), restored + 1);

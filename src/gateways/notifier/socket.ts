@@ -5,8 +5,8 @@
 import { createSession, type FeedEncoder, type Session } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
+import { closeReasonOf } from '../../http/close-codes.ts';
 import { textFrame } from '../../http/frame.ts';
-import { closeReasonOf } from '../../http/problem.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { Event } from '../../log/event.ts';

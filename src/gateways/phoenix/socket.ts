@@ -11,7 +11,7 @@ import type { AcceptedSocket } from '../../http/sockets.ts';
 import type { Admitted } from './admission.ts';
 import type { Member } from './broadcasts.ts';
 import { type ClientMessage, jsonPayload, type Payload, valueOf } from './codec.ts';
-import { decodeJoin, decodeMeta } from './join.ts';
+import { decodeJoin, decodeMeta } from './join-request.ts';
 import type { PhoenixContext } from './needs.ts';
 import { type Meta, presenceKey } from './presence.ts';
 import { type Topic, topicOf } from './topics.ts';
