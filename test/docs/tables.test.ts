@@ -1,6 +1,6 @@
 /** The tables of the reference say what the code says, and every link between documents leads somewhere. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import { POSTGRES_FUNCTIONS, SQLITE_FUNCTIONS } from '../../src/analysis/functions.ts';
@@ -8,31 +8,12 @@ import { readConfig, SETTINGS } from '../../src/config.ts';
 import { ERROR_CODES, LastseenError, meaningOf } from '../../src/errors.ts';
 import { CLOSE_CODES, closeReasonOf } from '../../src/http/close-codes.ts';
 import type { Setting } from '../../src/settings.ts';
-import { ROOT } from '../support/document.ts';
-import { startService } from '../support/service.ts';
+import { codesIn, readPage, rowsOf } from '../support/tables.ts';
 
-const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
-
-/** The rows of all tables of a document: cells without the white space around them. */
-function rowsOf(text: string): string[][] {
-  return text
-    .split('\n')
-    .filter((line) => line.startsWith('| '))
-    .map((line) =>
-      line
-        .slice(1, line.lastIndexOf('|'))
-        .split(/(?<!\\)\|/)
-        .map((cell) => cell.trim()),
-    );
-}
-
-/** The texts between backticks. */
-function codesIn(cell: string): string[] {
-  return [...cell.matchAll(/`([^`]+)`/g)].map(([, code]) => code ?? '');
-}
+const ROOT = join(import.meta.dirname, '../..');
 
 describe('docs/reference/settings.md', () => {
-  const rows = rowsOf(read('docs/reference/settings.md')).filter(([name]) => name?.startsWith('`'));
+  const rows = rowsOf(readPage('docs/reference/settings.md')).filter(([name]) => name?.startsWith('`'));
   const settings = new Map(Object.entries<Setting>(SETTINGS));
   const nameOf = ([name = '']: string[]): string => codesIn(name)[0] ?? '';
 
@@ -100,7 +81,7 @@ describe('docs/reference/settings.md', () => {
 });
 
 describe('docs/reference/errors.md', () => {
-  const text = read('docs/reference/errors.md');
+  const text = readPage('docs/reference/errors.md');
   const rows = new Map(
     rowsOf(text).flatMap((row) => {
       const code = /^\[`(ERR_\w+)`\]/.exec(row[0] ?? '')?.[1];
@@ -132,7 +113,7 @@ describe('docs/reference/errors.md', () => {
 
   it('agrees with the table of the wire reference', () => {
     const inProtocol = new Map<string, string>();
-    for (const row of rowsOf(read('docs/protocol.md'))) {
+    for (const row of rowsOf(readPage('docs/protocol.md'))) {
       row.forEach((cell, index) => {
         const code = /^`(ERR_\w+)`$/.exec(cell)?.[1];
         if (code !== undefined) {
@@ -148,7 +129,7 @@ describe('docs/reference/errors.md', () => {
 
   it('the wire reference names every close code and its reason', () => {
     const shown = new Map(
-      rowsOf(read('docs/protocol.md'))
+      rowsOf(readPage('docs/protocol.md'))
         .filter(([code = '', reason = '']) => /^\d{4}$/.test(code) && reason.startsWith('`'))
         .map(([code, reason = '']) => [code, codesIn(reason)[0]]),
     );
@@ -161,32 +142,9 @@ describe('docs/reference/errors.md', () => {
   });
 });
 
-it('docs/reference/metrics.md: the server exposes the metrics that are listed, with these types', async () => {
-  const service = await startService();
-  try {
-    await service.push({ accessid: 'a', created_at: 1, payload: 1 });
-    const exposed = await (await service.fetch('/metrics')).text();
-    const types = [...exposed.matchAll(/^# TYPE (lastseen_\w+) (\w+)$/gm)].map(([, name, type]) => [
-      name,
-      type,
-    ]);
-    const listed = rowsOf(read('docs/reference/metrics.md'))
-      .filter(
-        ([name, type]) => name?.startsWith('`lastseen_') && /^(counter|gauge|histogram)$/.test(type ?? ''),
-      )
-      .map(([name = '', type]) => [codesIn(name)[0], type]);
-    assert.deepEqual(listed.sort(), types.sort());
-    for (const [, name] of read('docs/reference/metrics.md').matchAll(/`((?:nodejs|process)_\w{3,})`/g)) {
-      assert.ok(exposed.includes(`# TYPE ${name}`), name);
-    }
-  } finally {
-    await service.stop();
-  }
-});
-
 it('docs/reference/sql.md: the functions that are listed are those that a query may call', () => {
   const cells = new Map(
-    rowsOf(read('docs/reference/sql.md')).map(([engine = '', functions = '']) => [engine, functions]),
+    rowsOf(readPage('docs/reference/sql.md')).map(([engine = '', functions = '']) => [engine, functions]),
   );
   const listed = (engine: string): string[] => codesIn(cells.get(engine) ?? '');
   const wordsOf = (names: ReadonlySet<string>): string[] => [...names].filter((name) => /^\w+$/.test(name));
@@ -205,7 +163,7 @@ describe('links between documents', () => {
   /** The anchors that GitHub gives to the headings of a document. */
   function anchorsOf(name: string): Set<string> {
     const anchors = new Set<string>();
-    for (const [, heading = ''] of read(name)
+    for (const [, heading = ''] of readPage(name)
       .replace(/^```[\s\S]*?^```$/gm, '')
       .matchAll(/^#{1,6} (.+)$/gm)) {
       const base = heading
@@ -225,7 +183,7 @@ describe('links between documents', () => {
     const faults: string[] = [];
     let count = 0;
     for (const name of DOCUMENTS) {
-      const text = read(name).replace(/^```[\s\S]*?^```$/gm, '');
+      const text = readPage(name).replace(/^```[\s\S]*?^```$/gm, '');
       for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
         if (/^https?:/.test(target)) {
           continue;
@@ -247,7 +205,7 @@ describe('links between documents', () => {
   it('every document can be reached from the README', () => {
     const reached = new Set(['README.md']);
     for (const name of reached) {
-      for (const [, target = ''] of read(name).matchAll(/\]\(([^)\s#]+\.md)/g)) {
+      for (const [, target = ''] of readPage(name).matchAll(/\]\(([^)\s#]+\.md)/g)) {
         reached.add(relative(ROOT, resolve(ROOT, dirname(name), target)));
       }
     }
