@@ -42,7 +42,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const running = await start(options, closers.add);
     return { ...running, stop: closers.closeAll };
   } catch (error) {
-    await closers.closeAll();
+    await closers.closeAll().catch((failure: unknown) => {
+      options.logger.error({ err: failure }, 'closing after a failed start failed too');
+    });
     throw error;
   }
 }

@@ -78,35 +78,36 @@ function decodeEvent({ accessId, payload }: Event): UserEvent | undefined {
 /** Opens both feeds as one subscription. It delays events until the names of their users are loaded. */
 export function openFeed(
   { log, names }: { readonly log: Log; readonly names: Names },
-  position: number,
+  start: number,
   onMore: () => void,
 ): Subscription {
-  const merged = log.subscribeAll(FEEDS, position, onMore);
+  const merged = log.subscribeAll(FEEDS, start, onMore);
+  /** Behind the merged subscription while names are loaded: a heartbeat must not pass events that were not sent. */
+  let position = start;
 
-  function withNames(events: readonly Event[]): readonly Event[] | Promise<readonly Event[]> {
-    const refreshes: Promise<void>[] = [];
-    for (const id of new Set(events.flatMap(namedUser))) {
-      const refresh = names.refresh(id);
-      if (refresh !== undefined) {
-        refreshes.push(refresh);
-      }
-    }
-    return refreshes.length === 0 ? events : Promise.all(refreshes).then(() => events);
+  function advance(events: readonly Event[] | undefined): readonly Event[] | undefined {
+    position = merged.position;
+    return events;
+  }
+
+  function withNames(
+    events: readonly Event[] | undefined,
+  ): readonly Event[] | undefined | Promise<readonly Event[] | undefined> {
+    const ids = new Set((events ?? []).flatMap(namedUser));
+    const refreshes = [...ids].flatMap((id) => names.refresh(id) ?? []);
+    return refreshes.length === 0 ? advance(events) : Promise.all(refreshes).then(() => advance(events));
   }
 
   return {
     get position() {
-      return merged.position;
+      return position;
     },
     get isLive() {
       return merged.isLive;
     },
     next() {
       const events = merged.next();
-      if (events instanceof Promise) {
-        return events.then((page) => page && withNames(page));
-      }
-      return events && withNames(events);
+      return events instanceof Promise ? events.then(withNames) : withNames(events);
     },
     close: merged.close,
   };

@@ -1,0 +1,47 @@
+/** The subscription of a users socket: its position never runs ahead of the events that it has handed out. */
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { openFeed } from '../../../src/gateways/users-socket/feed.ts';
+import type { Event } from '../../../src/log/event.ts';
+import type { Log } from '../../../src/log/log.ts';
+
+const registered = (position: number): Event => ({
+  position,
+  accessId: '$users',
+  version: position,
+  createdAt: 0,
+  recordedAt: 0,
+  id: null,
+  payload: JSON.stringify({ type: 'registered', id: `user-${position}` }),
+});
+
+it('G3: while names are looked up, a heartbeat has no cursor beyond what the client received', async () => {
+  const events = [registered(8), registered(9)];
+  let position = 7;
+  const log = {
+    subscribeAll: () => ({
+      get position() {
+        return position;
+      },
+      isLive: false,
+      next() {
+        position = 9;
+        return events;
+      },
+      close: () => undefined,
+    }),
+  } as unknown as Log;
+  let finishLookUp: () => void = () => undefined;
+  const lookUp = new Promise<void>((resolve) => (finishLookUp = resolve));
+  const names = {
+    lastKnown: (id: string) => id,
+    refresh: () => lookUp,
+    remember: () => undefined,
+  };
+  const feed = openFeed({ log, names }, 7, () => undefined);
+  const page = feed.next();
+  assert.equal(feed.position, 7, 'nothing was handed out yet');
+  finishLookUp();
+  assert.deepEqual(await page, events);
+  assert.equal(feed.position, 9);
+});
