@@ -12,43 +12,8 @@ import type { Subscription } from '../log/subscription.ts';
 import type { Runtime } from '../runtime.ts';
 import type { CloseReason, Connection } from './connection.ts';
 import { createDeadline } from './deadline.ts';
-
-/**
- * Encodes a subscription for a protocol. Each method returns bytes, or `undefined` if the protocol sends
- * nothing.
- */
-export interface FeedEncoder {
-  /** Encodes events. Several sessions may pass the same array, so an encoder may cache its frame. */
-  events(events: readonly Event[]): Uint8Array | undefined;
-  /**
-   * Encodes the frame that says that the reader has reached the tail. The session calls it once for each
-   * subscription.
-   */
-  live(position: number): Uint8Array | undefined;
-}
-
-/** A subscription to one access_id. */
-export interface FeedRequest {
-  readonly accessId: string;
-  /** Exclusive start. */
-  readonly position: number;
-  readonly encoder: FeedEncoder;
-  /**
-   * Name of the subscription in the protocol. Default: the access_id. A protocol that allows two
-   * subscriptions to one access_id passes different names.
-   */
-  readonly name?: string;
-}
-
-/** A subscription to one or several access_ids. */
-export interface SubscriptionRequest {
-  readonly name: string;
-  /** Opens the subscription. The subscription calls `onMore` when it has events again. */
-  readonly open: (onMore: () => void) => Subscription;
-  readonly encoder: FeedEncoder;
-  /** The access_ids that drops and the list of clients use for this subscription. */
-  readonly accessIds: readonly string[];
-}
+import type { FeedEncoder, FeedRequest, SubscriptionRequest } from './feed.ts';
+import { createHealthCheck } from './health-check.ts';
 
 /** The connection, its principal and the frames of its protocol. */
 export interface SessionOptions {
@@ -146,9 +111,6 @@ export const HIGH_WATER_BYTES = 256 * 1024;
 /** Maximum number of subscriptions of a connection. */
 export const MAX_SUBSCRIPTIONS = 100;
 
-/** Number of unanswered pings after which the session closes the connection. */
-const MAX_MISSED_PONGS = 2;
-
 interface Feed {
   readonly name: string;
   readonly accessIds: readonly string[];
@@ -174,10 +136,14 @@ export function createSession(options: SessionOptions): Session {
   });
   deadline.set(principal.expiresAt);
   let isDisposed = false;
-  let missedPongs = 0;
-  let flushedAtProgress = 0;
   const startedAt = clock.now();
-  let progressAt = startedAt;
+  const health = createHealthCheck({
+    connection,
+    startedAt,
+    stallTimeoutMs: options.stallTimeoutMs,
+    heartbeat: () =>
+      options.heartbeat(new Map([...feeds].map(([name, feed]) => [name, feed.subscription.position]))),
+  });
 
   connection.onDrain(() => {
     for (const feed of feeds.values()) {
@@ -341,36 +307,8 @@ export function createSession(options: SessionOptions): Session {
       }
       release(feed);
     },
-    markAlive() {
-      missedPongs = 0;
-    },
-    checkHealth(now) {
-      const flushed = connection.flushedBytes;
-      if (connection.bufferedBytes === 0 || flushed !== flushedAtProgress) {
-        flushedAtProgress = flushed;
-        progressAt = now;
-      }
-      if (connection.bufferedBytes > 0) {
-        // A ping behind unread data gets no answer, so a peer with a full buffer is checked by the bytes that
-        // it accepts.
-        if (now - progressAt >= options.stallTimeoutMs) {
-          connection.close('stalled');
-        }
-        return;
-      }
-      if (connection.canPong && missedPongs >= MAX_MISSED_PONGS) {
-        connection.close('no-pong');
-        return;
-      }
-      missedPongs += 1;
-      const frame = options.heartbeat(
-        new Map([...feeds].map(([name, feed]) => [name, feed.subscription.position])),
-      );
-      if (frame !== undefined) {
-        connection.write(frame);
-      }
-      connection.ping();
-    },
+    markAlive: health.markAlive,
+    checkHealth: health.check,
     close(reason) {
       connection.close(reason);
     },

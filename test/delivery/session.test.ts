@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import type { CloseReason, Connection } from '../../src/delivery/connection.ts';
+import type { FeedEncoder } from '../../src/delivery/feed.ts';
 import { createHub, type Hub } from '../../src/delivery/hub.ts';
-import { createSession, type FeedEncoder, type Session } from '../../src/delivery/session.ts';
+import { createSession, type Session } from '../../src/delivery/session.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
 import type { Log } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';

@@ -3,7 +3,7 @@
  * the device to DEVICE_ID/up before it acknowledges them (G1). A device logs in with the credentials of a
  * client. Its token is a grant of that client, and is revoked with it (G10).
  */
-import type { FeedEncoder } from '../../delivery/session.ts';
+import type { FeedEncoder } from '../../delivery/feed.ts';
 import { LastseenError, quote } from '../../errors.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';

@@ -2,7 +2,8 @@
  * WebSocket /subscribe_to_events, in the original form of the notifier and in the exact form (G3, G6, G7).
  * The first message selects the form. It has a deadline, so that the server closes a silent socket.
  */
-import { createSession, type FeedEncoder, type Session } from '../../delivery/session.ts';
+import type { FeedEncoder } from '../../delivery/feed.ts';
+import { createSession, type Session } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { closeReasonOf } from '../../http/close-codes.ts';

@@ -2,7 +2,8 @@
  * One socket of /users/socket: its dialect, its position in the feeds, and its permissions. It reads the log
  * at its own pace (G7): at most a page of each feed and one message wait in memory.
  */
-import { createSession, type FeedEncoder, HIGH_WATER_BYTES } from '../../delivery/session.ts';
+import type { FeedEncoder } from '../../delivery/feed.ts';
+import { createSession, HIGH_WATER_BYTES } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
