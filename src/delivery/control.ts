@@ -4,7 +4,7 @@
  */
 import { CONTROL, USERS } from '../identity/feeds.ts';
 import type { Revocation } from '../identity/revocations.ts';
-import { type Event, serviceEvent } from '../log/event.ts';
+import { type LogEvent, serviceEvent } from '../log/event.ts';
 import { followFeed } from '../log/follow.ts';
 import type { Log } from '../log/log.ts';
 import type { Hub } from './hub.ts';
@@ -34,7 +34,7 @@ export function followControl(options: ControlOptions): () => void {
     followFeed(log, { accessId: CONTROL, onEvent: handleControlEvent, onFault }),
   ];
 
-  function handleUserEvent(event: Event): void {
+  function handleUserEvent(event: LogEvent): void {
     const { type, access_id: accessId, id } = payloadOf(event);
     if (type === 'dropped' && typeof accessId === 'string') {
       hub.drop(accessId, event.position);
@@ -44,7 +44,7 @@ export function followControl(options: ControlOptions): () => void {
     }
   }
 
-  function handleControlEvent(event: Event): void {
+  function handleControlEvent(event: LogEvent): void {
     const { type, jti, family, client_id: clientId, subject } = payloadOf(event);
     if (type === 'token_revoked') {
       if (typeof jti === 'string') {
@@ -73,6 +73,6 @@ export function followControl(options: ControlOptions): () => void {
   };
 }
 
-function payloadOf(event: Event): Readonly<Record<string, unknown>> {
+function payloadOf(event: LogEvent): Readonly<Record<string, unknown>> {
   return JSON.parse(event.payload) as Record<string, unknown>;
 }

@@ -1,5 +1,5 @@
 /** What a session follows, and how a protocol encodes it. */
-import type { Event } from '../log/event.ts';
+import type { LogEvent } from '../log/event.ts';
 import type { Subscription } from '../log/subscription.ts';
 
 /**
@@ -8,7 +8,7 @@ import type { Subscription } from '../log/subscription.ts';
  */
 export interface FeedEncoder {
   /** Encodes events. Several sessions may pass the same array, so an encoder may cache its frame. */
-  events(events: readonly Event[]): Uint8Array | undefined;
+  events(events: readonly LogEvent[]): Uint8Array | undefined;
   /**
    * Encodes the frame that says that the reader has reached the tail. The session calls it once for each
    * subscription.

@@ -6,7 +6,7 @@
  */
 import { LastseenError, quote } from '../errors.ts';
 import { type Principal, requireAccess, requireScope } from '../identity/principal.ts';
-import type { Event } from '../log/event.ts';
+import type { LogEvent } from '../log/event.ts';
 import type { Log } from '../log/log.ts';
 import type { Subscription } from '../log/subscription.ts';
 import type { Runtime } from '../runtime.ts';
@@ -170,7 +170,7 @@ export function createSession(options: SessionOptions): Session {
     }
   }
 
-  function awaitPage(feed: Feed, next: Promise<readonly Event[] | undefined>): void {
+  function awaitPage(feed: Feed, next: Promise<readonly LogEvent[] | undefined>): void {
     feed.isReading = true;
     next.then(
       (events) => {
@@ -191,7 +191,7 @@ export function createSession(options: SessionOptions): Session {
     );
   }
 
-  function deliver(feed: Feed, events: readonly Event[]): void {
+  function deliver(feed: Feed, events: readonly LogEvent[]): void {
     const frame = feed.encoder.events(events);
     if (frame === undefined) {
       return;

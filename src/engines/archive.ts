@@ -3,7 +3,7 @@
  * positions and versions, and a range of it can be read elsewhere. Reading goes page by page and holds nothing between
  * the pages. Writing is one transaction. Types only.
  */
-import type { Event } from '../log/event.ts';
+import type { LogEvent } from '../log/event.ts';
 
 /** Where a log begins and ends. */
 export interface LogState {
@@ -36,12 +36,12 @@ export interface KeyedBatch {
 export interface LogSource {
   state(): Promise<LogState>;
   /** The next events after `position`, at most `limit`. */
-  events(position: number, limit: number): Promise<readonly Event[]>;
+  events(position: number, limit: number): Promise<readonly LogEvent[]>;
   /** The next events of these access_ids in a range of positions, at most `limit`. */
   eventsOf(
     accessIds: readonly string[],
     range: { readonly after: number; readonly through: number; readonly limit: number },
-  ): Promise<readonly Event[]>;
+  ): Promise<readonly LogEvent[]>;
   /** Position of the last deleted event of these access_ids, or of all if the list is empty; 0 if none was deleted. */
   prunedThrough(accessIds: readonly string[]): Promise<number>;
   /** The next feeds after `accessId` from which events were deleted. */
@@ -53,7 +53,7 @@ export interface LogSource {
 /** An empty log to fill. Nothing of it is kept unless `commit` succeeds. */
 export interface LogTarget {
   /** Ascending by position. */
-  events(events: readonly Event[]): Promise<void>;
+  events(events: readonly LogEvent[]): Promise<void>;
   feeds(feeds: readonly PrunedFeed[]): Promise<void>;
   batches(batches: readonly KeyedBatch[]): Promise<void>;
   commit(state: LogState): Promise<void>;

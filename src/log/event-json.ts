@@ -2,10 +2,10 @@
  * Encodes an event as JSON, for every JSON wire of the service. The payload is the text of the publisher
  * (G9).
  */
-import type { Event } from './event.ts';
+import type { LogEvent } from './event.ts';
 
 /** Returns the JSON text of an event. `cursor` encodes a position. */
-export function eventJson(event: Event, cursor: (position: number) => string): string {
+export function eventJson(event: LogEvent, cursor: (position: number) => string): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
     `{"cursor":"${cursor(event.position)}","access_id":${JSON.stringify(event.accessId)},` +

@@ -14,7 +14,7 @@ export interface NewEvent {
 }
 
 /** An event of the log. */
-export interface Event {
+export interface LogEvent {
   /** Position in the whole log: 1, 2, 3, … without gaps, in commit order (G2). */
   readonly position: number;
   readonly accessId: string;
@@ -42,7 +42,7 @@ export function serviceEvent(accessId: string, value: Readonly<Record<string, un
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /** Estimates the memory of an event in bytes: its text as UTF-16, and 160 bytes for the object. */
-export function eventBytes(event: Event): number {
+export function eventBytes(event: LogEvent): number {
   return 160 + 2 * event.payload.length;
 }
 

@@ -1,11 +1,11 @@
 /** Follows one feed inside the process: each new event once, in log order. */
-import type { Event } from './event.ts';
+import type { LogEvent } from './event.ts';
 import type { Log } from './log.ts';
 
 /** What to follow, and the handlers. */
 export interface FollowOptions {
   readonly accessId: string;
-  readonly onEvent: (event: Event) => void;
+  readonly onEvent: (event: LogEvent) => void;
   /** Receives a failed read and an error that `onEvent` throws. */
   readonly onFault: (error: unknown) => void;
 }

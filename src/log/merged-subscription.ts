@@ -2,12 +2,12 @@
  * Merges the subscriptions of several access_ids into one, in log order. It keeps a position and at most one
  * page for each access_id (G2, G3, G7).
  */
-import { type Event, eventBytes } from './event.ts';
+import { eventBytes, type LogEvent } from './event.ts';
 import { CATCH_UP_LIMIT, type Subscription } from './subscription.ts';
 
 interface Source {
   readonly subscription: Subscription;
-  events: readonly Event[];
+  events: readonly LogEvent[];
   nextIndex: number;
 }
 
@@ -61,7 +61,7 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
   }
 
   function next(): ReturnType<Subscription['next']> {
-    const events: Event[] = [];
+    const events: LogEvent[] = [];
     let bytes = 0;
     while (events.length < CATCH_UP_LIMIT.maxEvents && bytes < CATCH_UP_LIMIT.maxBytes) {
       const source = nextSource();
@@ -85,7 +85,7 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
     return undefined;
   }
 
-  function advanceTo(events: readonly Event[]): readonly Event[] {
+  function advanceTo(events: readonly LogEvent[]): readonly LogEvent[] {
     position = events.at(-1)?.position ?? position;
     return events;
   }
@@ -106,7 +106,7 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
   };
 }
 
-function refill(source: Source, events: readonly Event[] | undefined): void {
+function refill(source: Source, events: readonly LogEvent[] | undefined): void {
   source.events = events ?? [];
   source.nextIndex = 0;
 }

@@ -4,7 +4,7 @@
  * are unique within their access_id (G5). A range that a read has covered does not gain events later.
  */
 import type { LastseenError } from '../errors.ts';
-import type { Event, NewEvent } from './event.ts';
+import type { LogEvent, NewEvent } from './event.ts';
 
 /**
  * A row to write in the same transaction as the events that describe the change. The engine creates it; other
@@ -73,7 +73,7 @@ export interface PageLimit {
 
 /** A page of events of one access_id, in ascending order. */
 export interface Page {
-  readonly events: readonly Event[];
+  readonly events: readonly LogEvent[];
   /** This page and the earlier ones contain every event of the access_id up to this position, inclusive. */
   readonly through: number;
   /** Position of the last deleted event of the feed, read after the page; 0 if no event is deleted. */
@@ -106,7 +106,7 @@ export interface EventStore {
   /** Reads the next page of `accessId` after `position`. */
   readFeed(accessId: string, position: number, limit: PageLimit): Promise<Page>;
   /** Reads the next events of the whole log after `position`. */
-  readLog(position: number, limit: PageLimit): Promise<readonly Event[]>;
+  readLog(position: number, limit: PageLimit): Promise<readonly LogEvent[]>;
   /** Position of the last event of `accessId`; 0 if it has no events. */
   lastPosition(accessId: string): Promise<number>;
   /**

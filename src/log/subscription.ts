@@ -4,7 +4,7 @@
  * after this position” from one source, so the hand-over has no gap and no repeat (G3). A slow reader costs a
  * position and not a buffer (G7).
  */
-import type { Event } from './event.ts';
+import type { LogEvent } from './event.ts';
 import type { EventStore, PageLimit } from './store.ts';
 import type { Tail } from './tail.ts';
 
@@ -20,7 +20,7 @@ export interface Subscription {
    * at a time.
    * @throws ERR_CURSOR_TOO_OLD if retention has deleted events that the reader has not received
    */
-  next(): readonly Event[] | undefined | Promise<readonly Event[] | undefined>;
+  next(): readonly LogEvent[] | undefined | Promise<readonly LogEvent[] | undefined>;
   close(): void;
 }
 
@@ -48,7 +48,7 @@ export function createSubscription(options: {
   let isLive = false;
   const stopFollowing = tail.follow(accessId, options.onMore);
 
-  function advanceTo(events: readonly Event[]): readonly Event[] {
+  function advanceTo(events: readonly LogEvent[]): readonly LogEvent[] {
     const last = events.at(-1);
     if (last !== undefined) {
       position = last.position;
@@ -70,7 +70,7 @@ export function createSubscription(options: {
     return undefined;
   }
 
-  async function readStore(): Promise<readonly Event[] | undefined> {
+  async function readStore(): Promise<readonly LogEvent[] | undefined> {
     while (covered < tail.floor) {
       const page = await read(accessId, covered, limit);
       covered = Math.max(covered, page.through);

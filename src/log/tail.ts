@@ -4,7 +4,7 @@
  * event if the position is `head + 1`, so the ring is a copy of the end of the log. A lost or repeated hint
  * costs latency and not an event (G3).
  */
-import { type Event, eventBytes } from './event.ts';
+import { eventBytes, type LogEvent } from './event.ts';
 import type { EventStore, PageLimit } from './store.ts';
 
 /** Limits of the tail. */
@@ -23,7 +23,7 @@ export interface Tail {
   /** The ring contains the events after this position, up to `head`. */
   readonly floor: number;
   /** Accepts committed events, in ascending order and without gaps between them. */
-  offer(events: readonly Event[]): void;
+  offer(events: readonly LogEvent[]): void;
   /** Reads the store, which may contain more events. After a failed read, the next call reads again. */
   wake(): void;
   /** Calls `listener` after events of `accessId` enter the ring. Returns a function that stops it. */
@@ -33,7 +33,7 @@ export interface Tail {
    * are none. The position must not be below `floor`. Subscribers at the same position receive the same
    * array, so that they can share a frame.
    */
-  readAfter(accessId: string, position: number, limit: PageLimit): readonly Event[] | undefined;
+  readAfter(accessId: string, position: number, limit: PageLimit): readonly LogEvent[] | undefined;
   /** Empties the ring and continues from `head`: another log has replaced this one. */
   reset(head: number): void;
   close(): void;
@@ -44,13 +44,13 @@ export interface Tail {
  * memory for them.
  */
 interface Queue {
-  events: (Event | undefined)[];
+  events: (LogEvent | undefined)[];
   start: number;
 }
 
 /** The events of one access_id in the ring, and the last returned page of them. */
 interface FeedRing extends Queue {
-  shared: readonly Event[] | undefined;
+  shared: readonly LogEvent[] | undefined;
 }
 
 const READ_LIMIT: PageLimit = { maxEvents: 2_000, maxBytes: 4 * 1024 * 1024 };
@@ -78,7 +78,7 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
   let isWoken = false;
   let isClosed = false;
 
-  function accept(events: readonly Event[]): void {
+  function accept(events: readonly LogEvent[]): void {
     if (isClosed) {
       return;
     }
@@ -135,7 +135,7 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
    * Accepts events read from the store after `head`. Retention causes a gap between them; the ring restarts
    * after the gap.
    */
-  function acceptPage(events: readonly Event[]): void {
+  function acceptPage(events: readonly LogEvent[]): void {
     let start = 0;
     for (const [index, event] of events.entries()) {
       const previous = index === 0 ? head : (events[index - 1]?.position ?? 0);
@@ -234,7 +234,7 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
       if (shared?.[0] === first && shared.at(-1) === feed.events[end - 1]) {
         return shared;
       }
-      feed.shared = feed.events.slice(start, end) as Event[];
+      feed.shared = feed.events.slice(start, end) as LogEvent[];
       return feed.shared;
     },
     reset(position) {
@@ -248,7 +248,7 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
   };
 }
 
-function shift(queue: Queue): Event | undefined {
+function shift(queue: Queue): LogEvent | undefined {
   const event = queue.events[queue.start];
   if (event === undefined) {
     return undefined;
@@ -277,7 +277,7 @@ function firstAfter(feed: FeedRing, position: number): number {
   return low;
 }
 
-function endOfPage(events: readonly (Event | undefined)[], start: number, limit: PageLimit): number {
+function endOfPage(events: readonly (LogEvent | undefined)[], start: number, limit: PageLimit): number {
   let bytes = 0;
   let end = start;
   while (end < events.length && end - start < limit.maxEvents) {

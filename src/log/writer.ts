@@ -5,7 +5,7 @@
  */
 import { drainingError, LastseenError } from '../errors.ts';
 import { nextTurn, type Runtime } from '../runtime.ts';
-import type { Event } from './event.ts';
+import type { LogEvent } from './event.ts';
 import type { AppendOutcome, AppendRequest, AppendResult, EventStore, Receipt } from './store.ts';
 
 /** Limits of the queue and of one commit. */
@@ -66,7 +66,7 @@ export interface WriterOptions {
   readonly store: Pick<EventStore, 'append'>;
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
   /** Receives each appended event in position order, before the callers receive their results. */
-  readonly onCommitted: (events: readonly Event[]) => void;
+  readonly onCommitted: (events: readonly LogEvent[]) => void;
   readonly limits?: WriterLimits;
   /** Receives the duration of each commit in milliseconds, including failed commits. */
   readonly onDuration?: (ms: number) => void;
@@ -153,7 +153,7 @@ export function createWriter(options: WriterOptions): Writer {
   }
 
   function acknowledge(group: readonly QueuedRequest[], result: AppendResult): void {
-    const events: Event[] = [];
+    const events: LogEvent[] = [];
     group.forEach((queued, index) => {
       const outcome = result.outcomes[index];
       if (outcome === undefined || !('receipts' in outcome)) {
@@ -220,7 +220,7 @@ function settle(queued: QueuedRequest, outcome: AppendOutcome | undefined): void
 
 /** Adds the events of the request that were not in the log before. */
 function collectNew(
-  events: Event[],
+  events: LogEvent[],
   request: AppendRequest,
   { receipts, recordedAt }: { readonly receipts: readonly Receipt[]; readonly recordedAt: number },
 ): void {

@@ -7,7 +7,7 @@ import Database from 'better-sqlite3';
 import { accessCondition, EVENT_COLUMNS, VIEWS } from '../../src/analysis/contract.ts';
 import { readConfig } from '../../src/config.ts';
 import { openTarget } from '../../src/engines/open.ts';
-import type { Event } from '../../src/log/event.ts';
+import type { LogEvent } from '../../src/log/event.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { readBlocks } from '../support/document.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres.ts';
@@ -25,7 +25,7 @@ const START = Date.UTC(2026, 0, 1, 23, 59, 0);
 const DAY = 86_400_000;
 
 /** Forty events over as many days, some of them late, silent for long, or odd. */
-function story(): Event[] {
+function story(): LogEvent[] {
   const versions = new Map<string, number>();
   const payloads = [
     '{"kind":"sale","amount":12.5,"customer":{"city":"Köln"},"lines":[{"sku":"a-1"},{"sku":"b"}]}',

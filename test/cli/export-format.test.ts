@@ -4,14 +4,14 @@ import { describe, it } from 'node:test';
 import { type AsyncBuffer, parquetMetadata, parquetReadObjects } from 'hyparquet';
 import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../../src/cli/export/format.ts';
 import { createParquetEncoder } from '../../src/cli/export/parquet.ts';
-import type { Event } from '../../src/log/event.ts';
+import type { LogEvent } from '../../src/log/event.ts';
 import { PAYLOADS } from '../engines/contract.ts';
 import { parseCsv } from '../support/csv.ts';
 
 const PAGE = 2_000;
 const COLUMNS = ['position', 'access_id', 'version', 'created_at', 'recorded_at', 'event_id', 'payload'];
 
-const HOSTILE: readonly Event[] = [
+const HOSTILE: readonly LogEvent[] = [
   ...PAYLOADS.map((payload, at) => event(at + 1, { payload })),
   event(100, { accessId: 'Zürich, "日本" 😀\u2028' }),
   event(101, { accessId: 'line\r\nbreak' }),
@@ -22,7 +22,7 @@ const HOSTILE: readonly Event[] = [
   event(Number.MAX_SAFE_INTEGER, {}),
 ];
 
-const SIZES: readonly (readonly [string, readonly Event[]])[] = [
+const SIZES: readonly (readonly [string, readonly LogEvent[]])[] = [
   ['no event', []],
   ['one event', [event(1, {})]],
   ['hostile values', HOSTILE],
@@ -34,7 +34,7 @@ const SIZES: readonly (readonly [string, readonly Event[]])[] = [
   ],
 ];
 
-function event(position: number, more: Partial<Event>): Event {
+function event(position: number, more: Partial<LogEvent>): LogEvent {
   return {
     position,
     accessId: 'feed',
@@ -48,7 +48,7 @@ function event(position: number, more: Partial<Event>): Event {
 }
 
 /** All that the encoder makes, fed as the command feeds it, and the bytes of it that came before the end. */
-function encoded(encoder: EventEncoder, events: readonly Event[]): { bytes: Buffer; early: number } {
+function encoded(encoder: EventEncoder, events: readonly LogEvent[]): { bytes: Buffer; early: number } {
   const parts: Buffer[] = [];
   for (let from = 0; from < events.length; from += PAGE) {
     parts.push(Buffer.from(encoder.encode(events.slice(from, from + PAGE))));
@@ -57,7 +57,7 @@ function encoded(encoder: EventEncoder, events: readonly Event[]): { bytes: Buff
   return { bytes: Buffer.concat([...parts, Buffer.from(encoder.end())]), early };
 }
 
-function rowOf(found: Event): (string | number | null)[] {
+function rowOf(found: LogEvent): (string | number | null)[] {
   const { position, accessId, version, createdAt, recordedAt, id, payload } = found;
   return [position, accessId, version, createdAt, recordedAt, id, payload];
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { LastseenError } from '../../src/errors.ts';
-import type { Event, NewEvent } from '../../src/log/event.ts';
+import type { LogEvent, NewEvent } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import type { EventStore } from '../../src/log/store.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
@@ -53,8 +53,8 @@ export async function readAll(
   accessId: string,
   from = 0,
   limit = PAGE,
-): Promise<Event[]> {
-  const events: Event[] = [];
+): Promise<LogEvent[]> {
+  const events: LogEvent[] = [];
   let position = from;
   for (;;) {
     const page = await log.read(accessId, position, limit);

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { LastseenError } from '../../src/errors.ts';
 import { compact, depthOf, elementSpans, memberSpan } from '../../src/json-text.ts';
-import type { Event } from '../../src/log/event.ts';
+import type { LogEvent } from '../../src/log/event.ts';
 import type { AppendRequest, AppendResult } from '../../src/log/store.ts';
 import { createTail } from '../../src/log/tail.ts';
 import { createWriter, DEFAULT_WRITER_LIMITS } from '../../src/log/writer.ts';
@@ -134,7 +134,7 @@ describe('the writer', () => {
 });
 
 describe('the tail', () => {
-  const event = (position: number, accessId = 'a', payload = '1'): Event => ({
+  const event = (position: number, accessId = 'a', payload = '1'): LogEvent => ({
     position,
     accessId,
     version: position,

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { createSession, type Session } from '../../src/delivery/session.ts';
 import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
-import type { Event } from '../../src/log/event.ts';
+import type { LogEvent } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -50,7 +50,7 @@ interface Reader {
   feed: string;
   /** Where it joined: its list must be everything after. */
   from: number;
-  seen: Event[];
+  seen: LogEvent[];
   session: Session | undefined;
   isStalled: boolean;
   drain: () => void;

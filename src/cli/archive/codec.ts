@@ -6,13 +6,13 @@ import { z } from 'zod';
 import type { KeyedBatch, PrunedFeed } from '../../engines/archive.ts';
 import { LastseenError, quote } from '../../errors.ts';
 import { compact, memberSpan } from '../../json-text.ts';
-import { type Event, MAX_NAME_CHARACTERS } from '../../log/event.ts';
+import { type LogEvent, MAX_NAME_CHARACTERS } from '../../log/event.ts';
 
 export const FORMAT = 1;
 
 export type ArchiveLine =
   | { readonly kind: 'log'; readonly epoch: string; readonly head: number }
-  | { readonly kind: 'event'; readonly event: Event }
+  | { readonly kind: 'event'; readonly event: LogEvent }
   | { readonly kind: 'feed'; readonly feed: PrunedFeed }
   | { readonly kind: 'batch'; readonly batch: KeyedBatch }
   | { readonly kind: 'end'; readonly events: number; readonly floor: number; readonly head: number };
@@ -56,7 +56,7 @@ const Lines = z.union([
   z.strictObject({ end: z.literal(true), events: Count, floor: Position, head: Count }),
 ]);
 
-export function encodeEvent(event: Event): string {
+export function encodeEvent(event: LogEvent): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
     `{"position":${event.position},"access_id":${JSON.stringify(event.accessId)},` +

@@ -2,7 +2,7 @@
 import type { LogTarget } from '../../engines/archive.ts';
 import { newEpoch } from '../../engines/epoch.ts';
 import { LastseenError } from '../../errors.ts';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 import { systemRuntime } from '../../system-runtime.ts';
 import { createProgress } from '../io/progress.ts';
 import { type ArchiveLine, decodeLine, lineError } from './codec.ts';
@@ -19,7 +19,7 @@ export async function readArchive(
   const versions = new Map<string, number>();
   let epoch: string | undefined;
   let end: (ArchiveLine & { kind: 'end' }) | undefined;
-  let batch: Event[] = [];
+  let batch: LogEvent[] = [];
   let count = 0;
   let position = 0;
   let lineNumber = 0;

@@ -1,11 +1,11 @@
 /** Events as rows for other tools, with the columns that the table `events` has for analysts. */
 import { createEncoder } from '../../analysis/format.ts';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 
 /** Encodes page by page. It keeps only what its format needs. */
 export interface EventEncoder {
   /** May keep events until a later call. */
-  encode(events: readonly Event[]): string | Uint8Array;
+  encode(events: readonly LogEvent[]): string | Uint8Array;
   /** The events that were kept, and what completes the output. */
   end(): string | Uint8Array;
 }
@@ -21,7 +21,7 @@ export function createNdjsonEncoder(): EventEncoder {
   return { encode: (events) => events.map(encodeNdjson).join(''), end: () => '' };
 }
 
-function encodeNdjson(event: Event): string {
+function encodeNdjson(event: LogEvent): string {
   return (
     `{"position":${event.position},"access_id":${JSON.stringify(event.accessId)},` +
     `"version":${event.version},"created_at":${event.createdAt},` +
@@ -45,7 +45,7 @@ export function createCsvEncoder(): EventEncoder {
   };
 }
 
-function csvCells(event: Event): (string | number | null)[] {
+function csvCells(event: LogEvent): (string | number | null)[] {
   const { position, accessId, version, createdAt, recordedAt, id, payload } = event;
   const times = [formatTime(createdAt), formatTime(recordedAt)];
   return [position, accessId, version, createdAt, recordedAt, id, payload, ...times];

@@ -3,7 +3,7 @@
  * bytes, so memory does not grow with the export, except for the footer: about 0.5 KB per group.
  */
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import { type Event, eventBytes } from '../../log/event.ts';
+import { eventBytes, type LogEvent } from '../../log/event.ts';
 import type { EventEncoder } from './format.ts';
 
 type Column = Parameters<ParquetWriter['write']>[0]['columnData'][number];
@@ -31,7 +31,7 @@ const SCHEMA: ConstructorParameters<typeof ParquetWriter>[0]['schema'] = [
 export function createParquetEncoder(): EventEncoder {
   const writer = new ByteWriter();
   const parquet = new ParquetWriter({ writer, schema: SCHEMA, createdBy: 'lastseen' });
-  let group: Event[] = [];
+  let group: LogEvent[] = [];
   let bytes = 0;
 
   function writeGroup(): void {
@@ -58,7 +58,7 @@ export function createParquetEncoder(): EventEncoder {
     bytes = 0;
   }
 
-  function integers(name: string, valueOf: (event: Event) => number): Column {
+  function integers(name: string, valueOf: (event: LogEvent) => number): Column {
     return {
       name,
       data: group.map((event) => BigInt(valueOf(event))),
@@ -67,7 +67,7 @@ export function createParquetEncoder(): EventEncoder {
     };
   }
 
-  function texts(name: string, valueOf: (event: Event) => string | null): Column {
+  function texts(name: string, valueOf: (event: LogEvent) => string | null): Column {
     return { name, data: group.map(valueOf), offsetIndex: false };
   }
 

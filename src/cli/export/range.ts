@@ -5,7 +5,7 @@
 import type { LogSource } from '../../engines/archive.ts';
 import { LastseenError, quote } from '../../errors.ts';
 import { encodeCursor, resolveCursor, tooOldError } from '../../log/cursor.ts';
-import { type Event, nameFault } from '../../log/event.ts';
+import { type LogEvent, nameFault } from '../../log/event.ts';
 
 const PAGE_EVENTS = 2_000;
 
@@ -35,7 +35,7 @@ export interface Range {
 
 /** Events of the range. With the pages before, it has every event of the range up to and including `through`. */
 export interface RangePage {
-  readonly events: readonly Event[];
+  readonly events: readonly LogEvent[];
   readonly through: number;
 }
 
@@ -111,7 +111,7 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
     return { events, through: events.at(-1)?.position ?? end };
   }
 
-  const isInRange = (event: Event): boolean => event.position <= through;
+  const isInRange = (event: LogEvent): boolean => event.position <= through;
 
   async function confirm(): Promise<void> {
     const state = await source.state();

@@ -1,6 +1,6 @@
 /** Events as the arrays that statements on PostgreSQL take as parameters. */
 import type pg from 'pg';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 import type { AppendRequest, AppendResult, Receipt } from '../../log/store.ts';
 
 /** The events of a group in columns, and its access_ids by name. */
@@ -83,7 +83,7 @@ export function resultOfNewEvents(
 }
 
 /** Writes numbered events in one statement. */
-export async function insertEvents(connection: pg.Client, events: readonly Event[]): Promise<void> {
+export async function insertEvents(connection: pg.Client, events: readonly LogEvent[]): Promise<void> {
   if (events.length === 0) {
     return;
   }

@@ -3,7 +3,7 @@
  * itself bounds the bytes of a page, by sizes that PostgreSQL knows without reading the payloads.
  */
 import type pg from 'pg';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 import type { Bounds, Page, PageLimit } from '../../log/store.ts';
 
 interface EventRow {
@@ -23,12 +23,12 @@ interface PageRow extends EventRow {
 }
 
 export interface PostgresReader {
-  readLog(position: number, limit: PageLimit): Promise<Event[]>;
+  readLog(position: number, limit: PageLimit): Promise<LogEvent[]>;
   /** The events of these access_ids in a range of positions. */
   readLogOf(
     accessIds: readonly string[],
     range: PageLimit & { readonly after: number; readonly through: number },
-  ): Promise<Event[]>;
+  ): Promise<LogEvent[]>;
   /** `head` is a position that was committed before the statement begins. */
   readFeed(accessId: string, position: number, limit: PageLimit & { readonly head: number }): Promise<Page>;
   bounds(): Promise<Bounds>;
@@ -126,7 +126,7 @@ export function createPostgresReader(pool: pg.Pool): PostgresReader {
   };
 }
 
-function eventOf(row: EventRow): Event {
+function eventOf(row: EventRow): LogEvent {
   return {
     position: row.position,
     accessId: row.access_id,

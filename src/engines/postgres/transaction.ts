@@ -4,7 +4,7 @@
  * other node can change its result.
  */
 import type pg from 'pg';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 import type { AppendOutcome, AppendRequest, RowChange } from '../../log/store.ts';
 import { type AppendColumns, columnsOf, emptyReceipts, outcomesOf, partsOf } from '../group.ts';
 import { createNumbering, eventName, type StoredBatch, type StoredEvent } from '../numbering.ts';
@@ -35,7 +35,7 @@ export async function writeGroup(
 ): Promise<WrittenGroup> {
   const columns = columnsOf(requests);
   const receipts = emptyReceipts(columns);
-  const events: Event[] = [];
+  const events: LogEvent[] = [];
   const batches: (readonly [key: string, fingerprint: string, first: number, last: number])[] = [];
   const known = await loadKnown(connection, columns, knownVersions);
   const numbering = createNumbering({

@@ -3,7 +3,7 @@
  * between pages, so a slow reader does not pin the write-ahead log.
  */
 import Database from 'better-sqlite3';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 import { eventBytes } from '../../log/event.ts';
 import type { Page, PageLimit } from '../../log/store.ts';
 import { nextTurn, type Timers } from '../../runtime.ts';
@@ -18,12 +18,12 @@ const MAX_STEP = 256;
 const COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id, payload';
 
 export interface SqliteReader {
-  readLog(position: number, limit: PageLimit): Event[];
+  readLog(position: number, limit: PageLimit): LogEvent[];
   /** The events of these access_ids in a range of positions. Reads that whole part of the log, without the index. */
   readLogOf(
     accessIds: readonly string[],
     range: PageLimit & { readonly after: number; readonly through: number },
-  ): Event[];
+  ): LogEvent[];
   /** `head` is the highest position that the caller may report: events committed after it belong to the next page. */
   readFeed(accessId: string, position: number, limit: PageLimit & { readonly head: number }): Page;
   lastPosition(accessId: string): number;
@@ -111,8 +111,8 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
    * The events at these positions, in order: as many as fit, and at least one. Each step reads about as many rows as
    * still fit, by the average size so far, so that large payloads are not read in vain.
    */
-  function eventsAt(positions: readonly number[], maxBytes: number): { events: Event[]; isCut: boolean } {
-    const events: Event[] = [];
+  function eventsAt(positions: readonly number[], maxBytes: number): { events: LogEvent[]; isCut: boolean } {
+    const events: LogEvent[] = [];
     let bytes = 0;
     let from = 0;
     let step = 1;
@@ -180,8 +180,8 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
 }
 
 /** As many events as fit, and at least one. */
-function takeFitting(rows: Iterable<Row>, maxBytes: number): Event[] {
-  const events: Event[] = [];
+function takeFitting(rows: Iterable<Row>, maxBytes: number): LogEvent[] {
+  const events: LogEvent[] = [];
   let bytes = 0;
   for (const row of rows) {
     const event = eventOf(row);
@@ -194,7 +194,7 @@ function takeFitting(rows: Iterable<Row>, maxBytes: number): Event[] {
   return events;
 }
 
-function eventOf(row: Row): Event {
+function eventOf(row: Row): LogEvent {
   const [position, accessId, version, createdAt, recordedAt, id, payload] = row;
   return { position, accessId, version, createdAt, recordedAt, id, payload };
 }

@@ -1,7 +1,7 @@
 /** Decodes queries of GET /events, and encodes pages and event streams. */
 import { z } from 'zod';
 import { invalidField, quote } from '../../errors.ts';
-import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
+import { createdAtFault, type LogEvent, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
 
@@ -90,7 +90,7 @@ function startOf(after: string | undefined, createdAt: number | undefined): Star
 /** A page of events. */
 export interface PageAnswer {
   readonly accessId: string;
-  readonly events: readonly Event[];
+  readonly events: readonly LogEvent[];
   /** The position after which the next page starts. */
   readonly position: number;
   readonly isCaughtUp: boolean;
@@ -109,7 +109,7 @@ export function encodePage(
  * Encodes events as records of an event stream (HTML Living Standard §9.2). A payload has no line break
  * outside its strings.
  */
-export function encodeRecords(events: readonly Event[], cursor: (position: number) => string): Buffer {
+export function encodeRecords(events: readonly LogEvent[], cursor: (position: number) => string): Buffer {
   return Buffer.from(
     events.map((event) => `id: ${cursor(event.position)}\ndata: ${eventJson(event, cursor)}\n\n`).join(''),
   );

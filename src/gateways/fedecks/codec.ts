@@ -1,7 +1,7 @@
 /** Encodes frames for devices. Each is one binary message with one term. */
 import type { LastseenError } from '../../errors.ts';
 import { binaryFrame } from '../../http/frame.ts';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 import { encode } from './etf/encode.ts';
 import { fromJson } from './etf/json.ts';
 import { charlist, EtfError, type Term, tuple } from './etf/term.ts';
@@ -20,7 +20,7 @@ export function tokenFrame(token: string): Buffer {
 }
 
 /** Encodes one frame for each event. */
-export function eventFrames(events: readonly Event[], cursor: (position: number) => string): Buffer {
+export function eventFrames(events: readonly LogEvent[], cursor: (position: number) => string): Buffer {
   return Buffer.concat(events.map((event) => eventFrame(event, cursor(event.position))));
 }
 
@@ -28,7 +28,7 @@ export function eventFrames(events: readonly Event[], cursor: (position: number)
  * Encodes an event. A payload that cannot be encoded is replaced by `unsendable`, so that the versions have
  * no gap.
  */
-function eventFrame(event: Event, cursor: string): Buffer {
+function eventFrame(event: LogEvent, cursor: string): Buffer {
   const place: [string, Term][] = [
     ['cursor', cursor],
     ['version', event.version],

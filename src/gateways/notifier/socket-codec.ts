@@ -2,7 +2,7 @@
 import { invalidField, type LastseenError, quote } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import { isJsonObject } from '../../json-text.ts';
-import { createdAtFault, type Event, nameFault } from '../../log/event.ts';
+import { createdAtFault, type LogEvent, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
 
@@ -126,15 +126,15 @@ function parseObject(text: string | undefined): Record<string, unknown> | undefi
  */
 export interface SocketEncoder {
   /** Encodes events in the original form. */
-  legacyEvents(events: readonly Event[]): Buffer;
+  legacyEvents(events: readonly LogEvent[]): Buffer;
   /** Encodes events in the exact form. */
-  events(accessId: string, events: readonly Event[]): Buffer;
+  events(accessId: string, events: readonly LogEvent[]): Buffer;
 }
 
 /** Creates an encoder. `cursor` encodes a position. */
 export function createSocketEncoder(cursor: (position: number) => string): SocketEncoder {
-  const exactFrames = new WeakMap<readonly Event[], Buffer>();
-  const legacyFrames = new WeakMap<readonly Event[], Buffer>();
+  const exactFrames = new WeakMap<readonly LogEvent[], Buffer>();
+  const legacyFrames = new WeakMap<readonly LogEvent[], Buffer>();
   return {
     legacyEvents: (events) =>
       cachedFrame(legacyFrames, events, () => textFrame(`[${events.map(legacyJson).join(',')}]`)),
@@ -162,13 +162,13 @@ export function errorFrame(error: LastseenError, accessId: string | undefined): 
   });
 }
 
-function legacyJson(event: Event): string {
+function legacyJson(event: LogEvent): string {
   return `{"accessid":${JSON.stringify(event.accessId)},"created_at":${event.createdAt},"payload":${event.payload}}`;
 }
 
 function cachedFrame(
-  frames: WeakMap<readonly Event[], Buffer>,
-  events: readonly Event[],
+  frames: WeakMap<readonly LogEvent[], Buffer>,
+  events: readonly LogEvent[],
   encode: () => Buffer,
 ): Buffer {
   const cached = frames.get(events);

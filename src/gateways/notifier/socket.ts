@@ -10,7 +10,7 @@ import { closeReasonOf } from '../../http/close-codes.ts';
 import { textFrame } from '../../http/frame.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 import type { NotifierPorts } from './needs.ts';
 import {
   type ClientMessage,
@@ -236,7 +236,7 @@ function serve(
   /** Encodes the events with a `created_at` at or after `timestamp`, in log order. */
   function legacyFeed(timestamp: number): FeedEncoder {
     return {
-      events(events: readonly Event[]) {
+      events(events: readonly LogEvent[]) {
         const wantedEvents = events.filter((event) => event.createdAt >= timestamp);
         if (wantedEvents.length === 0) {
           return undefined;

@@ -3,7 +3,7 @@
  * reaches every node. Its payload is `{"event":NAME,"payload":{…}}` or `{"event":NAME,"binary":BASE64}`.
  */
 import { compact, isJsonObject, memberSpan } from '../../json-text.ts';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 import { followFeed } from '../../log/follow.ts';
 import type { Log } from '../../log/log.ts';
 import type { Payload, Serializer } from './codec.ts';
@@ -108,7 +108,7 @@ export function createBroadcasts(log: Log, onFault: (error: unknown) => void): B
  * Decodes a broadcast. Connectors can push to the feed, so other payloads are ignored, and so are the events
  * that the protocol reserves.
  */
-function broadcastOf({ payload: text }: Event): { event: string; payload: Payload } | undefined {
+function broadcastOf({ payload: text }: LogEvent): { event: string; payload: Payload } | undefined {
   const value = JSON.parse(text) as unknown;
   if (!isJsonObject(value)) {
     return undefined;

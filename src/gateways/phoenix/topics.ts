@@ -5,7 +5,7 @@ import { LastseenError, quote } from '../../errors.ts';
 import type { RateLimits } from '../../http/rate-limits.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import { depthOf, MAX_DEPTH } from '../../json-text.ts';
-import { accessIdFault, type Event, invalidEvents } from '../../log/event.ts';
+import { accessIdFault, invalidEvents, type LogEvent } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Log } from '../../log/log.ts';
 import { checkPayload, decodePushedObject } from '../../log/pushed-event.ts';
@@ -25,7 +25,7 @@ export interface Topic {
   /** The access_id whose events the topic delivers. */
   readonly accessId: string;
   /** Returns the name and the payload (JSON text) of the wire event for an event of the log. */
-  readonly frameOf: (event: Event) => readonly [event: string, json: string];
+  readonly frameOf: (event: LogEvent) => readonly [event: string, json: string];
   /** Returns the payload of `live`; `undefined` if the topic has no such event. */
   readonly liveOf: (position: number) => Payload | undefined;
   /**

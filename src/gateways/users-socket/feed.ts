@@ -5,7 +5,7 @@
 import { LastseenError } from '../../errors.ts';
 import { USERS } from '../../identity/feeds.ts';
 import { memberSpan } from '../../json-text.ts';
-import type { Event } from '../../log/event.ts';
+import type { LogEvent } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
 import type { Subscription } from '../../log/subscription.ts';
 import { type EventName, subjectField } from './codec.ts';
@@ -40,13 +40,13 @@ const PUSHED_EVENTS: readonly EventName[] = [
 ];
 
 /** Decoded events. Every socket reads every event, so that each event is decoded once. */
-const decodedEvents = new WeakMap<Event, UserEvent | null>();
+const decodedEvents = new WeakMap<LogEvent, UserEvent | null>();
 
 /**
  * Decodes an event; `undefined` for an event that the wire does not have, and for a pushed event with another
  * shape.
  */
-export function userEventOf(event: Event): UserEvent | undefined {
+export function userEventOf(event: LogEvent): UserEvent | undefined {
   let decoded = decodedEvents.get(event);
   if (decoded === undefined) {
     decoded = decodeEvent(event) ?? null;
@@ -55,7 +55,7 @@ export function userEventOf(event: Event): UserEvent | undefined {
   return decoded ?? undefined;
 }
 
-function decodeEvent({ accessId, payload }: Event): UserEvent | undefined {
+function decodeEvent({ accessId, payload }: LogEvent): UserEvent | undefined {
   const value = JSON.parse(payload) as unknown;
   if (typeof value !== 'object' || value === null) {
     return undefined;
@@ -85,14 +85,14 @@ export function openFeed(
   /** Behind the merged subscription while names are loaded: a heartbeat must not pass events that were not sent. */
   let position = start;
 
-  function advance(events: readonly Event[] | undefined): readonly Event[] | undefined {
+  function advance(events: readonly LogEvent[] | undefined): readonly LogEvent[] | undefined {
     position = merged.position;
     return events;
   }
 
   function withNames(
-    events: readonly Event[] | undefined,
-  ): readonly Event[] | undefined | Promise<readonly Event[] | undefined> {
+    events: readonly LogEvent[] | undefined,
+  ): readonly LogEvent[] | undefined | Promise<readonly LogEvent[] | undefined> {
     const ids = new Set((events ?? []).flatMap(namedUser));
     const refreshes = [...ids].flatMap((id) => names.refresh(id) ?? []);
     return refreshes.length === 0 ? advance(events) : Promise.all(refreshes).then(() => advance(events));
@@ -114,7 +114,7 @@ export function openFeed(
 }
 
 /** Returns the user whose name must be loaded. A removed user keeps its last known name. */
-function namedUser(event: Event): string[] {
+function namedUser(event: LogEvent): string[] {
   const decoded = userEventOf(event);
   return decoded === undefined || decoded.name === 'Removed' ? [] : [decoded.userId];
 }

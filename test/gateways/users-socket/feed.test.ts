@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { openFeed } from '../../../src/gateways/users-socket/feed.ts';
-import type { Event } from '../../../src/log/event.ts';
+import type { LogEvent } from '../../../src/log/event.ts';
 import type { Log } from '../../../src/log/log.ts';
 
-const registered = (position: number): Event => ({
+const registered = (position: number): LogEvent => ({
   position,
   accessId: '$users',
   version: position,
