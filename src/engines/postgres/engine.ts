@@ -12,7 +12,7 @@ import { connectionConfig } from './connection.ts';
 import { postgresKnexConfig } from './knex.ts';
 import { migrateLocked, notServed } from './migrate.ts';
 import { startPeers } from './peers.ts';
-import { openPostgresStore } from './store.ts';
+import { createPostgresStore } from './store.ts';
 
 export interface PostgresEngineOptions extends EngineOptions {
   readonly url: string;
@@ -44,32 +44,22 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
     await pool.end();
     await knex.destroy();
   }
-  try {
-    const store = await openPostgresStore({
-      url,
-      listenUrl: options.listenUrl,
-      pool,
-      runtime,
-      notify: options.notify ?? true,
-      onPeers: peers.refresh,
-      onError,
-      onNotice,
-    });
-    return {
-      store: {
-        ...store,
-        async close() {
-          await store.close();
-          await release();
-        },
-      },
-      identity: createIdentityStores(knex),
-      peers,
-    };
-  } catch (error) {
-    await release();
-    throw notServed(error);
-  }
+  const store = createPostgresStore({
+    url,
+    listenUrl: options.listenUrl,
+    pool,
+    runtime,
+    nodeId: peers.nodeId,
+    notify: options.notify ?? true,
+    onPeers: peers.refresh,
+    onError,
+    onNotice,
+  });
+  return {
+    store: { ...store, close: release },
+    identity: createIdentityStores(knex),
+    peers,
+  };
 }
 
 async function requireUtf8(knex: Knex): Promise<void> {
