@@ -40,6 +40,7 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
   const endListeners = new Set<() => void>();
   let seen = head;
   let hasEnded = false;
+  let closing: Promise<void> | undefined;
 
   const see = (place: Place): void => {
     seen = laterOf(seen, place);
@@ -132,7 +133,8 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
     },
     async close() {
       hasEnded = true;
-      await poller.stop();
+      closing ??= poller.stop();
+      await closing;
       appender.close();
     },
   };
