@@ -1,10 +1,9 @@
 /** A PostgreSQL database as the source and the target of a move: `lastseen export` and `lastseen import`. */
-import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { Timers } from '../../runtime.ts';
 import type { KeyedBatch, LogSource, LogTarget, PrunedFeed } from '../archive.ts';
 import { insertEvents } from './columns.ts';
-import { connect, connectionConfig } from './connection.ts';
+import { connect, createPool } from './connection.ts';
 import { migratePostgres } from './migrate.ts';
 import { createPostgresReader } from './reader.ts';
 import { APPEND_LOCK } from './settle.ts';
@@ -12,8 +11,8 @@ import { APPEND_LOCK } from './settle.ts';
 const PAGE_BYTES = 8 * 1024 * 1024;
 
 export function openPostgresSource(url: string): Promise<LogSource> {
-  const pool = new pg.Pool({ ...connectionConfig(url), max: 1 });
-  pool.on('error', () => undefined);
+  // With one host, a standby will do: an export only reads.
+  const pool = createPool(url, { max: 1, access: 'any' });
   const reader = createPostgresReader(pool);
   return Promise.resolve({
     state: () => reader.bounds(),

@@ -42,9 +42,10 @@ export function isSameTimeline(a: ServerIdentity, b: ServerIdentity): boolean {
   return isKnown && a.systemIdentifier === b.systemIdentifier && a.timeline === b.timeline;
 }
 
+/** Text alone, so that it reads the same whatever types a connection parses. */
 interface StateRow {
-  readonly is_in_recovery: boolean;
-  readonly is_read_only: boolean;
+  readonly is_in_recovery: 'true' | 'false';
+  readonly is_read_only: 'true' | 'false';
   readonly started_at: string;
   readonly system_identifier: string | null;
   readonly wal_file: string | null;
@@ -57,8 +58,8 @@ const TIMELINE_DIGITS = 8;
 const INSUFFICIENT_PRIVILEGE = '42501';
 
 const stateSql = (systemIdentifier: string, walFile: string): string => `
-  select pg_is_in_recovery() as is_in_recovery,
-         current_setting('transaction_read_only') = 'on' as is_read_only,
+  select pg_is_in_recovery()::text as is_in_recovery,
+         (current_setting('transaction_read_only') = 'on')::text as is_read_only,
          (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text as started_at,
          ${systemIdentifier} as system_identifier,
          ${walFile} as wal_file`;
@@ -101,6 +102,13 @@ function stateOf(row: StateRow | undefined): ServerState {
       timeline: walFile === null ? null : Number.parseInt(walFile.slice(0, TIMELINE_DIGITS), 16),
       startedAt: row.started_at,
     },
-    refusal: row.is_in_recovery ? 'is in recovery' : row.is_read_only ? 'is read-only' : undefined,
+    refusal: refusalOf(row),
   };
+}
+
+function refusalOf(row: StateRow): ServerState['refusal'] {
+  if (row.is_in_recovery === 'true') {
+    return 'is in recovery';
+  }
+  return row.is_read_only === 'true' ? 'is read-only' : undefined;
 }

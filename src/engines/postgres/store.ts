@@ -7,6 +7,7 @@ import { toStoreError } from './connection.ts';
 import { type LogHead, startHeadPoller } from './head-poller.ts';
 import { prunePostgres } from './prune.ts';
 import { createPostgresReader } from './reader.ts';
+import type { ServerIdentity } from './server-identity.ts';
 
 export interface PostgresStoreOptions {
   readonly url: string;
@@ -23,7 +24,13 @@ export interface PostgresStoreOptions {
   readonly onNotice: (message: string) => void;
 }
 
-export async function openPostgresStore(options: PostgresStoreOptions): Promise<EventStore> {
+export interface PostgresStore {
+  readonly store: EventStore;
+  /** Closes the connections of its own, those to the server `except` aside. */
+  dropConnections(except: ServerIdentity | undefined): void;
+}
+
+export async function openPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
   const { url, pool, runtime } = options;
   const reader = createPostgresReader(pool);
   const start = await reader.bounds();
@@ -82,7 +89,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     }
   }
 
-  return {
+  const store: EventStore = {
     async append(requests) {
       const answer = await appender.append(requests);
       if (!('pending' in answer)) {
@@ -121,6 +128,13 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     async close() {
       await poller.stop();
       appender.close();
+    },
+  };
+  return {
+    store,
+    dropConnections(except) {
+      appender.dropConnection(except);
+      poller.dropConnection(except);
     },
   };
 }
