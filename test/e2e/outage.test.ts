@@ -8,61 +8,15 @@ import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { freePort } from '../support/free-port.ts';
+import { followAlways, untilExact } from '../support/load.ts';
 import { createDatabase, runSql, startPostgresServer } from '../support/postgres.ts';
 import { startProcess } from '../support/process.ts';
 import { missing } from '../support/programs.ts';
-import { connect, type Service, startService, TOKEN, type WireEvent } from '../support/service.ts';
+import { type Service, startService, TOKEN } from '../support/service.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { until } from '../support/until.ts';
 
 const authorization = { Authorization: `Bearer ${TOKEN}` };
-
-interface Follower {
-  readonly events: WireEvent[];
-  stop(): Promise<void>;
-}
-
-/** Follows a feed, comes back whenever it is sent away, to the next node each time, from its last cursor. */
-function followAlways(ports: readonly number[], accessId: string): Follower {
-  const events: WireEvent[] = [];
-  const stopped = new AbortController();
-  const isOver = (): boolean => stopped.signal.aborted;
-  const stopping = once(stopped.signal, 'abort');
-  const run = async (): Promise<void> => {
-    for (let turn = 0; !isOver(); turn += 1) {
-      try {
-        const client = await connect(ports[turn % ports.length] ?? 0, { headers: authorization });
-        client.send({ access_id: accessId, after: events.at(-1)?.cursor ?? 'start' });
-        let taken = 0;
-        const take = (): void => {
-          const frames = client.frames.slice(taken);
-          taken += frames.length;
-          for (const frame of frames) {
-            const message = JSON.parse(frame) as { type: string; events?: WireEvent[] };
-            if (message.type === 'events') {
-              events.push(...(message.events ?? []));
-            }
-          }
-        };
-        client.socket.on('message', take);
-        await Promise.race([once(client.socket, 'close'), stopping]);
-        take();
-        client.socket.terminate();
-      } catch {
-        // The node is away: the next one, a moment later.
-      }
-      await sleep(50);
-    }
-  };
-  const running = run();
-  return {
-    events,
-    async stop() {
-      stopped.abort();
-      await running;
-    },
-  };
-}
 
 interface Tally {
   readonly acknowledged: Set<string>;
@@ -115,17 +69,6 @@ function check(tally: Tally, stored: readonly string[]): void {
     [...tally.refused].filter((payload) => there.has(payload)),
     [],
     'no refused event is there',
-  );
-}
-
-async function untilSame(follower: Follower, count: number): Promise<void> {
-  await until(
-    () => follower.events.length >= count,
-    () => `${count} events, got ${follower.events.length}`,
-  );
-  assert.deepEqual(
-    follower.events.map((event) => event.version),
-    Array.from({ length: count }, (_, at) => at + 1),
   );
 }
 
@@ -183,7 +126,7 @@ it(
     check(tally, stored);
     assert.ok(tally.refused.size > 0 && tally.acknowledged.size > 100);
     for (const follower of followers) {
-      await untilSame(follower, stored.length);
+      await untilExact(follower, stored.length);
     }
   },
 );
@@ -224,7 +167,7 @@ it(
     await Promise.all(pushers);
     const stored = await storedIn(database.url);
     check(tally, stored);
-    await untilSame(follower, stored.length);
+    await untilExact(follower, stored.length);
     await follower.stop();
     assert.equal(await other.end('SIGTERM'), 0);
   },
@@ -357,7 +300,7 @@ it(
     check(tally, stored);
     assert.equal(tally.refused.size + tally.unknown.size, 0);
     for (const follower of followers) {
-      await untilSame(follower, stored.length);
+      await untilExact(follower, stored.length);
     }
     const list = (await (await nodes[0].fetch('/clients')).json()) as unknown[];
     assert.equal(list.length, 3);
