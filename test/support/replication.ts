@@ -37,6 +37,8 @@ export interface ReplicatedPair {
   /** From now on nothing reaches the standby. */
   holdReplication(): void;
   lose(loss: Loss): void;
+  /** After it was killed: it recovers from its write-ahead log. */
+  restartPrimary(): Promise<void>;
   /** Makes the standby a primary. */
   promote(): Promise<void>;
   remove(): Promise<void>;
@@ -100,6 +102,7 @@ export async function startReplicatedPair({ isSynchronous }: PairOptions): Promi
         replication.silence();
       }
     },
+    restartPrimary: primary.restart,
     async promote() {
       await runSql(standby.url, 'select pg_promote(true, 60)');
     },
@@ -119,6 +122,8 @@ interface Machine {
   readonly url: string;
   initialize(): Promise<void>;
   start(): Promise<void>;
+  /** Starts it once it has ended. */
+  restart(): Promise<void>;
   /** To the server and all its processes. */
   signal(signal: 'SIGKILL' | 'SIGSTOP'): void;
   /** A file of its data directory. */
@@ -155,6 +160,40 @@ async function createMachine(data: string): Promise<Machine> {
     signal('SIGKILL');
   };
 
+  async function start(): Promise<void> {
+    const options = {
+      port: String(port),
+      listen_addresses: '127.0.0.1',
+      unix_socket_directories: '',
+      shared_buffers: '16MB',
+      wal_level: 'replica',
+      wal_keep_size: '256MB',
+      hot_standby: 'on',
+    };
+    const flags = Object.entries(options).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+    const started = spawn(postgres, ['-D', data, ...flags], {
+      ...IDENTITY,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    child = started;
+    let said = '';
+    started.stderr.on('data', (text: Buffer) => (said = (said + text.toString()).slice(-4_000)));
+    process.once('exit', kill);
+    started.once('exit', () => process.off('exit', kill));
+    await until(
+      async () => {
+        if (started.exitCode !== null) {
+          throw new Error(`postgres ended: ${said}`);
+        }
+        return runSql(url, 'select 1').then(
+          () => true,
+          () => false,
+        );
+      },
+      () => `the start of postgres: ${said}`,
+    );
+  }
+
   return {
     data,
     port,
@@ -168,38 +207,12 @@ async function createMachine(data: string): Promise<Machine> {
       });
       return Promise.resolve();
     },
-    async start() {
-      const options = {
-        port: String(port),
-        listen_addresses: '127.0.0.1',
-        unix_socket_directories: '',
-        shared_buffers: '16MB',
-        wal_level: 'replica',
-        wal_keep_size: '256MB',
-        hot_standby: 'on',
-      };
-      const flags = Object.entries(options).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-      const started = spawn(postgres, ['-D', data, ...flags], {
-        ...IDENTITY,
-        stdio: ['ignore', 'ignore', 'pipe'],
-      });
-      child = started;
-      let said = '';
-      started.stderr.on('data', (text: Buffer) => (said = (said + text.toString()).slice(-4_000)));
-      process.once('exit', kill);
-      started.once('exit', () => process.off('exit', kill));
-      await until(
-        async () => {
-          if (started.exitCode !== null) {
-            throw new Error(`postgres ended: ${said}`);
-          }
-          return runSql(url, 'select 1').then(
-            () => true,
-            () => false,
-          );
-        },
-        () => `the start of postgres: ${said}`,
-      );
+    start,
+    async restart() {
+      if (child?.exitCode === null && child.signalCode === null) {
+        await once(child, 'exit');
+      }
+      await start();
     },
     signal,
     write(name, text) {
@@ -230,7 +243,7 @@ async function createMachine(data: string): Promise<Machine> {
 /** The id of the shared memory of a server: the second number of the line of `postmaster.pid` that has two. */
 function sharedMemoryOf(data: string): string | undefined {
   try {
-    return /^\s*\d+\s+(\d+)\s*$/m.exec(readFileSync(join(data, 'postmaster.pid'), 'utf8'))?.[1];
+    return /^[ \t]*\d+[ \t]+(\d+)[ \t]*$/m.exec(readFileSync(join(data, 'postmaster.pid'), 'utf8'))?.[1];
   } catch {
     return undefined;
   }

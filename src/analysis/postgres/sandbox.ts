@@ -81,7 +81,7 @@ export function postgresSandbox(url: string): Sandbox {
       if (session === undefined || !isRunning) {
         return;
       }
-      const canceller = await connect(url, { name: QUERY_CONNECTION });
+      const canceller = await connect(url, { name: QUERY_CONNECTION, access: 'primary' });
       try {
         // On another server the number is that of somebody else.
         if (isSameServer(canceller.identity, session.client.identity)) {
@@ -95,7 +95,13 @@ export function postgresSandbox(url: string): Sandbox {
 }
 
 async function openSession(url: string, onLost: () => void): Promise<Session> {
-  const client = await connect(url, { name: QUERY_CONNECTION, types: TEXT_TYPES, queryTimeoutMs: 0, onLost });
+  const client = await connect(url, {
+    name: QUERY_CONNECTION,
+    access: 'primary',
+    types: TEXT_TYPES,
+    queryTimeoutMs: 0,
+    onLost,
+  });
   try {
     // The server checks whether this process is alive, and limits temporary files: where it and our rights allow that.
     for (const setting of [`client_connection_check_interval = '1s'`, `temp_file_limit = '1GB'`]) {

@@ -44,12 +44,26 @@ export interface ConnectionOptions {
   readonly types?: pg.CustomTypesConfig;
   /** A statement without an answer after this time has lost its server; 0: no limit. Default 15 s. */
   readonly queryTimeoutMs?: number;
-  /** `writable` (default) refuses a server that accepts no writes. `any` takes it if it is the only host of the address. */
-  readonly access?: 'writable' | 'any';
+  /** Default `writable`. */
+  readonly access?: Access;
+}
+
+/**
+ * What a connection needs of its server. `writable`: it accepts writes. If the address has one host, `primary` also takes
+ * one that is read-only by its settings, and `any` also a standby.
+ */
+export type Access = 'writable' | 'primary' | 'any';
+
+/** True if a server that accepts no writes for this reason will do. */
+export function isEnough(access: Access, refusal: ServerState['refusal'], hosts: number): boolean {
+  if (refusal === undefined) {
+    return true;
+  }
+  return hosts === 1 && (access === 'any' || (access === 'primary' && refusal === 'is read-only'));
 }
 
 interface SeekingConfig extends pg.ClientConfig {
-  readonly seek: { readonly hosts: readonly PostgresHost[]; readonly access: 'writable' | 'any' };
+  readonly seek: { readonly hosts: readonly PostgresHost[]; readonly access: Access };
 }
 
 function configOf(url: string, options: ConnectionOptions): SeekingConfig {
@@ -61,7 +75,7 @@ function configOf(url: string, options: ConnectionOptions): SeekingConfig {
   } = options;
   const hosts = readPostgresUrl(url);
   return {
-    seek: { hosts, access: hosts.length === 1 ? access : 'writable' },
+    seek: { hosts, access },
     connectionString: hosts[0]?.url,
     application_name: name,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -126,7 +140,7 @@ class SeekingClient extends pg.Client {
     await super.connect();
     try {
       const { identity, refusal } = await readStateInTime(this);
-      if (refusal !== undefined && access === 'writable') {
+      if (!isEnough(access, refusal, hosts.length)) {
         throw new NoWritableServer(`the server ${refusal}`);
       }
       this.#identity = identity;

@@ -36,7 +36,7 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
   }
   const identityPool = createKnexPool(url, { queryTimeoutMs: IDENTITY_TIMEOUT_MS });
   const knex = knexFactory(postgresKnexConfig(identityPool));
-  const pool = createPool(url, { max: POOL_CONNECTIONS });
+  const pool = createPool(url, { max: POOL_CONNECTIONS, access: 'primary' });
   try {
     if (options.migrate === false) {
       await requireMigrated(knex);

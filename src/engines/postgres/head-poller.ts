@@ -95,6 +95,7 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
     try {
       const client = await connect(url, {
         name: 'lastseen listen',
+        access: 'primary',
         onLost: (lost) => {
           reconnectLater(lost, url);
         },

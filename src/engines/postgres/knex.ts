@@ -19,6 +19,7 @@ export function createKnexPool(
 ): ConnectionPool {
   return createPool(url, {
     max: KNEX_CONNECTIONS,
+    access: 'primary',
     types: pg.types,
     queryTimeoutMs,
     isBackground,

@@ -5,7 +5,8 @@
  * all connections dropped, and each opens anew at the host that accepts writes.
  */
 import { type Runtime, sleep } from '../../runtime.ts';
-import { connect, type Connection, destroyConnection } from './connection.ts';
+import { readPostgresUrl } from '../postgres-url.ts';
+import { connect, type Connection, destroyConnection, isEnough } from './connection.ts';
 import { isSameServer, readServerState, type ServerIdentity } from './server-identity.ts';
 
 const BEAT_MS = 1_000;
@@ -28,6 +29,7 @@ export interface ServerWatch {
 
 export function startServerWatch({ url, runtime, onLost }: ServerWatchOptions): ServerWatch {
   const { timers } = runtime;
+  const hosts = readPostgresUrl(url).length;
   const stopping = new AbortController();
   const isStopped = (): boolean => stopping.signal.aborted;
   let connection: Connection | undefined;
@@ -39,7 +41,7 @@ export function startServerWatch({ url, runtime, onLost }: ServerWatchOptions): 
   async function open(): Promise<void> {
     while (!isStopped()) {
       try {
-        const opened = await connect(url, { name: 'lastseen watch', onLost: leave });
+        const opened = await connect(url, { name: 'lastseen watch', access: 'primary', onLost: leave });
         if (isStopped()) {
           destroyConnection(opened);
           return;
@@ -85,7 +87,7 @@ export function startServerWatch({ url, runtime, onLost }: ServerWatchOptions): 
       }
       isAsking = false;
       missedBeats = 0;
-      if (refusal !== undefined) {
+      if (!isEnough('primary', refusal, hosts)) {
         lose(asked, `the PostgreSQL server ${refusal}`);
       } else if (!isSameServer(identity, asked.identity)) {
         // A pooler has changed the server under an open connection.
