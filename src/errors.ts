@@ -20,6 +20,7 @@ const MEANINGS = {
   ERR_CHANGED_MEANWHILE: { status: 409, title: 'Concurrent change' },
   ERR_CLIENT_INVALID: { status: 401, title: 'Invalid client credentials' },
   ERR_CURSOR_AHEAD: { status: 409, title: 'The cursor is ahead of the log' },
+  ERR_CURSOR_DIVERGED: { status: 409, title: 'The log no longer has the history of the cursor' },
   ERR_CURSOR_EPOCH: { status: 409, title: 'The cursor belongs to another epoch' },
   ERR_CURSOR_MALFORMED: { status: 400, title: 'The cursor is malformed' },
   ERR_CURSOR_TOO_OLD: { status: 410, title: 'The cursor is older than the retained log' },
@@ -29,6 +30,7 @@ const MEANINGS = {
   ERR_GRANT_INVALID: { status: 400, title: 'Invalid grant' },
   ERR_ID_CONFLICT: { status: 409, title: 'Id or key reused with different content' },
   ERR_INTERNAL: { status: 500, title: 'Internal error' },
+  ERR_LOG_REPLACED: { status: 503, title: 'Another log has replaced this one', retryAfterSeconds: 1 },
   ERR_MEDIA_TYPE: { status: 415, title: 'Unsupported media type' },
   ERR_METHOD: { status: 405, title: 'Method not allowed' },
   ERR_NOT_ACCEPTABLE: { status: 406, title: 'Not acceptable' },
@@ -68,12 +70,21 @@ export interface InputFault {
   readonly detail: string;
 }
 
+/** The last cursor that the client's history and the log have in common. */
+export interface CommonGround {
+  readonly cursor: string;
+  /** `term`: the log knows where the term of the refused cursor ended. `trail`: the newest provable cursor of the client's trail. */
+  readonly by: 'term' | 'trail';
+}
+
 /** Optional parts of an error. */
 export interface ErrorDetails {
   /** The invalid fields, in document order. */
   readonly faults?: readonly InputFault[];
   /** The lowest cursor that the server accepts. Set when the server refuses a cursor. */
   readonly floor?: string;
+  /** Set when the server refuses a cursor of another history and knows where the two histories part. */
+  readonly common?: CommonGround;
   /** Replaces the retry delay of the code. */
   readonly retryAfterSeconds?: number;
   readonly cause?: unknown;
@@ -87,6 +98,7 @@ export class LastseenError extends Error {
   readonly retryAfterSeconds: number | undefined;
   readonly faults: readonly InputFault[];
   readonly floor: string | undefined;
+  readonly common: CommonGround | undefined;
 
   /** True if the same request may succeed later, unchanged. */
   get temporary(): boolean {
@@ -99,7 +111,20 @@ export class LastseenError extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds ?? meaningOf(code).retryAfterSeconds;
     this.faults = details.faults ?? [];
     this.floor = details.floor;
+    this.common = details.common;
   }
+}
+
+/** The members that every wire adds to the error of a refused cursor: where the reader may begin. */
+export function cursorHints(error: Pick<LastseenError, 'floor' | 'common'>): {
+  floor?: string;
+  common?: string;
+  common_by?: CommonGround['by'];
+} {
+  return {
+    ...(error.floor === undefined ? {} : { floor: error.floor }),
+    ...(error.common === undefined ? {} : { common: error.common.cursor, common_by: error.common.by }),
+  };
 }
 
 /** The error for new work while the server shuts down. */

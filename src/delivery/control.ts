@@ -7,6 +7,7 @@ import type { Revocation } from '../identity/revocations.ts';
 import { type LogEvent, serviceEvent } from '../log/event.ts';
 import { followFeed } from '../log/follow.ts';
 import type { Log } from '../log/log.ts';
+import type { Timers } from '../runtime.ts';
 import type { Hub } from './hub.ts';
 
 /** The log, the sessions and the listeners. */
@@ -16,6 +17,7 @@ export interface ControlOptions {
   /** Receives each revocation before the hub closes the sessions concerned. */
   readonly onRevoked: (revoked: Revocation) => void;
   readonly onFault: (error: unknown) => void;
+  readonly timers: Timers;
 }
 
 /**
@@ -28,10 +30,10 @@ export async function dropUser(log: Log, accessId: string): Promise<void> {
 
 /** Follows the control feeds from the current head. Returns a function that stops it. */
 export function followControl(options: ControlOptions): () => void {
-  const { log, hub, onRevoked, onFault } = options;
+  const { log, hub, onRevoked, onFault, timers } = options;
   const stops = [
-    followFeed(log, { accessId: USERS, onEvent: handleUserEvent, onFault }),
-    followFeed(log, { accessId: CONTROL, onEvent: handleControlEvent, onFault }),
+    followFeed(log, { accessId: USERS, onEvent: handleUserEvent, onFault, timers }),
+    followFeed(log, { accessId: CONTROL, onEvent: handleControlEvent, onFault, timers }),
   ];
 
   function handleUserEvent(event: LogEvent): void {

@@ -33,19 +33,21 @@ export interface DeliveryOptions {
 /** Creates delivery over a log. */
 export function createDelivery(options: DeliveryOptions): Delivery {
   const { log, identity, onFault, draining, logger, runtime } = options;
+  const { timers } = runtime;
   const hub = createHub({ ...runtime, isRevoked: identity.revocations.isRevoked });
-  const stopControl = followControl({ log, hub, onRevoked: identity.authenticator.revoke, onFault });
-  const stopReset = log.onReset(() => {
+  const stopControl = followControl({ log, hub, onRevoked: identity.authenticator.revoke, onFault, timers });
+  const stopEnd = log.onEnd(() => {
     logger.warn(
-      'another log has replaced this one, for example after a restore: the server closes every connection',
+      'the store holds another history of the log, for example after a failover or a restore: the server closes every connection, and clients resume from what the two histories share',
     );
+    identity.authenticator.forget();
     hub.closeAll('restarting');
   });
   return {
     hub,
     admission: createAdmission(hub, options.limits, draining),
     close() {
-      stopReset();
+      stopEnd();
       stopControl();
       hub.stop();
     },

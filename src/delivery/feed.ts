@@ -1,5 +1,6 @@
 /** What a session follows, and how a protocol encodes it. */
 import type { LogEvent } from '../log/event.ts';
+import type { Place } from '../log/place.ts';
 import type { Subscription } from '../log/subscription.ts';
 
 /**
@@ -13,14 +14,14 @@ export interface FeedEncoder {
    * Encodes the frame that says that the reader has reached the tail. The session calls it once for each
    * subscription.
    */
-  live(position: number): Uint8Array | undefined;
+  live(place: Place): Uint8Array | undefined;
 }
 
 /** A subscription to one access_id. */
 export interface FeedRequest {
   readonly accessId: string;
   /** Exclusive start. */
-  readonly position: number;
+  readonly after: Place;
   readonly encoder: FeedEncoder;
   /**
    * Name of the subscription in the protocol. Default: the access_id. A protocol that allows two

@@ -8,6 +8,7 @@ import { LastseenError, quote } from '../errors.ts';
 import { type Principal, requireAccess, requireScope } from '../identity/principal.ts';
 import type { LogEvent } from '../log/event.ts';
 import type { Log } from '../log/log.ts';
+import type { Place } from '../log/place.ts';
 import type { Subscription } from '../log/subscription.ts';
 import type { Runtime } from '../runtime.ts';
 import type { CloseReason, Connection } from './connection.ts';
@@ -23,8 +24,8 @@ export interface SessionOptions {
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
   /** Sends the warning that the token expires in this number of seconds. */
   readonly onExpiring?: (seconds: number) => void;
-  /** Returns the heartbeat frame. `positions` contains the position of each subscription by name. */
-  readonly heartbeat: (positions: ReadonlyMap<string, number>) => Uint8Array | undefined;
+  /** Returns the heartbeat frame. `places` contains the place of each subscription by name. */
+  readonly heartbeat: (places: ReadonlyMap<string, Place>) => Uint8Array | undefined;
   /** The session closes a peer that accepts no bytes for this time. */
   readonly stallTimeoutMs: number;
   /** Receives an unexpected error. The session then closes the connection. */
@@ -50,7 +51,7 @@ export interface Delivered {
 /** One feed of a session, for the list of clients. */
 export interface SessionFeed {
   readonly accessId: string;
-  readonly position: number;
+  readonly place: Place;
   readonly isLive: boolean;
 }
 
@@ -142,7 +143,7 @@ export function createSession(options: SessionOptions): Session {
     startedAt,
     stallTimeoutMs: options.stallTimeoutMs,
     heartbeat: () =>
-      options.heartbeat(new Map([...feeds].map(([name, feed]) => [name, feed.subscription.position]))),
+      options.heartbeat(new Map([...feeds].map(([name, feed]) => [name, feed.subscription.place]))),
   });
 
   connection.onDrain(() => {
@@ -210,7 +211,7 @@ export function createSession(options: SessionOptions): Session {
       return;
     }
     feed.hasAnnouncedLive = true;
-    const frame = feed.encoder.live(feed.subscription.position);
+    const frame = feed.encoder.live(feed.subscription.place);
     if (frame !== undefined) {
       connection.write(frame);
     }
@@ -232,6 +233,10 @@ export function createSession(options: SessionOptions): Session {
       } else {
         close();
       }
+      return;
+    }
+    if (error instanceof LastseenError && error.code === 'ERR_LOG_REPLACED') {
+      connection.close('restarting');
       return;
     }
     options.onFault(error);
@@ -287,16 +292,16 @@ export function createSession(options: SessionOptions): Session {
     },
     delivered,
     startedAt,
-    headAtStart: log.head,
+    headAtStart: log.head.position,
     get feeds() {
-      const subscribed = [...feeds.values()].flatMap(({ accessIds, subscription: { position, isLive } }) =>
-        accessIds.map((accessId) => ({ accessId, position, isLive })),
+      const subscribed = [...feeds.values()].flatMap(({ accessIds, subscription: { place, isLive } }) =>
+        accessIds.map((accessId) => ({ accessId, place, isLive })),
       );
       return options.otherFeeds === undefined ? subscribed : [...subscribed, ...options.otherFeeds()];
     },
     requireSubscribable,
-    subscribe({ accessId, position, encoder, name = accessId }) {
-      const open = (onMore: () => void): Subscription => log.subscribe(accessId, position, onMore);
+    subscribe({ accessId, after, encoder, name = accessId }) {
+      const open = (onMore: () => void): Subscription => log.subscribe(accessId, after, onMore);
       follow({ name, open, encoder, accessIds: [accessId] });
     },
     follow,

@@ -3,6 +3,7 @@
  * of the cost of objects.
  */
 import type { LastseenError } from '../errors.ts';
+import type { Lineage } from '../log/place.ts';
 import type { AppendOutcome, AppendRequest, RowChange } from '../log/store.ts';
 import { changedMeanwhile, conflict, storeFailed } from './refusal.ts';
 
@@ -37,6 +38,7 @@ export type Refusal =
 /** Receipts of every event, in the columns' order; zeros where the request was refused. */
 export interface ReceiptColumns {
   readonly positions: Float64Array;
+  readonly tags: Float64Array;
   readonly versions: Float64Array;
   readonly isDuplicate: Uint8Array;
   /** By the place of the request in the group. */
@@ -82,15 +84,20 @@ export function emptyReceipts(columns: AppendColumns): ReceiptColumns {
   const events = columns.accessIds.length;
   return {
     positions: new Float64Array(events),
+    tags: new Float64Array(events),
     versions: new Float64Array(events),
     isDuplicate: new Uint8Array(events),
     refusals: new Map(),
   };
 }
 
-/** What each request became, in order. */
-export function outcomesOf(requests: readonly AppendRequest[], receipts: ReceiptColumns): AppendOutcome[] {
-  const { positions, versions, isDuplicate, refusals } = receipts;
+/** What each request became, in order. The places of the receipts belong to `lineage`. */
+export function outcomesOf(
+  requests: readonly AppendRequest[],
+  receipts: ReceiptColumns,
+  lineage: Lineage,
+): AppendOutcome[] {
+  const { positions, tags, versions, isDuplicate, refusals } = receipts;
   let start = 0;
   return requests.map((request, place) => {
     const first = start;
@@ -101,6 +108,8 @@ export function outcomesOf(requests: readonly AppendRequest[], receipts: Receipt
     }
     return {
       receipts: request.events.map((_, index) => ({
+        lineage,
+        tag: tags[first + index] ?? 0,
         position: positions[first + index] ?? 0,
         version: versions[first + index] ?? 0,
         duplicate: isDuplicate[first + index] === 1,

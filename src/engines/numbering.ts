@@ -14,6 +14,7 @@ import {
 
 export interface StoredEvent {
   readonly position: number;
+  readonly tag: number;
   readonly version: number;
   readonly createdAt: number;
   readonly payload: string;
@@ -23,6 +24,8 @@ export interface StoredEvent {
 export interface StoredBatch {
   readonly fingerprint: string;
   readonly firstPosition: number;
+  /** Of the commit that appended it. */
+  readonly tag: number;
 }
 
 /** What the log holds: what was committed before, and what this commit has inserted so far. */
@@ -50,6 +53,8 @@ export interface Group {
   /** Highest position before this commit. */
   readonly head: number;
   readonly recordedAt: number;
+  /** Tag of every event that this commit appends. */
+  readonly tag: number;
   /** Filled by `check` and `assign`. */
   readonly receipts: ReceiptColumns;
 }
@@ -95,6 +100,7 @@ const NO_GROUP: Group = {
   columns: columnsOf([]),
   head: 0,
   recordedAt: 0,
+  tag: 0,
   receipts: emptyReceipts(columnsOf([])),
 };
 
@@ -104,9 +110,9 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
   let head = 0;
 
   /** A repeated batch: its new events stand in a row from `first` on. */
-  function repeat(part: Part, first: number): void {
+  function repeat(part: Part, batch: StoredBatch): void {
     const { columns } = group;
-    let next = first;
+    let next = batch.firstPosition;
     for (let index = part.start; index < part.end; index += 1) {
       const id = columns.ids[index] ?? null;
       const stored = id === null ? undefined : lookups.event(columns.accessIds[index] ?? '', id);
@@ -114,14 +120,19 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
       if (position === next) {
         next += 1;
       }
-      setReceipt(index, { position, version: lookups.versionAt(position) });
+      const tag = stored?.tag ?? batch.tag;
+      setReceipt(index, { position, tag, version: lookups.versionAt(position) });
     }
   }
 
   /** The receipt of an event that is not new. */
-  function setReceipt(index: number, { position, version }: Pick<StoredEvent, 'position' | 'version'>): void {
+  function setReceipt(
+    index: number,
+    { position, tag, version }: Pick<StoredEvent, 'position' | 'tag' | 'version'>,
+  ): void {
     const { receipts } = group;
     receipts.positions[index] = position;
+    receipts.tags[index] = tag;
     receipts.versions[index] = version;
     receipts.isDuplicate[index] = 1;
   }
@@ -187,11 +198,11 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
       if (batch.fingerprint !== key?.fingerprint) {
         return { conflict: { index: -1 } };
       }
-      repeat(part, batch.firstPosition);
+      repeat(part, batch);
       return 'repeated';
     },
     assign(part, duplicates) {
-      const { columns, recordedAt, receipts } = group;
+      const { columns, recordedAt, receipts, tag } = group;
       const firstPosition = head + 1;
       for (let index = part.start; index < part.end; index += 1) {
         const stored = duplicates.stored.get(index);
@@ -201,6 +212,7 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
         } else if (twin !== undefined) {
           setReceipt(index, {
             position: receipts.positions[twin] ?? 0,
+            tag: receipts.tags[twin] ?? 0,
             version: receipts.versions[twin] ?? 0,
           });
         } else {
@@ -211,12 +223,13 @@ export function createNumbering({ lookups, insertEvent, insertBatch }: Numbering
           insertEvent({ index, position, accessId, version, createdAt }, group);
           versions.set(accessId, version);
           receipts.positions[index] = position;
+          receipts.tags[index] = tag;
           receipts.versions[index] = version;
         }
       }
       const key = columns.keys[part.request] ?? null;
       if (key !== null) {
-        insertBatch(key.value, { fingerprint: key.fingerprint, firstPosition, lastPosition: head });
+        insertBatch(key.value, { fingerprint: key.fingerprint, firstPosition, lastPosition: head, tag });
       }
     },
   };

@@ -1,7 +1,7 @@
 /** Converts errors to problem documents (RFC 9457). */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorRequestHandler } from 'express';
-import { LastseenError, meaningOf } from '../errors.ts';
+import { cursorHints, LastseenError, meaningOf } from '../errors.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 
 /** An error as `application/problem+json` (RFC 9457), with its status and headers. */
@@ -33,7 +33,7 @@ export function problemOf(error: LastseenError, extra: Readonly<Record<string, s
     detail: error.message,
     code: error.code,
     ...(error.faults.length > 0 ? { errors: error.faults } : {}),
-    ...(error.floor === undefined ? {} : { floor: error.floor }),
+    ...cursorHints(error),
     ...extra,
   };
   return {

@@ -18,6 +18,8 @@ export interface Authenticator {
   authenticate(token: string | undefined): Principal | Promise<Principal>;
   /** Refuses the tokens that the revocation names from now on. */
   revoke(revocation: Revocation): void;
+  /** Looks up every token again at its next use: the store may hold other tokens now. */
+  forget(): void;
   /** True when requests need no token. */
   readonly isOpen: boolean;
 }
@@ -179,6 +181,9 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
       }
       cache.delete(hash);
       throw tokenInvalid();
+    },
+    forget() {
+      cache.clear();
     },
     revoke(revocation) {
       revocations.add(revocation);

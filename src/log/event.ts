@@ -1,5 +1,6 @@
 /** Events of the log, and the rules for new events. */
 import { type InputFault, LastseenError, quote } from '../errors.ts';
+import type { Place } from './place.ts';
 
 /** An event to append. */
 export interface NewEvent {
@@ -13,10 +14,11 @@ export interface NewEvent {
   readonly payload: string;
 }
 
-/** An event of the log. */
-export interface LogEvent {
-  /** Position in the whole log: 1, 2, 3, … without gaps, in commit order (G2). */
-  readonly position: number;
+/**
+ * An event of the log. It is also the place of the event: `position` counts the events of the whole log, 1, 2, 3, …
+ * without gaps, in commit order (G2).
+ */
+export interface LogEvent extends Place {
   readonly accessId: string;
   /** Position inside the access_id: 1, 2, 3, … without gaps (G2). */
   readonly version: number;
@@ -41,9 +43,9 @@ export function serviceEvent(accessId: string, value: Readonly<Record<string, un
 /** A lone surrogate has no UTF-8 form, so two such names could become the same name in the store. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** Estimates the memory of an event in bytes: its text as UTF-16, and 160 bytes for the object. */
+/** Estimates the memory of an event in bytes: its text as UTF-16, and 176 bytes for the object. */
 export function eventBytes(event: LogEvent): number {
-  return 160 + 2 * event.payload.length;
+  return 176 + 2 * event.payload.length;
 }
 
 /** Returns the fault of a name (an access_id or an event id), or `undefined` for a valid name. */

@@ -3,6 +3,7 @@
  * page for each access_id (G2, G3, G7).
  */
 import { eventBytes, type LogEvent } from './event.ts';
+import { laterOf, type Place } from './place.ts';
 import { CATCH_UP_LIMIT, type Subscription } from './subscription.ts';
 
 interface Source {
@@ -13,9 +14,9 @@ interface Source {
 
 /** The subscriptions to merge. */
 export interface MergedSubscriptionOptions {
-  /** Subscriptions that start at the same position. */
+  /** Subscriptions that start at the same place. */
   readonly subscriptions: readonly Subscription[];
-  readonly position: number;
+  readonly start: Place;
   /** Returns the highest position that the tail has reached. */
   readonly head: () => number;
 }
@@ -27,7 +28,7 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
     events: [],
     nextIndex: 0,
   }));
-  let position = options.position;
+  let place = options.start;
   let isLive = false;
 
   /**
@@ -80,19 +81,18 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
     if (events.length > 0) {
       return advanceTo(events);
     }
-    position = Math.max(position, options.head());
     isLive = true;
     return undefined;
   }
 
   function advanceTo(events: readonly LogEvent[]): readonly LogEvent[] {
-    position = events.at(-1)?.position ?? position;
+    place = laterOf(place, events.at(-1) ?? place);
     return events;
   }
 
   return {
-    get position() {
-      return position;
+    get place() {
+      return place;
     },
     get isLive() {
       return isLive;

@@ -4,7 +4,9 @@
  * are unique within their access_id (G5). A range that a read has covered does not gain events later.
  */
 import type { LastseenError } from '../errors.ts';
+import type { Cursor, CursorFacts } from './cursor.ts';
 import type { LogEvent, NewEvent } from './event.ts';
+import type { Lineage, Place } from './place.ts';
 
 /**
  * A row to write in the same transaction as the events that describe the change. The engine creates it; other
@@ -30,12 +32,11 @@ export interface AppendRequest {
 }
 
 /** The place of an appended event. */
-export interface Receipt {
-  readonly position: number;
+export interface Receipt extends Place {
   readonly version: number;
   /**
-   * True if the log contained the event before this request. `position` and `version` are those of the
-   * existing event.
+   * True if the log contained the event before this request. The place and `version` are those of the existing
+   * event.
    */
   readonly duplicate: boolean;
 }
@@ -57,7 +58,7 @@ export type AppendAnswer = AppendResult | { readonly pending: Promise<AppendResu
 
 /** The bounds of the retained log. In an empty log, `floor` is `head + 1`. */
 export interface Bounds {
-  /** 8 characters that change when the log is restored or reset. */
+  /** 8 characters that change when the log is reset. */
   readonly epoch: string;
   /** Lowest retained position. */
   readonly floor: number;
@@ -76,8 +77,8 @@ export interface Page {
   readonly events: readonly LogEvent[];
   /** This page and the earlier ones contain every event of the access_id up to this position, inclusive. */
   readonly through: number;
-  /** Position of the last deleted event of the feed, read after the page; 0 if no event is deleted. */
-  readonly prunedThrough: number;
+  /** The last deleted event of the feed, read after the page; the origin if no event is deleted. */
+  readonly pruned: Place;
 }
 
 /**
@@ -93,8 +94,15 @@ export interface PruneRule {
   readonly keepPerAccessId?: number;
 }
 
-/** The log in an engine. Reads return committed events. */
-export interface EventStore {
+/**
+ * One history of the log in an engine. Reads return committed events. Every statement proves the newest place
+ * that this object has seen, in the statement itself: if the store holds another history now, the statement
+ * appends and returns nothing, and the history ends. All positions that pass through this object belong to it.
+ */
+export interface History {
+  readonly lineage: Lineage;
+  /** The end of the log when the history was opened. */
+  readonly head: Place;
   /**
    * Appends the requests in one transaction and one flush. Make one call at a time. While an answer is
    * pending, the next call is allowed.
@@ -107,29 +115,36 @@ export interface EventStore {
   readFeed(accessId: string, position: number, limit: PageLimit): Promise<Page>;
   /** Reads the next events of the whole log after `position`. */
   readLog(position: number, limit: PageLimit): Promise<readonly LogEvent[]>;
-  /** Position of the last event of `accessId`; 0 if it has no events. */
-  lastPosition(accessId: string): Promise<number>;
   /**
-   * Returns the position before the first event of `accessId` with `created_at >= createdAt`; the head if
-   * there is none.
+   * The last event of these feeds at or before the position `through` (default: the end of the log). If there is
+   * none, the last deleted event of them; else the origin.
    */
-  positionBefore(accessId: string, createdAt: number): Promise<number>;
-  /** Position of the last deleted event of `accessId`; 0 if no event is deleted. */
-  prunedThrough(accessId: string): Promise<number>;
+  lastPlace(accessIds: readonly string[], through?: number): Promise<Place>;
+  /** Position of the first event of `accessId` with `created_at >= createdAt`. */
+  firstSince(accessId: string, createdAt: number): Promise<number | undefined>;
+  /** The last deleted event of these feeds; the origin if no event is deleted. */
+  prunedThrough(accessIds: readonly string[]): Promise<Place>;
+  /** Returns what the log knows about the place of a cursor, for a reader of these feeds. */
+  cursorFacts(accessIds: readonly string[], cursor: Cursor): Promise<CursorFacts>;
   /**
    * Deletes the events that the rule selects, in small steps. Appends run between the steps. Positions and
    * versions do not restart. Returns the number of deleted events.
    */
   prune(rule: PruneRule): Promise<number>;
+  /** Calls `listener` once when the store turns out to hold another history. Returns a function that stops it. */
+  onEnd(listener: () => void): () => void;
+  /** Releases the history. The store stays open. */
+  close(): Promise<void>;
+}
+
+/** The log in an engine. */
+export interface EventStore {
+  /** Opens the history that the store holds now. Close the previous one before. */
+  open(): Promise<History>;
   /**
    * Calls `wake` when another process may have appended events. The call carries no data. Returns a function
    * that stops it.
    */
   onWake(wake: () => void): () => void;
-  /**
-   * Calls `reset` when another log has replaced this one while it was open (a restore). Returns a function
-   * that stops it.
-   */
-  onReset(reset: () => void): () => void;
   close(): Promise<void>;
 }

@@ -5,20 +5,22 @@
  * position and not a buffer (G7).
  */
 import type { LogEvent } from './event.ts';
-import type { EventStore, PageLimit } from './store.ts';
+import type { Place } from './place.ts';
+import type { History, PageLimit } from './store.ts';
 import type { Tail } from './tail.ts';
 
 /** A reader of one or several access_ids. */
 export interface Subscription {
-  /** Position of the last returned event, or the start. */
-  readonly position: number;
+  /** Place of the last returned event, or the start. */
+  readonly place: Place;
   /** True after the reader has reached the tail. */
   readonly isLive: boolean;
   /**
    * Returns the next events in ascending order: as an array from memory, as a promise from the store. Returns
    * `undefined` if there are none; the subscription calls `onMore` when there are events again. Make one call
    * at a time.
-   * @throws ERR_CURSOR_TOO_OLD if retention has deleted events that the reader has not received
+   * @throws ERR_CURSOR_TOO_OLD if retention has deleted events that the reader has not received,
+   *   ERR_LOG_REPLACED if the log now holds another history
    */
   next(): readonly LogEvent[] | undefined | Promise<readonly LogEvent[] | undefined>;
   close(): void;
@@ -33,31 +35,34 @@ export function createSubscription(options: {
    * Reads one page of the store.
    * @throws ERR_CURSOR_TOO_OLD if retention has deleted events after the position
    */
-  readonly read: EventStore['readFeed'];
+  readonly read: History['readFeed'];
   readonly tail: Tail;
+  /** Throws if the history of the subscription has ended. */
+  readonly requireCurrent: () => void;
   readonly accessId: string;
-  /** Exclusive start. */
-  readonly position: number;
+  /** Exclusive start, in the history of `read` and `tail`. */
+  readonly start: Place;
   readonly onMore: () => void;
   readonly limit?: PageLimit;
 }): Subscription {
-  const { read, tail, accessId, limit = CATCH_UP_LIMIT } = options;
+  const { read, tail, accessId, requireCurrent, limit = CATCH_UP_LIMIT } = options;
   /** The reader has received every event of the access_id up to this position. */
-  let covered = options.position;
-  let position = options.position;
+  let covered = options.start.position;
+  let place = options.start;
   let isLive = false;
   const stopFollowing = tail.follow(accessId, options.onMore);
 
   function advanceTo(events: readonly LogEvent[]): readonly LogEvent[] {
     const last = events.at(-1);
     if (last !== undefined) {
-      position = last.position;
+      place = last;
       covered = Math.max(covered, last.position);
     }
     return events;
   }
 
   function next(): ReturnType<Subscription['next']> {
+    requireCurrent();
     if (covered < tail.floor) {
       return readStore();
     }
@@ -65,7 +70,7 @@ export function createSubscription(options: {
     if (events !== undefined) {
       return advanceTo(events);
     }
-    covered = Math.max(covered, tail.head);
+    covered = Math.max(covered, tail.head.position);
     isLive = true;
     return undefined;
   }
@@ -82,8 +87,8 @@ export function createSubscription(options: {
   }
 
   return {
-    get position() {
-      return position;
+    get place() {
+      return place;
     },
     get isLive() {
       return isLive;

@@ -5,7 +5,8 @@
  * costs latency and not an event (G3).
  */
 import { eventBytes, type LogEvent } from './event.ts';
-import type { EventStore, PageLimit } from './store.ts';
+import { originOf, type Place } from './place.ts';
+import type { History, PageLimit } from './store.ts';
 
 /** Limits of the tail. */
 export interface TailLimits {
@@ -18,8 +19,8 @@ export const DEFAULT_TAIL_LIMITS: TailLimits = { maxBytes: 32 * 1024 * 1024 };
 
 /** The latest events of the log in memory. */
 export interface Tail {
-  /** Highest position that this process knows to be committed. */
-  readonly head: number;
+  /** The last event that this process knows to be committed. */
+  readonly head: Place;
   /** The ring contains the events after this position, up to `head`. */
   readonly floor: number;
   /** Accepts committed events, in ascending order and without gaps between them. */
@@ -34,8 +35,7 @@ export interface Tail {
    * array, so that they can share a frame.
    */
   readAfter(accessId: string, position: number, limit: PageLimit): readonly LogEvent[] | undefined;
-  /** Empties the ring and continues from `head`: another log has replaced this one. */
-  reset(head: number): void;
+  /** Stops the tail. Its listeners are called no more. */
   close(): void;
 }
 
@@ -57,9 +57,9 @@ const READ_LIMIT: PageLimit = { maxEvents: 2_000, maxBytes: 4 * 1024 * 1024 };
 
 /** The source and the limits of the tail. */
 export interface TailOptions {
-  readonly store: Pick<EventStore, 'readLog'>;
-  /** Highest position committed when the tail starts. Subscriptions read earlier events from the store. */
-  readonly head: number;
+  readonly store: Pick<History, 'readLog'>;
+  /** The end of the log when the tail starts. Subscriptions read earlier events from the store. */
+  readonly head: Place;
   readonly onError: (error: unknown) => void;
   readonly limits?: TailLimits;
 }
@@ -67,13 +67,11 @@ export interface TailOptions {
 /** Creates an empty tail. */
 export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...options }: TailOptions): Tail {
   let { head } = options;
-  let floor = head;
+  let floor = head.position;
   let bytes = 0;
   const ring: Queue = { events: [], start: 0 };
   const feeds = new Map<string, FeedRing>();
   const listeners = new Map<string, Set<() => void>>();
-  /** Number of resets. Events that were read before a reset are discarded after it. */
-  let generation = 0;
   let isReading = false;
   let isWoken = false;
   let isClosed = false;
@@ -84,10 +82,10 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
     }
     const changedFeeds = new Set<string>();
     for (const event of events) {
-      if (event.position !== head + 1) {
+      if (event.position !== head.position + 1) {
         continue;
       }
-      head = event.position;
+      head = event;
       ring.events.push(event);
       bytes += eventBytes(event);
       const feed = feeds.get(event.accessId);
@@ -138,20 +136,21 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
   function acceptPage(events: readonly LogEvent[]): void {
     let start = 0;
     for (const [index, event] of events.entries()) {
-      const previous = index === 0 ? head : (events[index - 1]?.position ?? 0);
+      const previous = index === 0 ? head.position : (events[index - 1]?.position ?? 0);
       if (event.position <= previous + 1) {
         continue;
       }
       accept(events.slice(start, index));
-      restartAt(event.position - 1);
+      restartBefore(event);
       start = index;
     }
     accept(events.slice(start));
   }
 
-  function restartAt(position: number): void {
-    head = position;
-    floor = position;
+  /** The events between the ring and this one are deleted. The place before it is replaced at once by its own. */
+  function restartBefore(event: LogEvent): void {
+    head = { ...originOf(event.lineage), position: event.position - 1 };
+    floor = event.position - 1;
     bytes = 0;
     ring.events = [];
     ring.start = 0;
@@ -165,14 +164,11 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
       while (isWoken) {
         isWoken = false;
         for (;;) {
-          const startGeneration = generation;
-          const events = await store.readLog(head, READ_LIMIT);
-          if (events.length === 0) {
+          const events = await store.readLog(head.position, READ_LIMIT);
+          if (events.length === 0 || isClosed) {
             break;
           }
-          if (startGeneration === generation) {
-            acceptPage(events);
-          }
+          acceptPage(events);
         }
       }
     } catch (error) {
@@ -201,7 +197,7 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
       if (first === undefined) {
         return;
       }
-      if (first.position > head + 1) {
+      if (first.position > head.position + 1) {
         wake();
       } else {
         accept(events);
@@ -236,10 +232,6 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
       }
       feed.shared = feed.events.slice(start, end) as LogEvent[];
       return feed.shared;
-    },
-    reset(position) {
-      generation += 1;
-      restartAt(position);
     },
     close() {
       isClosed = true;

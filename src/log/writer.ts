@@ -6,7 +6,7 @@
 import { drainingError, LastseenError } from '../errors.ts';
 import { nextTurn, type Runtime } from '../runtime.ts';
 import type { LogEvent } from './event.ts';
-import type { AppendOutcome, AppendRequest, AppendResult, EventStore, Receipt } from './store.ts';
+import type { AppendOutcome, AppendRequest, AppendResult, History, Receipt } from './store.ts';
 
 /** Limits of the queue and of one commit. */
 export interface WriterLimits {
@@ -43,7 +43,7 @@ export interface WriterCounts {
 export interface Writer {
   /**
    * Appends a batch atomically.
-   * @throws ERR_QUEUE_FULL, ERR_ID_CONFLICT, ERR_STORE_UNAVAILABLE, ERR_DRAINING
+   * @throws ERR_QUEUE_FULL, ERR_ID_CONFLICT, ERR_STORE_UNAVAILABLE, ERR_OUTCOME_UNKNOWN, ERR_DRAINING
    */
   append(request: AppendRequest): Promise<readonly Receipt[]>;
   /** Number of events in the queue and in the current commit. */
@@ -63,7 +63,7 @@ interface QueuedRequest {
 
 /** The store, the limits and the listeners of a writer. */
 export interface WriterOptions {
-  readonly store: Pick<EventStore, 'append'>;
+  readonly store: Pick<History, 'append'>;
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
   /** Receives each appended event in position order, before the callers receive their results. */
   readonly onCommitted: (events: readonly LogEvent[]) => void;
@@ -125,7 +125,7 @@ export function createWriter(options: WriterOptions): Writer {
   function rejectAll(group: readonly QueuedRequest[], error: unknown): void {
     counts.failedCommits += 1;
     for (const queued of group) {
-      queued.reject(unavailable(error));
+      queued.reject(outcomeError(error));
     }
     release(group);
   }
@@ -231,7 +231,9 @@ function collectNew(
     }
     const createdAt = event.createdAt ?? recordedAt;
     events.push({
+      lineage: receipt.lineage,
       position: receipt.position,
+      tag: receipt.tag,
       accessId: event.accessId,
       version: receipt.version,
       createdAt,
@@ -242,15 +244,12 @@ function collectNew(
   });
 }
 
-function unavailable(error: unknown): Error {
+/** An engine says “nothing was appended” with an error of its own. After any other failure nobody knows (G14). */
+function outcomeError(error: unknown): Error {
   if (error instanceof LastseenError) {
     return error;
   }
-  return new LastseenError(
-    'ERR_STORE_UNAVAILABLE',
-    'nothing was appended: the store is unavailable. Retry later',
-    {
-      cause: error,
-    },
-  );
+  const message =
+    'the store failed, and did not say whether it has appended the events: push again with the same ids or Idempotency-Key';
+  return new LastseenError('ERR_OUTCOME_UNKNOWN', message, { cause: error });
 }

@@ -42,6 +42,8 @@ function story(): LogEvent[] {
     versions.set(accessId, version);
     const recordedAt = START + at * DAY + (at % 5) * 1_000;
     return {
+      lineage: { epoch: 'contract' },
+      tag: 0,
       position: at + 1,
       accessId,
       version,
@@ -56,7 +58,7 @@ function story(): LogEvent[] {
 async function fill(databaseUrl: string): Promise<void> {
   const target = await openTarget(readConfig({ DATABASE_URL: databaseUrl }).database, systemRuntime);
   await target.events(story());
-  await target.commit({ epoch: 'contract', floor: 1, head: 40 });
+  await target.commit({ epoch: 'contract', floor: 1, head: 40, taggedFrom: 41 });
   await target.close();
 }
 

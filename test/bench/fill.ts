@@ -37,12 +37,13 @@ const PAGE = { maxEvents: 500, maxBytes: 4 * 1024 * 1024 };
 
 async function fill(job: FillJob & { kind: 'fill' }): Promise<FillResult> {
   const { store } = await openSqliteEngine({ path: job.path, runtime: systemRuntime });
+  const history = await store.open();
   const payload = payloadFor(accessIdAt(0, 1));
   const start = performance.now();
   for (let from = 0; from < job.events; from += GROUP_EVENTS) {
     const count = Math.min(GROUP_EVENTS, job.events - from);
     const events = Array.from({ length: count }, (_, at) => eventOf(from + at));
-    const answer = await store.append([{ events, key: null }]);
+    const answer = await history.append([{ events, key: null }]);
     if ('pending' in answer || answer.outcomes.some((outcome) => 'refused' in outcome)) {
       throw new Error('refused');
     }
@@ -59,6 +60,7 @@ async function fill(job: FillJob & { kind: 'fill' }): Promise<FillResult> {
 
 async function lookUp(job: FillJob & { kind: 'look-up' }): Promise<FillResult> {
   const { store } = await openSqliteEngine({ path: job.path, runtime: systemRuntime });
+  const history = await store.open();
   const db = new Database(job.path, { readonly: true });
   const byId = db.prepare('select position, payload from events where access_id = ? and event_id = ?').raw();
   const tookMs: Record<'firstPage' | 'byTime' | 'byId', number[]> = { firstPage: [], byTime: [], byId: [] };
@@ -68,10 +70,10 @@ async function lookUp(job: FillJob & { kind: 'look-up' }): Promise<FillResult> {
     const withId = place - (place % 10) + 7;
     const accessId = accessIdAt(place, job.accessIds);
     let from = performance.now();
-    await store.readFeed(accessId, place, PAGE);
+    await history.readFeed(accessId, place, PAGE);
     tookMs.firstPage.push(performance.now() - from);
     from = performance.now();
-    await store.positionBefore(accessId, place);
+    await history.firstSince(accessId, place);
     tookMs.byTime.push(performance.now() - from);
     from = performance.now();
     byId.get(accessIdAt(withId, job.accessIds), `id-${withId}`);

@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { createPostgresAppender } from '../../src/engines/postgres/append.ts';
 import type { NewEvent } from '../../src/log/event.ts';
+import { type Lineage, originOf, type Place } from '../../src/log/place.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { accessIdAt, payloadFor } from './workload.ts';
 
@@ -70,11 +71,22 @@ async function bare(job: PostgresJob & { kind: 'bare' }): Promise<PostgresRate> 
 }
 
 async function hint(job: PostgresJob & { kind: 'hint' }): Promise<PostgresRate> {
+  const client = await connected(job.url);
+  const { rows } = await client.query<{ epoch: string }>('select epoch from log');
+  await client.end();
+  const lineage: Lineage = { epoch: rows[0]?.epoch ?? '' };
+  let end: Place = originOf(lineage);
   const writer = createPostgresAppender({
     url: job.url,
     runtime: systemRuntime,
     notify: job.notify,
-    onHead: () => undefined,
+    lineage,
+    nodeId: 'bench',
+    seen: () => end,
+    onSeen: (place) => {
+      end = place;
+    },
+    onOtherHistory: () => new Error('the log holds another history'),
   });
   let place = 0;
   const start = performance.now();

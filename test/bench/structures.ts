@@ -5,7 +5,6 @@
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
-import type { EventStore } from '../../src/log/store.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { removeTemporary, temporaryDirectory } from './server.ts';
 import { percentile } from './stats.ts';
@@ -102,7 +101,8 @@ function bare(path: string, structure: Structure, accessIds: number): Candidate 
 }
 
 async function built(path: string, accessIds: number): Promise<Candidate> {
-  const store: EventStore = (await openSqliteEngine({ path, runtime: systemRuntime })).store;
+  const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
+  const history = await store.open();
   const db = new Database(path, { readonly: true });
   const selectId = db
     .prepare('select position, payload from events where access_id = ? and event_id = ?')
@@ -115,11 +115,11 @@ async function built(path: string, accessIds: number): Promise<Candidate> {
         id: idAt(from + at),
         payload,
       }));
-      await store.append([{ events, key: null }]);
+      await history.append([{ events, key: null }]);
     },
     filled: () => undefined,
-    page: (accessId, position) => store.readFeed(accessId, position, PAGE),
-    byTime: (accessId, createdAt) => store.positionBefore(accessId, createdAt),
+    page: (accessId, position) => history.readFeed(accessId, position, PAGE),
+    byTime: (accessId, createdAt) => history.firstSince(accessId, createdAt),
     byId: (accessId, id) => selectId.get(accessId, id),
     async close() {
       db.close();

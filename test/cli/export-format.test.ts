@@ -36,6 +36,8 @@ const SIZES: readonly (readonly [string, readonly LogEvent[]])[] = [
 
 function event(position: number, more: Partial<LogEvent>): LogEvent {
   return {
+    lineage: { epoch: 'epoch000' },
+    tag: 1,
     position,
     accessId: 'feed',
     version: position,

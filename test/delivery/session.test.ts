@@ -7,6 +7,7 @@ import { createHub, type Hub } from '../../src/delivery/hub.ts';
 import { createSession, type Session } from '../../src/delivery/session.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
 import type { Log } from '../../src/log/log.ts';
+import type { Place } from '../../src/log/place.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 
 const STALL_MS = 300_000;
@@ -44,10 +45,10 @@ function testWire(): TestWire {
 
 /** A log in which nothing happens. */
 const silentLog = {
-  head: 7,
-  subscribe: (accessId: string, position: number) => ({
+  head: { position: 7 },
+  subscribe: (accessId: string, place: Place) => ({
     accessId,
-    position,
+    place,
     isLive: true,
     next: () => undefined,
     close: () => undefined,
@@ -70,14 +71,19 @@ describe('a session at the health check of the hub', () => {
       connection: wire,
       principal: ADMIN,
       runtime: systemRuntime,
-      heartbeat: (positions) => Buffer.from(JSON.stringify([...positions])),
+      heartbeat: (places) =>
+        Buffer.from(JSON.stringify([...places].map(([name, { position }]) => [name, position]))),
       stallTimeoutMs: STALL_MS,
       onFault: (error) => {
         throw error;
       },
     });
     hub.add(session);
-    session.subscribe({ accessId: 'a', position: 5, encoder: silent });
+    session.subscribe({
+      accessId: 'a',
+      after: { lineage: { epoch: 'epoch000' }, position: 5, tag: 0 },
+      encoder: silent,
+    });
   });
   afterEach(() => {
     hub.stop();

@@ -58,7 +58,7 @@ describe('moving and restoring', () => {
       const feeds = await Promise.all(
         ['texts', 'pruned', 'keyed', 'gone'].map(async (feed) => {
           const start = await log.resolve(feed, { after: 'start' });
-          return [start, await readAll(log, feed, start), await log.lastPosition(feed)];
+          return [start, await readAll(log, feed, start), await log.lastPlace(feed)];
         }),
       );
       const again = await log.append(KEYED);

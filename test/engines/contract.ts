@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { LastseenError } from '../../src/errors.ts';
+import { cursorOf } from '../../src/log/cursor.ts';
 import type { LogEvent, NewEvent } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
+import { originOf, type Place, termOf } from '../../src/log/place.ts';
 import type { EventStore } from '../../src/log/store.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 
@@ -49,22 +51,29 @@ export function event(accessId: string, payload: unknown, attributes: Partial<Ne
 
 /** The whole feed, in pages. */
 export async function readAll(
-  log: Pick<Log, 'read'>,
+  log: Pick<Log, 'read' | 'head'>,
   accessId: string,
-  from = 0,
+  from: Place = originOf(log.head.lineage),
   limit = PAGE,
 ): Promise<LogEvent[]> {
   const events: LogEvent[] = [];
-  let position = from;
+  let place = from;
   for (;;) {
-    const page = await log.read(accessId, position, limit);
+    const page = await log.read(accessId, place, limit);
     events.push(...page.events);
-    if (page.events.length === 0) {
+    const last = page.events.at(-1);
+    if (last === undefined) {
       return events;
     }
-    assert.ok(page.through > position, 'a page moves forward');
-    position = page.through;
+    assert.ok(last.position > place.position, 'a page moves forward');
+    place = last;
   }
+}
+
+/** The place alone of an event or a receipt, whose epoch is named instead of its lineage. */
+function placeOf(place: Place = assert.fail()): unknown {
+  const { lineage, position, tag } = place;
+  return { lineage, position, tag };
 }
 
 function code(expected: string): (error: unknown) => boolean {
@@ -87,6 +96,8 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
     async function restart(): Promise<void> {
       log = await createLog({ store: await engine.reopen(), runtime: systemRuntime });
     }
+
+    const origin = (): Place => originOf(log.head.lineage);
 
     async function push(...events: NewEvent[]): ReturnType<Log['append']> {
       return log.append({ events, key: null });
@@ -208,12 +219,14 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       const times = [0, -1, 2 ** 53 - 1, -(2 ** 53 - 1), 5, 5, 4, 0];
       await log.append({ events: times.map((createdAt, at) => event('g11', at, { createdAt })), key: null });
       assert.deepEqual(
-        (await readAll(log, 'g11', 0, { maxEvents: 3, maxBytes: 1e6 })).map(({ createdAt }) => createdAt),
+        (await readAll(log, 'g11', origin(), { maxEvents: 3, maxBytes: 1e6 })).map(
+          ({ createdAt }) => createdAt,
+        ),
         times,
       );
       const many = Array.from({ length: 1_000 }, (_, at) => event('g11-equal', at, { createdAt: 42 }));
       await log.append({ events: many, key: null });
-      const read = await readAll(log, 'g11-equal', 0, { maxEvents: 7, maxBytes: 1e6 });
+      const read = await readAll(log, 'g11-equal', origin(), { maxEvents: 7, maxBytes: 1e6 });
       assert.deepEqual(
         read.map(({ version }) => version),
         many.map((_, at) => at + 1),
@@ -225,20 +238,22 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         events: [10, 30, 20, 40].map((createdAt) => event('start', createdAt, { createdAt })),
         key: null,
       });
-      const at = (index: number): number => (receipts[index]?.position ?? 0) - 1;
-      assert.equal(await log.resolve('start', { createdAt: 5 }), at(0));
-      assert.equal(await log.resolve('start', { createdAt: 20 }), at(1));
-      assert.equal(await log.resolve('start', { createdAt: 31 }), at(3));
-      assert.equal(await log.resolve('start', { createdAt: 41 }), (await log.bounds()).head);
+      const before = (index: number): number => receipts[index - 1]?.position ?? 0;
+      const startAt = async (createdAt: number): Promise<number> =>
+        (await log.resolve('start', { createdAt })).position;
+      assert.equal(await startAt(5), 0);
+      assert.equal(await startAt(20), before(1));
+      assert.equal(await startAt(31), before(3));
+      assert.equal(await startAt(41), receipts.at(-1)?.position);
     });
 
     it('G7: a page is bounded in events and in bytes, and never empty when there is an event', async () => {
       const big = 'x'.repeat(50_000);
       await log.append({ events: Array.from({ length: 20 }, () => event('big', big)), key: null });
-      const page = await log.read('big', 0, { maxEvents: 100, maxBytes: 300_000 });
+      const page = await log.read('big', origin(), { maxEvents: 100, maxBytes: 300_000 });
       assert.ok(page.events.length >= 1 && page.events.length <= 3);
-      assert.equal((await log.read('big', 0, { maxEvents: 100, maxBytes: 1 })).events.length, 1);
-      assert.equal((await readAll(log, 'big', 0, { maxEvents: 100, maxBytes: 1 })).length, 20);
+      assert.equal((await log.read('big', origin(), { maxEvents: 100, maxBytes: 1 })).events.length, 1);
+      assert.equal((await readAll(log, 'big', origin(), { maxEvents: 100, maxBytes: 1 })).length, 20);
     });
 
     it('G6: a cursor that cannot be honoured is refused with its reason and the floor', async () => {
@@ -249,7 +264,7 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
           (reason: unknown) => reason,
         );
         assert.ok(error instanceof LastseenError);
-        assert.equal(error.floor, log.cursor(0));
+        assert.equal(error.floor, cursorOf(origin()));
         return error.code;
       };
       for (const text of [
@@ -260,14 +275,17 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         `${epoch}.01`,
         `${epoch}.-1`,
         `${epoch}.zzzzzzzzzzzzzz`,
-        ` ${log.cursor(0)}`,
-        `${log.cursor(0)}\n`,
+        ` ${cursorOf(origin())}`,
+        `${cursorOf(origin())}\n`,
+        `${epoch}.1.2.0.zzzzzzzzzzz`,
+        `${epoch}.1.2.1.1`,
+        `${epoch}.1.3.0.1`,
       ]) {
         assert.equal(await verdict(text), 'ERR_CURSOR_MALFORMED', JSON.stringify(text));
       }
       assert.equal(await verdict('aaaaaaaa.1'), 'ERR_CURSOR_EPOCH');
-      assert.equal(await verdict(log.cursor(head + 1)), 'ERR_CURSOR_AHEAD');
-      assert.equal(await log.resolve('any', { after: log.cursor(head) }), head);
+      assert.equal(await verdict(cursorOf({ ...log.head, position: head + 1 })), 'ERR_CURSOR_AHEAD');
+      assert.deepEqual(await log.resolve('any', { after: cursorOf(log.head) }), placeOf(log.head));
     });
 
     it('G2, G3: a feed is whole before, while and after its index is written, dense or sparse, and after a restart', async () => {
@@ -293,12 +311,14 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
               ({ position }, index) => index === 0 || position > (events[index - 1]?.position ?? 0),
             ),
           );
-          assert.equal(await log.lastPosition(feed), events.at(-1)?.position);
-          const middle = events[Math.floor(count / 2)]?.position ?? 0;
+          assert.deepEqual(await log.lastPlace(feed), placeOf(events.at(-1)));
+          const middle = events[Math.floor(count / 2)] ?? assert.fail();
           assert.deepEqual(
             await readAll(log, feed, middle),
-            events.filter(({ position }) => position > middle),
+            events.filter(({ position }) => position > middle.position),
           );
+          const time = await log.resolve(feed, { createdAt: 0 });
+          assert.equal(time.position, 0);
         }
       };
       await check();
@@ -306,33 +326,78 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       await check();
       const [next] = await push(event('dense', 'next'));
       assert.equal(next?.version, rounds * 1_000 + 1);
-      assert.equal(
-        await log.resolve('sparse', { createdAt: 0 }),
-        ((await readAll(log, 'sparse'))[0]?.position ?? 0) - 1,
-      );
     });
 
     it('G6: what retention has given up is refused, and positions and versions never restart', async () => {
-      await push(event('pruned', 1), event('pruned', 2));
-      const old = log.cursor((await log.bounds()).head - 1);
-      const { head } = await log.bounds();
-      await engine.store().prune({ through: head - 1 });
+      const [first = assert.fail()] = await push(event('pruned', 0));
+      const [second = assert.fail(), third = assert.fail()] = await push(
+        event('pruned', 1),
+        event('pruned', 2),
+      );
+      const head = third.position;
+      await log.prune({ through: head - 1 });
       assert.deepEqual(await log.bounds(), { epoch: (await log.bounds()).epoch, floor: head, head });
-      assert.equal(await log.resolve('pruned', { after: old }), head - 1);
-      const tooOld = await log.resolve('pruned', { after: log.cursor(head - 2) }).then(
+      assert.deepEqual(await log.resolve('pruned', { after: cursorOf(second) }), placeOf(second));
+      const tooOld = await log.resolve('pruned', { after: cursorOf(first) }).then(
         () => undefined,
         (reason: unknown) => reason,
       );
       assert.ok(code('ERR_CURSOR_TOO_OLD')(tooOld));
-      assert.equal(await log.resolve('pruned', { after: (tooOld as LastseenError).floor ?? '' }), head - 1);
+      assert.equal((tooOld as LastseenError).floor, cursorOf(second));
       assert.deepEqual(
-        (await readAll(log, 'pruned', head - 1)).map(({ version }) => version),
-        [2],
+        (await readAll(log, 'pruned', await log.resolve('pruned', { after: cursorOf(second) }))).map(
+          ({ version }) => version,
+        ),
+        [3],
       );
-      await engine.store().prune({ through: head });
+      await log.prune({ through: head });
       await restart();
+      assert.deepEqual(await log.resolve('pruned', { after: cursorOf(third) }), placeOf(third));
       const [next] = await push(event('pruned', 3));
-      assert.deepEqual([next?.position, next?.version], [head + 1, 3]);
+      assert.deepEqual([next?.position, next?.version], [head + 1, 4]);
+    });
+
+    it('G13: a cursor with another tag is refused, and the row or the mark of its own feed proves it', async () => {
+      const [first = assert.fail()] = await push(event('proven', 1));
+      const [second = assert.fail()] = await push(event('proven', 2));
+      const [other = assert.fail()] = await push(event('proven-other', 1));
+      assert.notEqual(first.tag, second.tag);
+      const check = async (): Promise<void> => {
+        for (const place of [first, second, other]) {
+          const forged = cursorOf({ ...place, tag: place.tag + 1 });
+          await assert.rejects(log.resolve('proven', { after: forged }), code('ERR_CURSOR_DIVERGED'));
+          const firstForm = cursorOf(place).split('.').slice(0, 2).join('.');
+          await assert.rejects(log.resolve('proven', { after: firstForm }), code('ERR_CURSOR_DIVERGED'));
+        }
+      };
+      await check();
+      for (const place of [first, second, other]) {
+        assert.deepEqual(await log.resolve('proven', { after: cursorOf(place) }), placeOf(place));
+      }
+      assert.deepEqual(await log.resolve('proven', { after: 'now' }), placeOf(second));
+      await restart();
+      await check();
+      assert.deepEqual(await log.resolve('proven', { after: cursorOf(second) }), placeOf(second));
+      // Both events of the feed are deleted: the mark proves the second, and nothing proves the first.
+      await log.prune({ through: second.position });
+      assert.deepEqual(await log.resolve('proven', { after: cursorOf(second) }), placeOf(second));
+      await assert.rejects(log.resolve('proven', { after: cursorOf(first) }), code('ERR_CURSOR_TOO_OLD'));
+      const forged = cursorOf({ ...second, tag: second.tag + 1 });
+      await assert.rejects(log.resolve('proven', { after: forged }), code('ERR_CURSOR_DIVERGED'));
+      await restart();
+      assert.deepEqual(await log.resolve('proven', { after: cursorOf(second) }), placeOf(second));
+    });
+
+    it('G13: every event of a commit has its tag, and a process that starts opens a term', async () => {
+      const receipts = await push(event('tags-a', 1), event('tags-b', 1));
+      assert.equal(new Set(receipts.map(({ tag }) => tag)).size, 1);
+      const read = await readAll(log, 'tags-a');
+      assert.equal(read[0]?.tag, receipts[0]?.tag);
+      const term = termOf(receipts[0]?.tag ?? 0);
+      assert.ok(term > 0);
+      assert.equal(termOf((await push(event('tags-a', 2)))[0]?.tag ?? 0), term);
+      await restart();
+      assert.notEqual(termOf((await push(event('tags-a', 3)))[0]?.tag ?? 0), term);
     });
 
     it('G6: retention by count keeps the latest of each access_id, and each feed has its own verdict', async () => {
@@ -341,9 +406,9 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
       }
       await push(event('few', 'last'));
       const quiet = (await push(event('quiet', 1)))[0]?.position ?? 0;
-      const before = await readAll(log, 'many', (await log.bounds()).floor - 1);
-      assert.ok((await engine.store().prune({ keepPerAccessId: 10 })) >= 71);
-      assert.equal(await engine.store().prune({ keepPerAccessId: 10 }), 0);
+      const before = await readAll(log, 'many', await log.resolve('many', { after: 'start' }));
+      assert.ok((await log.prune({ keepPerAccessId: 10 })) >= 71);
+      assert.equal(await log.prune({ keepPerAccessId: 10 }), 0);
       const start = await log.resolve('many', { after: 'start' });
       const kept = await readAll(log, 'many', start);
       assert.deepEqual(kept, before.slice(-10));
@@ -353,22 +418,26 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         ),
         [22, 23, 24, 25, 26, 27, 28, 29, 30, 31],
       );
-      const lost = before.at(-11)?.position ?? 0;
-      assert.equal(await log.resolve('many', { after: log.cursor(lost) }), lost);
-      await assert.rejects(log.resolve('many', { after: log.cursor(lost - 1) }), code('ERR_CURSOR_TOO_OLD'));
-      await assert.rejects(log.read('many', lost - 1, PAGE), code('ERR_CURSOR_TOO_OLD'));
+      const lost = before.at(-11) ?? assert.fail();
+      const earlier = before.at(-12) ?? assert.fail();
+      assert.deepEqual(await log.resolve('many', { after: cursorOf(lost) }), placeOf(lost));
+      await assert.rejects(log.resolve('many', { after: cursorOf(earlier) }), code('ERR_CURSOR_TOO_OLD'));
+      await assert.rejects(log.read('many', earlier, PAGE), code('ERR_CURSOR_TOO_OLD'));
       // What others have lost does not concern a feed that has lost nothing.
-      assert.equal(await log.resolve('quiet', { after: log.cursor(lost - 1) }), lost - 1);
-      assert.equal((await readAll(log, 'quiet', lost - 1))[0]?.position, quiet);
+      const quietStart = await log.resolve('quiet', { after: 'start' });
+      assert.equal((await readAll(log, 'quiet', quietStart))[0]?.position, quiet);
       await restart();
       const [next] = await push(event('many', 'next'));
       assert.equal(next?.version, 61);
-      assert.equal((await readAll(log, 'many', start)).length, 11);
+      assert.equal(
+        (await readAll(log, 'many', await log.resolve('many', { after: cursorOf(start) }))).length,
+        11,
+      );
     });
 
     it('G6: retention by age forgets what was recorded before, in order, while pushes go on', async () => {
       await log.append({ events: Array.from({ length: 2_500 }, (_, at) => event('aged', at)), key: null });
-      const [last] = await push(event('aged', 'last old'));
+      const [last = assert.fail()] = await push(event('aged', 'last old'));
       const cutoff = Date.now() + 1;
       while (Date.now() < cutoff) {
         await new Promise((resolve) => setImmediate(resolve));
@@ -383,15 +452,18 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         }
         return count;
       })();
-      assert.ok((await engine.store().prune({ recordedBefore: cutoff })) >= 2_501);
+      assert.ok((await log.prune({ recordedBefore: cutoff })) >= 2_501);
       over.abort();
       const pushed = await pushing;
-      assert.equal((await log.bounds()).floor, (last?.position ?? 0) + 1);
+      assert.equal((await log.bounds()).floor, last.position + 1);
       assert.deepEqual(
-        (await readAll(log, 'aged', last?.position)).map(({ payload }) => payload),
+        (await readAll(log, 'aged', last)).map(({ payload }) => payload),
         ['"young"'],
       );
-      assert.equal((await readAll(log, 'meanwhile', last?.position)).length, pushed);
+      assert.equal(
+        (await readAll(log, 'meanwhile', await log.resolve('meanwhile', { after: 'start' }))).length,
+        pushed,
+      );
     });
 
     it('G3, G6: a reader that retention overtakes is told, and one at the end is not disturbed', async () => {
@@ -400,11 +472,13 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         key: null,
       });
       await restart();
-      const first = receipts[0]?.position ?? 0;
-      const last = receipts.at(-1)?.position ?? 0;
+      const placeAgain = (receipt: Place | undefined): Promise<Place> =>
+        log.resolve('overtaken', { after: cursorOf(receipt ?? assert.fail()) });
+      const first = await placeAgain(receipts[0]);
+      const last = await placeAgain(receipts.at(-1));
       const slow = log.subscribe('overtaken', first, () => undefined);
       const current = log.subscribe('overtaken', last, () => undefined);
-      await engine.store().prune({ keepPerAccessId: 5 });
+      await log.prune({ keepPerAccessId: 5 });
       await assert.rejects(async () => slow.next(), code('ERR_CURSOR_TOO_OLD'));
       assert.equal(await current.next(), undefined);
       await push(event('overtaken', 'more'));

@@ -37,7 +37,7 @@ describe('SQLite', () => {
     const log = await createLog({ store, runtime: systemRuntime });
     await log.append({ events: [event('a', 1), event('a', 2)], key: null });
     const other = new Database(path);
-    const row = `(1, 'a', 1, 0, 0, null, '9')`;
+    const row = `(1, 'a', 1, 0, 0, null, '9', 1)`;
     for (const sql of [
       `update events set payload = '9'`,
       'delete from events',
@@ -94,10 +94,10 @@ describe('SQLite', () => {
     const other = new Database(path);
     other.exec('delete from log');
     await assert.rejects(openSqliteEngine({ path, runtime: systemRuntime }), /no row in table log/);
-    other.exec(`insert into log values (1, 'restored', 1, 0)`);
+    other.exec(`insert into log values (1, 'restored', 1, 0, 1)`);
     other.close();
     const again = await openSqliteEngine({ path, runtime: systemRuntime });
-    assert.equal((await again.store.bounds()).epoch, 'restored');
+    assert.equal((await (await again.store.open()).bounds()).epoch, 'restored');
     await again.store.close();
     directory.remove();
   });

@@ -5,10 +5,13 @@ import fc from 'fast-check';
 import { LastseenError } from '../../src/errors.ts';
 import { compact, depthOf, elementSpans, memberSpan } from '../../src/json-text.ts';
 import type { LogEvent } from '../../src/log/event.ts';
+import { type Lineage, originOf } from '../../src/log/place.ts';
 import type { AppendRequest, AppendResult } from '../../src/log/store.ts';
 import { createTail } from '../../src/log/tail.ts';
 import { createWriter, DEFAULT_WRITER_LIMITS } from '../../src/log/writer.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
+
+const lineage: Lineage = { epoch: 'epoch000' };
 
 const request = (count = 1): AppendRequest => ({
   key: null,
@@ -39,7 +42,13 @@ function heldStore(): {
               resolve({
                 recordedAt: 1,
                 outcomes: requests.map(({ events }) => ({
-                  receipts: events.map(() => ({ position: (head += 1), version: head, duplicate: false })),
+                  receipts: events.map(() => ({
+                    lineage,
+                    tag: 1,
+                    position: (head += 1),
+                    version: head,
+                    duplicate: false,
+                  })),
                 })),
               });
             }
@@ -105,7 +114,7 @@ describe('the writer', () => {
     await third;
   });
 
-  it('G8: a commit that fails is told to its callers, and the next one goes on', async () => {
+  it('G14: after a failure that names no outcome the callers learn that it is not known', async () => {
     const store = heldStore();
     const writer = createWriter({
       store,
@@ -116,7 +125,7 @@ describe('the writer', () => {
     await turns();
     store.commits[0]?.end(new Error('disk'));
     for (const one of failing) {
-      await assert.rejects(one, code('ERR_STORE_UNAVAILABLE'));
+      await assert.rejects(one, code('ERR_OUTCOME_UNKNOWN'));
     }
     assert.equal(writer.queuedEvents, 0);
   });
@@ -135,7 +144,9 @@ describe('the writer', () => {
 
 describe('the tail', () => {
   const event = (position: number, accessId = 'a', payload = '1'): LogEvent => ({
+    lineage,
     position,
+    tag: 1,
     accessId,
     version: position,
     createdAt: 0,
@@ -149,15 +160,15 @@ describe('the tail', () => {
     const stored = [1, 2, 3, 4, 5].map((position) => event(position));
     const tail = createTail({
       store: { readLog: (after) => Promise.resolve(stored.filter((one) => one.position > after)) },
-      head: 0,
+      head: originOf(lineage),
       onError: (error) => assert.fail(String(error)),
     });
     tail.offer([event(1), event(2)]);
     tail.offer([event(2)]);
-    assert.equal(tail.head, 2);
+    assert.equal(tail.head.position, 2);
     tail.offer([event(5)]);
     await turns();
-    assert.equal(tail.head, 5);
+    assert.equal(tail.head.position, 5);
     assert.deepEqual(
       tail.readAfter('a', 0, limit)?.map((one) => one.position),
       [1, 2, 3, 4, 5],
@@ -167,14 +178,14 @@ describe('the tail', () => {
   it('G7: keeps a bounded number of bytes; the floor follows', () => {
     const tail = createTail({
       store: { readLog: () => Promise.resolve([]) },
-      head: 0,
+      head: originOf(lineage),
       onError: (error) => assert.fail(String(error)),
       limits: { maxBytes: 10_000 },
     });
     for (let position = 1; position <= 5_000; position += 1) {
       tail.offer([event(position, `f${position % 7}`, '"xxxxxxxxxx"')]);
     }
-    assert.equal(tail.head, 5_000);
+    assert.equal(tail.head.position, 5_000);
     assert.ok(tail.floor > 4_900 && tail.floor < 5_000);
     const kept = [0, 1, 2, 3, 4, 5, 6].flatMap((feed) => tail.readAfter(`f${feed}`, tail.floor, limit) ?? []);
     assert.equal(kept.length, 5_000 - tail.floor);
@@ -188,7 +199,7 @@ describe('the tail', () => {
         readLog: (after) =>
           fails ? Promise.reject(new Error('gone')) : Promise.resolve(after === 0 ? [event(1)] : []),
       },
-      head: 0,
+      head: originOf(lineage),
       onError: (error) => errors.push(error),
     });
     tail.wake();
@@ -197,7 +208,7 @@ describe('the tail', () => {
     fails = false;
     tail.wake();
     await turns();
-    assert.equal(tail.head, 1);
+    assert.equal(tail.head.position, 1);
   });
 });
 

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { createSession, type Session } from '../../src/delivery/session.ts';
 import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
+import { cursorOf } from '../../src/log/cursor.ts';
 import type { LogEvent } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
@@ -49,7 +50,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 interface Reader {
   feed: string;
   /** Where it joined: its list must be everything after. */
-  from: number;
+  from: string;
+  fromPosition: number;
   seen: LogEvent[];
   session: Session | undefined;
   isStalled: boolean;
@@ -69,7 +71,8 @@ async function openLog(path: string): Promise<Log> {
   });
 }
 
-function listen(log: Log, reader: Reader, position: number): void {
+async function listen(log: Log, reader: Reader, cursor: string): Promise<void> {
+  const after = await log.resolve(reader.feed, { after: cursor });
   reader.session = createSession({
     log,
     principal: ADMIN,
@@ -94,7 +97,7 @@ function listen(log: Log, reader: Reader, position: number): void {
   });
   reader.session.subscribe({
     accessId: reader.feed,
-    position,
+    after,
     encoder: {
       events(events) {
         assert.ok(events.every((event) => event.accessId === reader.feed));
@@ -121,9 +124,10 @@ async function play(steps: readonly Step[]): Promise<void> {
     }
   }
 
-  function resume(reader: Reader): void {
+  async function resume(reader: Reader): Promise<void> {
     if (reader.session === undefined) {
-      listen(log, reader, reader.seen.at(-1)?.position ?? reader.from);
+      const last = reader.seen.at(-1);
+      await listen(log, reader, last === undefined ? reader.from : cursorOf(last));
     }
   }
 
@@ -150,17 +154,19 @@ async function play(steps: readonly Step[]): Promise<void> {
       }
     } else if (one.do === 'join') {
       cut(readers[one.who]);
-      const from = one.fromStart ? 0 : await log.resolve('any', { after: 'now' });
+      const feed = `f${one.feed}`;
+      const place = await log.resolve(feed, { after: one.fromStart ? 'start' : 'now' });
       const reader: Reader = {
-        feed: `f${one.feed}`,
-        from,
+        feed,
+        from: cursorOf(place),
+        fromPosition: place.position,
         seen: [],
         session: undefined,
         isStalled: false,
         drain: () => undefined,
       };
       readers[one.who] = reader;
-      resume(reader);
+      await resume(reader);
     } else if (one.do === 'restart') {
       await Promise.all(appends);
       readers.forEach(cut);
@@ -168,7 +174,7 @@ async function play(steps: readonly Step[]): Promise<void> {
       log = await openLog(path);
       for (const reader of readers) {
         if (reader !== undefined) {
-          resume(reader);
+          await resume(reader);
         }
       }
     } else {
@@ -181,7 +187,7 @@ async function play(steps: readonly Step[]): Promise<void> {
       } else if (one.do === 'cut') {
         cut(reader);
       } else if (one.do === 'resume') {
-        resume(reader);
+        await resume(reader);
       } else {
         reader.isStalled = false;
         reader.drain();
@@ -199,9 +205,9 @@ async function play(steps: readonly Step[]): Promise<void> {
       continue;
     }
     reader.isStalled = false;
-    resume(reader);
+    await resume(reader);
     reader.drain();
-    const expected = model.filter((one) => one.feed === reader.feed && one.position > reader.from);
+    const expected = model.filter((one) => one.feed === reader.feed && one.position > reader.fromPosition);
     await until(
       () => reader.seen.length >= expected.length,
       () => `${reader.feed}: ${reader.seen.length} of ${expected.length} events came`,

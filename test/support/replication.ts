@@ -22,6 +22,14 @@ const IDENTITY = IS_ROOT ? { uid: NOBODY, gid: NOBODY } : {};
 /** Names the standby in `synchronous_standby_names`. */
 const STANDBY = 'standby';
 
+/** Kills what runs when the process of the test ends before it does. */
+const killers = new Set<() => void>();
+process.once('exit', () => {
+  for (const kill of killers) {
+    kill();
+  }
+});
+
 /** How a primary is lost. */
 export type Loss = 'killed' | 'stopped' | 'cut off in silence';
 
@@ -178,8 +186,8 @@ async function createMachine(data: string): Promise<Machine> {
     child = started;
     let said = '';
     started.stderr.on('data', (text: Buffer) => (said = (said + text.toString()).slice(-4_000)));
-    process.once('exit', kill);
-    started.once('exit', () => process.off('exit', kill));
+    killers.add(kill);
+    started.once('exit', () => killers.delete(kill));
     await until(
       async () => {
         if (started.exitCode !== null) {

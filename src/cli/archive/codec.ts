@@ -3,18 +3,22 @@
  * feeds from which retention has deleted events, then the keys of its batches. The last line marks the archive as complete.
  */
 import { z } from 'zod';
-import type { KeyedBatch, PrunedFeed } from '../../engines/archive.ts';
+import type { KeyedBatch, PrunedFeed, Term } from '../../engines/archive.ts';
 import { LastseenError, quote } from '../../errors.ts';
 import { compact, memberSpan } from '../../json-text.ts';
 import { type LogEvent, MAX_NAME_CHARACTERS } from '../../log/event.ts';
 
-export const FORMAT = 1;
+/** Version 1 had no tags and no terms. */
+export const FORMAT = 2;
+
+const FORMATS = z.union([z.literal(1), z.literal(FORMAT)]);
 
 export type ArchiveLine =
-  | { readonly kind: 'log'; readonly epoch: string; readonly head: number }
-  | { readonly kind: 'event'; readonly event: LogEvent }
+  | { readonly kind: 'log'; readonly epoch: string; readonly head: number; readonly taggedFrom: number }
+  | { readonly kind: 'event'; readonly event: Omit<LogEvent, 'lineage'> }
   | { readonly kind: 'feed'; readonly feed: PrunedFeed }
   | { readonly kind: 'batch'; readonly batch: KeyedBatch }
+  | { readonly kind: 'term'; readonly term: Term }
   | { readonly kind: 'end'; readonly events: number; readonly floor: number; readonly head: number };
 
 const Count = z.int().min(0);
@@ -27,12 +31,14 @@ const Name = z
 
 const Lines = z.union([
   z.strictObject({
-    lastseen_export: z.literal(FORMAT),
+    lastseen_export: FORMATS,
     epoch: z.string().regex(/^[0-9a-z]{8}$/),
     head: Count,
+    tagged_from: Position.optional(),
   }),
   z.strictObject({
     position: Position,
+    tag: Position.optional(),
     access_id: Name,
     version: Position,
     created_at: Time,
@@ -46,20 +52,23 @@ const Lines = z.union([
     position: Position,
     pruned_version: Position,
     pruned_position: Position,
+    pruned_tag: Count.default(0),
   }),
   z.strictObject({
     batch: z.string(),
     fingerprint: z.string(),
     first_position: Position,
     last_position: Count,
+    tag: Count.default(0),
   }),
+  z.strictObject({ term: Position, first_position: Position, opened_at: Time, node: z.string() }),
   z.strictObject({ end: z.literal(true), events: Count, floor: Position, head: Count }),
 ]);
 
 export function encodeEvent(event: LogEvent): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
-    `{"position":${event.position},"access_id":${JSON.stringify(event.accessId)},` +
+    `{"position":${event.position},${event.tag === 0 ? '' : `"tag":${event.tag},`}"access_id":${JSON.stringify(event.accessId)},` +
     `"version":${event.version},"created_at":${event.createdAt},` +
     `"recorded_at":${event.recordedAt},${id}"payload":${event.payload}}\n`
   );
@@ -72,6 +81,7 @@ export function encodeFeed(feed: PrunedFeed): string {
     position: feed.position,
     pruned_version: feed.prunedVersion,
     pruned_position: feed.prunedPosition,
+    pruned_tag: feed.prunedTag,
   });
 }
 
@@ -81,7 +91,12 @@ export function encodeBatch(batch: KeyedBatch): string {
     fingerprint: batch.fingerprint,
     first_position: batch.firstPosition,
     last_position: batch.lastPosition,
+    tag: batch.tag,
   });
+}
+
+export function encodeTerm({ term, firstPosition, openedAt, node }: Term): string {
+  return encodeLine({ term, first_position: firstPosition, opened_at: openedAt, node });
 }
 
 export function encodeLine(value: Readonly<Record<string, unknown>>): string {
@@ -96,7 +111,9 @@ export function decodeLine(text: string, number: number): ArchiveLine {
   }
   const value = parsed.data;
   if ('lastseen_export' in value) {
-    return { kind: 'log', epoch: value.epoch, head: value.head };
+    // A log of the first version has no tags.
+    const { epoch, head, tagged_from: taggedFrom = head + 1 } = value;
+    return { kind: 'log', epoch, head, taggedFrom };
   }
   if ('feed' in value) {
     return {
@@ -107,6 +124,7 @@ export function decodeLine(text: string, number: number): ArchiveLine {
         position: value.position,
         prunedVersion: value.pruned_version,
         prunedPosition: value.pruned_position,
+        prunedTag: value.pruned_tag,
       },
     };
   }
@@ -118,8 +136,13 @@ export function decodeLine(text: string, number: number): ArchiveLine {
         fingerprint: value.fingerprint,
         firstPosition: value.first_position,
         lastPosition: value.last_position,
+        tag: value.tag,
       },
     };
+  }
+  if ('term' in value) {
+    const { term, first_position: firstPosition, opened_at: openedAt, node } = value;
+    return { kind: 'term', term: { term, firstPosition, openedAt, node } };
   }
   if ('end' in value) {
     return { kind: 'end', events: value.events, floor: value.floor, head: value.head };
@@ -132,6 +155,7 @@ export function decodeLine(text: string, number: number): ArchiveLine {
     kind: 'event',
     event: {
       position: value.position,
+      tag: value.tag ?? 0,
       accessId: value.access_id,
       version: value.version,
       createdAt: value.created_at,

@@ -17,9 +17,9 @@ export async function readArchive(
 ): Promise<number> {
   const progress = createProgress('imported', systemRuntime.clock);
   const versions = new Map<string, number>();
-  let epoch: string | undefined;
+  let log: (ArchiveLine & { kind: 'log' }) | undefined;
   let end: (ArchiveLine & { kind: 'end' }) | undefined;
-  let batch: LogEvent[] = [];
+  let batch: Omit<LogEvent, 'lineage'>[] = [];
   let count = 0;
   let position = 0;
   let lineNumber = 0;
@@ -39,12 +39,12 @@ export async function readArchive(
     if (end !== undefined) {
       throw lineError(lineNumber, 'comes after the last line of an archive');
     }
-    if ((epoch === undefined) !== (line.kind === 'log')) {
+    if ((log === undefined) !== (line.kind === 'log')) {
       throw lineError(lineNumber, 'is out of place: the first line, and no other, names the log');
     }
     switch (line.kind) {
       case 'log':
-        epoch = line.epoch;
+        log = line;
         break;
       case 'event': {
         const { event } = line;
@@ -71,12 +71,15 @@ export async function readArchive(
       case 'batch':
         await target.batches([line.batch]);
         break;
+      case 'term':
+        await target.terms([line.term]);
+        break;
       case 'end':
         end = line;
         break;
     }
   }
-  if (epoch === undefined || end?.events !== count) {
+  if (log === undefined || end?.events !== count) {
     throw new LastseenError(
       'ERR_REQUEST_INVALID',
       `the archive is truncated after line ${lineNumber}: nothing was imported`,
@@ -84,9 +87,10 @@ export async function readArchive(
   }
   await flush();
   await target.commit({
-    epoch: keepsEpoch ? epoch : newEpoch(systemRuntime.random),
+    epoch: keepsEpoch ? log.epoch : newEpoch(systemRuntime.random),
     floor: end.floor,
     head: end.head,
+    taggedFrom: log.taggedFrom,
   });
   progress.end();
   return count;

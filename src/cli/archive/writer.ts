@@ -4,7 +4,7 @@ import { nextTurn } from '../../runtime.ts';
 import { systemRuntime } from '../../system-runtime.ts';
 import type { Output } from '../io/output.ts';
 import { createProgress } from '../io/progress.ts';
-import { encodeBatch, encodeEvent, encodeFeed, encodeLine, FORMAT } from './codec.ts';
+import { encodeBatch, encodeEvent, encodeFeed, encodeLine, encodeTerm, FORMAT } from './codec.ts';
 
 const PAGE = 2_000;
 
@@ -17,8 +17,8 @@ export async function writeArchive(
   out: Output,
   stop: AbortSignal,
 ): Promise<number | undefined> {
-  const { epoch, head } = await source.state();
-  await write(out, encodeLine({ lastseen_export: FORMAT, epoch, head }));
+  const { epoch, head, taggedFrom } = await source.state();
+  await write(out, encodeLine({ lastseen_export: FORMAT, epoch, head, tagged_from: taggedFrom }));
   const progress = createProgress('exported', systemRuntime.clock);
   let count = 0;
   for (let position = 0; position < head;) {
@@ -56,6 +56,21 @@ export async function writeArchive(
       break;
     }
     after = last.key;
+  }
+  for (let after = 0; ;) {
+    const terms = await source.terms(after, PAGE);
+    await write(
+      out,
+      terms
+        .filter((term) => term.firstPosition <= head)
+        .map(encodeTerm)
+        .join(''),
+    );
+    const last = terms.at(-1);
+    if (last === undefined) {
+      break;
+    }
+    after = last.term;
   }
   const { floor } = await source.state();
   await write(out, encodeLine({ end: true, events: count, floor: Math.min(floor, head + 1), head }));

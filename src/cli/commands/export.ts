@@ -8,7 +8,7 @@ import { nextTurn } from '../../runtime.ts';
 import { systemRuntime } from '../../system-runtime.ts';
 import { writeArchive } from '../archive/writer.ts';
 import { createCsvEncoder, createNdjsonEncoder, type EventEncoder } from '../export/format.ts';
-import { cursorAt, openRange, type RangeOptions, resolveRange } from '../export/range.ts';
+import { openRange, type RangeOptions, resolveRange } from '../export/range.ts';
 import { addDatabaseOption } from '../io/options.ts';
 import { openOutput, type Output } from '../io/output.ts';
 import { createProgress } from '../io/progress.ts';
@@ -127,9 +127,9 @@ async function exportRange(
   const range = await resolveRange(source, options);
   const reader = await openRange(source, range);
   const progress = createProgress('exported', systemRuntime.clock);
-  const positions = Math.max(1, range.through - range.after);
+  const positions = Math.max(1, range.through - range.after.position);
   let count = 0;
-  let through = range.after;
+  let through = range.after.position;
   try {
     while (!stop.aborted) {
       const page = await reader.next();
@@ -139,7 +139,7 @@ async function exportRange(
       await write(encoder.encode(page.events));
       count += page.events.length;
       ({ through } = page);
-      progress.show(count, (through - range.after) / positions);
+      progress.show(count, (through - range.after.position) / positions);
       // Reads of SQLite are synchronous: this lets signals in.
       await nextTurn(systemRuntime.timers);
     }
@@ -153,7 +153,7 @@ async function exportRange(
   return [
     ...(reader.mayLack ? ['retention deleted events during the export: some may be missing\n'] : []),
     `${isWhole ? '' : 'interrupted: '}${count} events exported\n`,
-    `continue with --after ${cursorAt(range, through)}\n`,
+    `continue with --after ${reader.cursor}\n`,
   ].join('');
 
   async function write(data: string | Uint8Array): Promise<void> {

@@ -34,7 +34,9 @@ export function addPrune(program: Command): void {
       }
       const { store } = await openEngine(database, { runtime: systemRuntime });
       try {
-        process.stdout.write(`${await store.prune(rule)} events deleted\n`);
+        const history = await store.open();
+        process.stdout.write(`${await history.prune(rule)} events deleted\n`);
+        await history.close();
       } finally {
         await store.close();
       }

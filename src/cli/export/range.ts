@@ -4,8 +4,16 @@
  */
 import type { LogSource } from '../../engines/archive.ts';
 import { LastseenError, quote } from '../../errors.ts';
-import { encodeCursor, resolveCursor, tooOldError } from '../../log/cursor.ts';
+import {
+  cursorOf,
+  judgeCursor,
+  malformedCursor,
+  parseCursor,
+  refusedCursor,
+  tooOldError,
+} from '../../log/cursor.ts';
 import { type LogEvent, nameFault } from '../../log/event.ts';
+import { originOf, type Place } from '../../log/place.ts';
 
 const PAGE_EVENTS = 2_000;
 
@@ -23,10 +31,9 @@ export interface RangeOptions {
 }
 
 export interface Range {
-  readonly epoch: string;
   readonly accessIds: readonly string[];
   /** Exclusive. */
-  readonly after: number;
+  readonly after: Place;
   /** Inclusive. */
   readonly through: number;
   /** The range continues an earlier export: no event after `after` may be missing. */
@@ -47,6 +54,8 @@ export interface RangeReader {
    * @throws ERR_CURSOR_TOO_OLD if it did and the range continues another, ERR_CURSOR_EPOCH if the log was replaced
    */
   confirm(): Promise<void>;
+  /** The cursor of the last event that was read, or of the start of the range. */
+  readonly cursor: string;
   /** In a range that continues no other, retention deleted events, perhaps before they were read. */
   readonly mayLack: boolean;
 }
@@ -63,36 +72,36 @@ export async function resolveRange(source: LogSource, options: RangeOptions): Pr
   const since = parseTime('--since', options.since);
   const before = parseTime('--before', options.before);
   const bounds = await source.state();
-  const { epoch, head } = bounds;
+  const { head } = bounds;
   const { after: from = 'start' } = options;
-  let after = from === 'now' ? head : 0;
+  let after = from === 'now' ? await source.placeAt(head) : originOf(source.lineage);
   let isResumed = false;
   if (from !== 'start' && from !== 'now') {
-    const prunedThrough = await source.prunedThrough(accessIds);
-    after = withOptionName('--after', () => resolveCursor(from, bounds, prunedThrough));
+    after = await withOptionName('--after', () => resolveCursor(source, accessIds, from));
     isResumed = true;
   } else if (since !== undefined) {
-    after = await positionBefore(source, since, head);
+    after = await source.placeAt(await positionBefore(source, since, head));
   }
   let through = head;
   const { until } = options;
   if (until !== undefined) {
-    through = withOptionName('--until', () => resolveCursor(until, bounds, 0));
+    through = await withOptionName('--until', () => resolveEnd(source, until));
   } else if (before !== undefined) {
     through = await positionBefore(source, before, head);
   }
-  if (through < after) {
+  if (through < after.position) {
     const end = options.until === undefined ? '--before' : '--until';
     const begin = options.since === undefined ? '--after' : '--since';
     throw invalid(end, `must not be before ${begin}`);
   }
-  return { epoch, accessIds, after, through, isResumed };
+  return { accessIds, after, through, isResumed };
 }
 
 export async function openRange(source: LogSource, range: Range): Promise<RangeReader> {
-  const { accessIds, through, epoch } = range;
-  const prunedAtStart = await source.prunedThrough(accessIds);
-  let position = range.after;
+  const { accessIds, through } = range;
+  const { position: prunedAtStart } = await source.prunedThrough(accessIds);
+  let { position } = range.after;
+  let place = range.after;
   let confirmed = position;
   let mayLack = false;
 
@@ -115,22 +124,18 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
 
   async function confirm(): Promise<void> {
     const state = await source.state();
-    if (state.epoch !== epoch) {
+    if (state.epoch !== source.lineage.epoch) {
       const message = 'another log replaced this one during the export: start again';
       throw new LastseenError('ERR_CURSOR_EPOCH', message);
     }
     const pruned = await source.prunedThrough(accessIds);
-    if (range.isResumed && pruned > confirmed) {
-      withOptionName('--after', () => refusePruned(pruned));
+    if (range.isResumed && pruned.position > confirmed) {
+      throw withOption('--after', tooOldError(pruned));
     }
-    if (pruned > Math.max(confirmed, prunedAtStart)) {
+    if (pruned.position > Math.max(confirmed, prunedAtStart)) {
       mayLack = true;
     }
     confirmed = position;
-  }
-
-  function refusePruned(pruned: number): never {
-    throw tooOldError(epoch, pruned);
   }
 
   return {
@@ -140,21 +145,46 @@ export async function openRange(source: LogSource, range: Range): Promise<RangeR
       }
       const page = await (accessIds.length === 0 ? nextOfAll() : nextOfSome());
       position = page.through;
+      place = page.events.at(-1) ?? place;
       if (position - confirmed >= STEP_POSITIONS) {
         await confirm();
       }
       return page;
     },
     confirm,
+    get cursor() {
+      return cursorOf(place);
+    },
     get mayLack() {
       return mayLack;
     },
   };
 }
 
-/** The cursor of a position in the log of the range. */
-export function cursorAt(range: Range, position: number): string {
-  return encodeCursor(range.epoch, position);
+/** @throws ERR_CURSOR_… with the floor */
+async function resolveCursor(source: LogSource, accessIds: readonly string[], text: string): Promise<Place> {
+  const cursor = parseCursor(text);
+  if (cursor === undefined) {
+    throw malformedCursor(text, await source.prunedThrough(accessIds));
+  }
+  const judgement = judgeCursor(cursor, await source.cursorFacts(accessIds, cursor));
+  if (judgement.verdict !== 'held') {
+    throw refusedCursor(judgement.verdict, await source.prunedThrough(accessIds));
+  }
+  return judgement.place;
+}
+
+/** The end of a range may be an event that retention has deleted. @throws ERR_CURSOR_… */
+async function resolveEnd(source: LogSource, text: string): Promise<number> {
+  try {
+    return (await resolveCursor(source, [], text)).position;
+  } catch (error) {
+    const cursor = parseCursor(text);
+    if (error instanceof LastseenError && error.code === 'ERR_CURSOR_TOO_OLD' && cursor !== undefined) {
+      return cursor.position;
+    }
+    throw error;
+  }
 }
 
 /**
@@ -192,18 +222,21 @@ function parseTime(option: string, text: string | undefined): number | undefined
   return time;
 }
 
-/** Adds the option, the code and the floor to the message of a verdict. */
-function withOptionName<T>(option: string, resolve: () => T): T {
+/** Adds the name of the option to a verdict. */
+async function withOptionName<T>(option: string, resolve: () => Promise<T>): Promise<T> {
   try {
-    return resolve();
+    return await resolve();
   } catch (error) {
-    if (!(error instanceof LastseenError)) {
-      throw error;
-    }
-    const floor = error.floor === undefined || option === '--until' ? '' : ` (floor: ${error.floor})`;
-    const message = `${option}: ${error.code}: ${error.message}${floor}`;
-    throw new LastseenError(error.code, message, { cause: error });
+    throw error instanceof LastseenError ? withOption(option, error) : error;
   }
+}
+
+/** Adds the option, the code and the floor to the message of a verdict. */
+function withOption(option: string, error: LastseenError): LastseenError {
+  const floor = error.floor === undefined || option === '--until' ? '' : ` (floor: ${error.floor})`;
+  return new LastseenError(error.code, `${option}: ${error.code}: ${error.message}${floor}`, {
+    cause: error,
+  });
 }
 
 function invalid(option: string, fault: string): LastseenError {

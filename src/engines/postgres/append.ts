@@ -9,8 +9,10 @@
  */
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
+import type { Lineage, Place } from '../../log/place.ts';
 import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '../../log/store.ts';
 import type { Runtime } from '../../runtime.ts';
+import { drawCommit, drawTerm } from '../terms.ts';
 import { groupColumnsOf, resultOfNewEvents } from './columns.ts';
 import {
   connect,
@@ -21,13 +23,17 @@ import {
   isUnreplicated,
   toStoreError,
 } from './connection.ts';
-import { createFeedVersions } from './feed-versions.ts';
+import { createFeedVersions, type LogEnd } from './feed-versions.ts';
 import { isSameServer, type ServerIdentity } from './server-identity.ts';
 import { APPEND_LOCK, type GroupName, OutcomeUnknown, settle } from './settle.ts';
 import { writeGroup } from './transaction.ts';
 
 /** SQLSTATE of an id that the log has already. */
 const UNIQUE_VIOLATION = '23505';
+
+/** SQLSTATEs of our own functions: the log holds another history; the log has the drawn term already. */
+const OTHER_HISTORY = 'LS001';
+const TERM_TAKEN = 'LS002';
 
 export interface PostgresAppender {
   append(requests: readonly AppendRequest[]): Promise<AppendAnswer>;
@@ -43,8 +49,27 @@ export interface PostgresAppenderOptions {
   readonly runtime: Runtime;
   /** Send a notification with each commit. Default true; false is for measuring its price. */
   readonly notify?: boolean;
-  /** Called after each commit with the epoch, and with the head that the commit made. */
-  readonly onHead: (head: number, epoch: string) => void;
+  /** Of the places of the receipts. */
+  readonly lineage: Lineage;
+  /** Names this node in the terms that it opens. */
+  readonly nodeId: string;
+  /** The newest place that is known to be committed. The database appends nothing unless it holds it. */
+  readonly seen: () => Place;
+  /** Called after each commit with the end of the log. */
+  readonly onSeen: (end: Place) => void;
+  /** Called when the database holds another history. Returns the error of the append. */
+  readonly onOtherHistory: () => Error;
+}
+
+const APPEND_GROUP = `select * from lastseen_append(
+  ${Array.from({ length: 22 }, (_, index) => `$${index + 1}`).join(', ')})`;
+
+/** The log at the beginning of a transaction that holds the append lock. */
+interface BegunRow {
+  readonly head: number;
+  readonly head_tag: number;
+  readonly is_held: boolean;
+  readonly is_lax: boolean;
 }
 
 /** A connection that appends, and the name under which its groups are numbered. Each connection has a name of its own. */
@@ -71,9 +96,12 @@ function requireReplicated(connection: AppendConnection): void {
 }
 
 export function createPostgresAppender(options: PostgresAppenderOptions): PostgresAppender {
-  const { runtime } = options;
+  const { runtime, lineage } = options;
+  const { random } = runtime;
   let current: AppendConnection | undefined;
   let isClosed = false;
+  /** The first commit opens a term. So does any other on a server that is not the one of the commit before. */
+  let hasOpenedTerm = false;
   const feedVersions = createFeedVersions();
   const notify = options.notify === false ? '' : 'notify lastseen;';
 
@@ -85,7 +113,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       return current;
     }
     const client = await connect(options.url, { onLost: discard });
-    const opened = { client, writerId: runtime.random.uuid(), lastGroup: 0, isUnreplicated: false };
+    const opened = { client, writerId: random.uuid(), lastGroup: 0, isUnreplicated: false };
     client.on('notice', (notice) => {
       opened.isUnreplicated ||= isUnreplicated(notice);
     });
@@ -116,6 +144,12 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
         // The server was demoted under the connection, as behind a pooler: the next group asks the others.
         discard(current.client);
         throw toStoreError(error);
+      }
+      if (hasCode(error, OTHER_HISTORY)) {
+        throw options.onOtherHistory();
+      }
+      if (hasCode(error, TERM_TAKEN)) {
+        return append(requests);
       }
       // The whole group failed on something unforeseen: each request gets a transaction of its own.
       if (isStatementError(error) && requests.length > 1) {
@@ -162,17 +196,28 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
     const columns = groupColumnsOf(requests, feedVersions.versions, recordedAt);
     const name = nextGroup(writer);
     try {
+      const seen = options.seen();
+      const known = feedVersions.end;
       const { rows } = await writer.client.query<{
         head_before: number;
-        epoch: string;
+        tag_before: number;
+        new_tag: number;
         versions: string[];
-      }>('select * from lastseen_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)', [
+      }>(APPEND_GROUP, [
         APPEND_LOCK,
         name.writerId,
         name.group,
         options.notify !== false,
         recordedAt,
-        feedVersions.head,
+        lineage.epoch,
+        seen.position,
+        seen.tag,
+        !hasOpenedTerm,
+        drawTerm(random),
+        drawCommit(random),
+        options.nodeId,
+        known.position,
+        known.tag,
         columns.names,
         columns.versions,
         columns.nameIndexes,
@@ -188,15 +233,19 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
         throw new Error('lastseen_append returned no row');
       }
       const versions = appended.versions.map(Number);
-      const head = appended.head_before + columns.accessIds.length;
-      const known = feedVersions.move(appended.head_before, head);
+      const { head_before: headBefore, new_tag: tag } = appended;
+      const end = { lineage, position: headBefore + columns.accessIds.length, tag };
+      const knownVersions = feedVersions.move({ position: headBefore, tag: appended.tag_before }, end);
       columns.names.forEach((accessId, index) => {
-        known.set(accessId, (versions[index] ?? 0) + (columns.counts[index] ?? 0));
+        knownVersions.set(accessId, (versions[index] ?? 0) + (columns.counts[index] ?? 0));
       });
-      options.onHead(head, appended.epoch);
+      hasOpenedTerm = true;
+      options.onSeen(end);
       return resultOfNewEvents(requests, {
         recordedAt,
-        headBefore: appended.head_before,
+        lineage,
+        headBefore,
+        tagAt: () => tag,
         versionAt: (index) =>
           (versions[(columns.nameIndexes[index] ?? 0) - 1] ?? 0) + (columns.ordinals[index] ?? 0),
       });
@@ -213,8 +262,8 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
         { ...name, events: count },
         async (lastPosition, client) => {
           const first = lastPosition - count + 1;
-          const { rows } = await client.query<{ version: number }>(
-            'select version from events where position between $1 and $2 order by position',
+          const { rows } = await client.query<{ version: number; tag: number }>(
+            'select version, tag from events where position between $1 and $2 order by position',
             [first, lastPosition],
           );
           if (rows.length < count) {
@@ -222,7 +271,9 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
           }
           return resultOfNewEvents(requests, {
             recordedAt,
+            lineage,
             headBefore: first - 1,
+            tagAt: (index) => rows[index]?.tag ?? 0,
             versionAt: (index) => rows[index]?.version ?? 0,
           });
         },
@@ -238,26 +289,38 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
     const writer = await connection();
     const name = nextGroup(writer);
     const { client } = writer;
+    const seen = options.seen();
     try {
       // PostgreSQL terminates a session that stalls for 10 s while it holds the lock.
       const begun = (await client.query(
         `begin isolation level read committed;
          set local idle_in_transaction_session_timeout = 10000;
          select pg_advisory_xact_lock(${APPEND_LOCK});
-         select head, epoch,
-                current_setting('synchronous_commit') in ('off', 'local') as is_lax from log`,
-      )) as unknown as pg.QueryResult<{ head: number; epoch: string; is_lax: boolean }>[];
-      const log = begun[3]?.rows[0];
+         select head, head_tag, epoch = ${pg.escapeLiteral(lineage.epoch)}
+                and lastseen_holds(${seen.position}, ${seen.tag}) as is_held,
+                current_setting('synchronous_commit') in ('off', 'local') as is_lax from log;
+         select lastseen_tag(head, ${!hasOpenedTerm}, ${drawTerm(random)}, ${drawCommit(random)},
+                ${pg.escapeLiteral(options.nodeId)}, ${recordedAt}) as tag from log`,
+      )) as unknown as [unknown, unknown, unknown, pg.QueryResult<BegunRow>, pg.QueryResult<{ tag: number }>];
+      const [log] = begun[3].rows;
+      const { tag = 0 } = begun[4].rows[0] ?? {};
       if (log === undefined) {
         throw new Error('the table log has no row: the database is incomplete');
       }
+      if (!log.is_held) {
+        await client.query('rollback');
+        throw options.onOtherHistory();
+      }
+      const before: LogEnd = { position: log.head, tag: log.head_tag };
       if (log.is_lax) {
         await client.query('set local synchronous_commit = on');
       }
       const written = await writeGroup(client, requests, {
         recordedAt,
+        lineage,
+        tag,
         head: log.head,
-        knownVersions: feedVersions.asOf(log.head),
+        knownVersions: feedVersions.asOf(before),
       });
       const { head } = written;
       const result: AppendResult = { recordedAt, outcomes: written.outcomes };
@@ -271,7 +334,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       // synchronous standby: after a crash, the server may show a commit that the standby lacks.
       try {
         await client.query(
-          `${isNew ? `update log set head = ${head};` : ''}
+          `${isNew ? `update log set head = ${head}, head_tag = ${count === 0 ? log.head_tag : tag};` : ''}
            insert into writers values ('${name.writerId}', now(), ${name.group}, ${head})
              on conflict (writer_id) do update set seen_at = excluded.seen_at,
                last_group = excluded.last_group, last_position = excluded.last_position;
@@ -284,11 +347,13 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
         }
         throw new OutcomeUnknown({ ...name, events: count }, () => Promise.resolve(result), error);
       }
-      const known = feedVersions.move(log.head, head);
+      const end = count === 0 ? { lineage, ...before } : { lineage, position: head, tag };
+      const known = feedVersions.move(before, end);
       for (const [accessId, version] of written.versions) {
         known.set(accessId, version);
       }
-      options.onHead(head, log.epoch);
+      hasOpenedTerm = true;
+      options.onSeen(end);
       return result;
     } catch (error) {
       if (isStatementError(error)) {
@@ -317,4 +382,8 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       }
     },
   };
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof pg.DatabaseError && error.code === code;
 }

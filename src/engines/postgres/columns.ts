@@ -1,6 +1,7 @@
 /** Events as the arrays that statements on PostgreSQL take as parameters. */
 import type pg from 'pg';
 import type { LogEvent } from '../../log/event.ts';
+import type { Lineage } from '../../log/place.ts';
 import type { AppendRequest, AppendResult, Receipt } from '../../log/store.ts';
 
 /** The events of a group in columns, and its access_ids by name. */
@@ -62,6 +63,9 @@ export interface NewEventNumbers {
   readonly recordedAt: number;
   /** Highest position before the group. */
   readonly headBefore: number;
+  readonly lineage: Lineage;
+  /** Tag of the event with this index in the group. */
+  readonly tagAt: (index: number) => number;
   /** Version of the event with this index in the group. */
   readonly versionAt: (index: number) => number;
 }
@@ -69,27 +73,33 @@ export interface NewEventNumbers {
 /** The result of a group whose events are all new. */
 export function resultOfNewEvents(
   requests: readonly AppendRequest[],
-  { recordedAt, headBefore, versionAt }: NewEventNumbers,
+  { recordedAt, lineage, headBefore, tagAt, versionAt }: NewEventNumbers,
 ): AppendResult {
   let count = 0;
   const outcomes = requests.map(({ events }) => ({
     receipts: events.map((): Receipt => {
+      const tag = tagAt(count);
       const version = versionAt(count);
       count += 1;
-      return { position: headBefore + count, version, duplicate: false };
+      return { lineage, position: headBefore + count, tag, version, duplicate: false };
     }),
   }));
   return { recordedAt, outcomes };
 }
 
 /** Writes numbered events in one statement. */
-export async function insertEvents(connection: pg.Client, events: readonly LogEvent[]): Promise<void> {
+export async function insertEvents(
+  connection: pg.Client,
+  events: readonly Omit<LogEvent, 'lineage'>[],
+): Promise<void> {
   if (events.length === 0) {
     return;
   }
   await connection.query(
-    `insert into events (position, access_id, version, created_at, recorded_at, event_id, payload)
-     select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::json[])`,
+    `insert into events (position, access_id, version, created_at, recorded_at, event_id, payload, tag)
+     select position, access_id, version, created_at, recorded_at, event_id, payload, nullif(tag, 0)
+     from unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::json[], $8::bigint[])
+       as new(position, access_id, version, created_at, recorded_at, event_id, payload, tag)`,
     [
       events.map((event) => event.position),
       events.map((event) => event.accessId),
@@ -98,6 +108,7 @@ export async function insertEvents(connection: pg.Client, events: readonly LogEv
       events.map((event) => event.recordedAt),
       events.map((event) => event.id),
       events.map((event) => event.payload),
+      events.map((event) => event.tag),
     ],
   );
 }

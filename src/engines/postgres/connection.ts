@@ -97,6 +97,8 @@ class SeekingClient extends pg.Client {
   constructor(config: SeekingConfig) {
     super(config);
     this.#seek = config.seek;
+    // Whoever waits for an answer hears of the loss; without a listener it would end the process.
+    this.on('error', () => undefined);
   }
 
   /** The server as the connection found it. */
@@ -259,8 +261,6 @@ export function createPool(
   // A connection that breaks while idle is replaced when the next is asked for.
   pool.on('error', () => undefined);
   pool.on('connect', (client) => {
-    // The pool listens while the connection is idle; who holds it hears of the loss by its statement.
-    client.on('error', () => undefined);
     open.add(client as pg.PoolClient & Connection);
   });
   pool.on('remove', (client) => {

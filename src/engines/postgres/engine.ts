@@ -11,9 +11,8 @@ import { createPool } from './connection.ts';
 import { createKnexPool, postgresKnexConfig } from './knex.ts';
 import { migratePostgres, notServed } from './migrate.ts';
 import { startPeers } from './peers.ts';
-import type { ServerIdentity } from './server-identity.ts';
 import { startServerWatch } from './server-watch.ts';
-import { openPostgresStore } from './store.ts';
+import { createPostgresStore } from './store.ts';
 
 export interface PostgresEngineOptions extends EngineOptions {
   readonly url: string;
@@ -49,16 +48,11 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
     throw notServed(error);
   }
   const peers = startPeers({ pool, runtime, onError });
-  let dropOfStore: (except: ServerIdentity | undefined) => void = () => undefined;
-  const watch = startServerWatch({
-    url,
-    runtime,
-    onLost(reason, serving) {
-      onNotice(`${reason}: all connections to it are closed, and open anew at the host that accepts writes`);
-      pool.dropConnections(serving);
-      identityPool.dropConnections(serving);
-      dropOfStore(serving);
-    },
+  const watch = startServerWatch({ url, runtime });
+  watch.onLost((reason, serving) => {
+    onNotice(`${reason}: all connections to it are closed, and open anew at the host that accepts writes`);
+    pool.dropConnections(serving);
+    identityPool.dropConnections(serving);
   });
   async function release(): Promise<void> {
     watch.stop();
@@ -67,33 +61,23 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
     await knex.destroy();
     await identityPool.end();
   }
-  try {
-    const { store, dropConnections } = await openPostgresStore({
-      url,
-      listenUrl: options.listenUrl,
-      pool,
-      runtime,
-      notify: options.notify ?? true,
-      onPeers: peers.refresh,
-      onError,
-      onNotice,
-    });
-    dropOfStore = dropConnections;
-    return {
-      store: {
-        ...store,
-        async close() {
-          await store.close();
-          await release();
-        },
-      },
-      identity: createIdentityStores(knex),
-      peers,
-    };
-  } catch (error) {
-    await release();
-    throw notServed(error);
-  }
+  const store = createPostgresStore({
+    url,
+    listenUrl: options.listenUrl,
+    pool,
+    runtime,
+    nodeId: peers.nodeId,
+    notify: options.notify ?? true,
+    onServerLost: watch.onLost,
+    onPeers: peers.refresh,
+    onError,
+    onNotice,
+  });
+  return {
+    store: { ...store, close: release },
+    identity: createIdentityStores(knex),
+    peers,
+  };
 }
 
 async function requireUtf8(knex: Knex): Promise<void> {

@@ -5,6 +5,7 @@
  */
 import type pg from 'pg';
 import { type BackoffLimits, backoffMs } from '../../backoff.ts';
+import type { Lineage, Place } from '../../log/place.ts';
 import { type Cancel, type Runtime, withTimeout } from '../../runtime.ts';
 import { connect, type Connection, destroyConnection } from './connection.ts';
 import { isSameServer, type ServerIdentity } from './server-identity.ts';
@@ -16,10 +17,11 @@ const PROBE_MS = 2_000;
 /** Of the LISTEN connection; the pause is at least `baseMs`, since the poll reads meanwhile. */
 const RECONNECT: BackoffLimits = { baseMs: 250, maxMs: 5_000 };
 
-/** Where the log stands. */
+/** Where the log ends, and whether it is the history of this node. */
 export interface LogHead {
-  readonly epoch: string;
-  readonly head: number;
+  readonly isHeld: boolean;
+  readonly position: number;
+  readonly tag: number;
 }
 
 export interface HeadPollerOptions {
@@ -27,10 +29,11 @@ export interface HeadPollerOptions {
   readonly runtime: Runtime;
   /** `undefined`: polls without LISTEN. */
   readonly listenUrl: string | undefined;
-  /** Highest position known to be committed. */
-  readonly head: () => number;
-  /** Called with the result of every poll, and with what `head` returned before it. */
-  readonly onHead: (found: LogHead, headBefore: number) => void;
+  readonly lineage: Lineage;
+  /** The newest place that is known to be committed. Every poll proves it. */
+  readonly seen: () => Place;
+  /** Called with the result of every poll. */
+  readonly onHead: (found: LogHead) => void;
   /** Called when another node may have appended. */
   readonly onWake: () => void;
   /** Called when another node asks all nodes, or shares entries. */
@@ -72,12 +75,15 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
       return;
     }
     isPolling = true;
-    const headBefore = options.head();
+    const seen = options.seen();
     try {
-      const { rows } = await options.pool.query<LogHead>('select epoch, head from log');
+      const { rows } = await options.pool.query<LogHead>(
+        `select epoch = $1 and lastseen_holds($2, $3) as "isHeld", head as position, head_tag as tag from log`,
+        [options.lineage.epoch, seen.position, seen.tag],
+      );
       const [found] = rows;
       if (found !== undefined && !isStopped()) {
-        options.onHead(found, headBefore);
+        options.onHead(found);
       }
       isBroken = false;
     } catch (error) {

@@ -15,6 +15,7 @@ const ASK_TIMEOUT_MS = 3_000;
 const ASK_PAUSE_MS = 20;
 
 export interface PostgresPeers extends Peers {
+  readonly nodeId: string;
   /** Answers if another node asks, and reads what others share. */
   refresh(): void;
   stop(): Promise<void>;
@@ -93,6 +94,7 @@ export function startPeers({ pool, runtime, onError }: PeersOptions): PostgresPe
   reportFailure(pool.query(`delete from nodes where seen_at < now() - interval '1 day'`).then(markAlive));
 
   return {
+    nodeId,
     answerWith(create) {
       createAnswer = create;
     },

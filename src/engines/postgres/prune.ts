@@ -13,30 +13,34 @@ const PRUNE_LOCK = 4_793_211_002;
 const markPruned = (selection: string): string => `
   with prunable as (${selection}),
   lost as (
-    select access_id, max(version) as version, max(position) as position from prunable group by access_id
+    select access_id, max(version) as version, max(position) as position,
+           (array_agg(coalesce(tag, 0) order by position desc))[1] as tag
+    from prunable group by access_id
   ),
   marked as (
-    insert into feeds (access_id, version, position, pruned_version, pruned_position)
-    select access_id, version, position, version, position from lost order by access_id
+    insert into feeds (access_id, version, position, pruned_version, pruned_position, pruned_tag)
+    select access_id, version, position, version, position, tag from lost order by access_id
     on conflict (access_id) do update set
       version = greatest(feeds.version, excluded.version),
       position = greatest(feeds.position, excluded.position),
       pruned_version = greatest(feeds.pruned_version, excluded.pruned_version),
-      pruned_position = greatest(feeds.pruned_position, excluded.pruned_position)
+      pruned_position = greatest(feeds.pruned_position, excluded.pruned_position),
+      pruned_tag = case when excluded.pruned_position > feeds.pruned_position
+        then excluded.pruned_tag else feeds.pruned_tag end
     returning 1
   )
   select (select count(*) from marked) as feeds, array_agg(position) as positions from prunable`;
 
 const MARK_OF_LOG = markPruned(
-  `select position, access_id, version from (
-     select position, access_id, version,
+  `select position, access_id, version, tag from (
+     select position, access_id, version, tag,
             bool_and(position <= $1 or recorded_at < $2) over (order by position) as is_prunable
      from (select * from events order by position limit ${STEP_EVENTS}) as step
    ) as judged where is_prunable`,
 );
 
 const MARK_OF_FEED = markPruned(
-  `select position, access_id, version from events
+  `select position, access_id, version, tag from events
    where access_id = $1 and version <= $2 order by position limit ${STEP_EVENTS}`,
 );
 

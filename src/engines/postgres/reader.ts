@@ -1,9 +1,12 @@
 /**
  * Reads the log from PostgreSQL: one short statement a page, so that a slow reader holds no transaction. The statement
- * itself bounds the bytes of a page, by sizes that PostgreSQL knows without reading the payloads.
+ * itself bounds the bytes of a page, by sizes that PostgreSQL knows without reading the payloads. It also proves the newest
+place that this node has seen: a server that holds another history returns no event (G13).
  */
 import type pg from 'pg';
+import type { Cursor, CursorFacts } from '../../log/cursor.ts';
 import type { LogEvent } from '../../log/event.ts';
+import { type Lineage, originOf, type Place, termOf } from '../../log/place.ts';
 import type { Bounds, Page, PageLimit } from '../../log/store.ts';
 
 interface EventRow {
@@ -14,13 +17,21 @@ interface EventRow {
   readonly recorded_at: number;
   readonly event_id: string | null;
   readonly payload: string;
+  readonly tag: number;
 }
 
-interface PageRow extends EventRow {
+interface MarkRow {
+  readonly pruned_position: number;
+  readonly pruned_tag: number;
+}
+
+interface PageRow extends EventRow, MarkRow {
   /** Number of events that the page would have without the limit of bytes. */
   readonly total: number;
-  readonly pruned_position: number;
 }
+
+/** Every row of a proven statement says whether the server holds the place. A result without data is one such row. */
+type Proven<Row> = { readonly is_held: boolean } & { readonly [Name in keyof Row]: Row[Name] | null };
 
 export interface PostgresReader {
   readLog(position: number, limit: PageLimit): Promise<LogEvent[]>;
@@ -32,70 +43,157 @@ export interface PostgresReader {
   /** `head` is a position that was committed before the statement begins. */
   readFeed(accessId: string, position: number, limit: PageLimit & { readonly head: number }): Promise<Page>;
   bounds(): Promise<Bounds>;
-  lastPosition(accessId: string): Promise<number>;
-  positionBefore(accessId: string, createdAt: number): Promise<number | undefined>;
-  prunedThrough(accessId: string): Promise<number>;
+  lastPlace(accessIds: readonly string[], through: number): Promise<Place>;
+  firstSince(accessId: string, createdAt: number): Promise<number | undefined>;
+  prunedThrough(accessIds: readonly string[]): Promise<Place>;
+  cursorFacts(accessIds: readonly string[], cursor: Cursor): Promise<CursorFacts>;
 }
 
-const COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id, payload';
+export interface PostgresReaderOptions {
+  readonly pool: pg.Pool;
+  /** Of the places that the reader returns. */
+  readonly lineage: Lineage;
+  /** The newest place that is known to be committed. Statements prove it. */
+  readonly seen: () => Place;
+  /** Called when the server does not hold that place, or has another epoch. The read then throws its result. */
+  readonly onOtherHistory: () => Error;
+}
+
+const COLUMNS =
+  'position, access_id, version, created_at, recorded_at, event_id, payload, coalesce(tag, 0) as tag';
+
+/**
+ * Joins the data of a statement to the proof: parameters 1 to 3 are the epoch, and the position and tag that the server
+ * must hold. It returns one row at least.
+ */
+const proven = (data: string): string =>
+  `select proof.is_held, data.* from (
+     select epoch = $1 and lastseen_holds($2, $3) as is_held from log) as proof
+   left join (${data}) as data on proof.is_held`;
 
 /** In the unit of `eventBytes`: two bytes a character at worst. */
-const sized = (source: string, bytes: string): string =>
-  `select ${COLUMNS}, total, (select coalesce(max(pruned_position), 0) from feeds where access_id = sized.access_id) as pruned_position
-   from (select page.*, count(*) over () as total,
-           2 * sum(pg_column_size(payload)) over (order by position rows unbounded preceding)
-             - 2 * pg_column_size(payload) as before
-         from (${source}) as page) as sized
-   where before < ${bytes} order by position`;
+const SIZE = `2 * sum(pg_column_size(payload)) over (order by position rows unbounded preceding)
+             - 2 * pg_column_size(payload) as before`;
 
-const FEED_PAGE = sized(
-  'select * from events where access_id = $1 and position > $2 order by position limit $3',
-  '$4',
-);
-const logPage = (condition: string): string => `select ${COLUMNS}
-   from (select page.*,
-           2 * sum(pg_column_size(payload)) over (order by position rows unbounded preceding)
-             - 2 * pg_column_size(payload) as before
-         from (select * from events where position > $1${condition} order by position limit $2) as page) as sized
-   where before < $3 order by position`;
+const FEED_PAGE = proven(
+  `select mark.pruned_position, mark.pruned_tag, page.* from (
+     select coalesce(max(pruned_position), 0) as pruned_position, coalesce(max(pruned_tag), 0) as pruned_tag
+     from feeds where access_id = $4) as mark
+   left join (
+     select ${COLUMNS}, total from (
+       select page.*, count(*) over () as total, ${SIZE}
+       from (select * from events where access_id = $4 and position > $5 order by position limit $6) as page) as sized
+     where before < $7) as page on true`,
+).concat(' order by position');
+
+const logPage = (condition: string): string =>
+  proven(
+    `select ${COLUMNS} from (
+       select page.*, ${SIZE}
+       from (select * from events where position > $4${condition} order by position limit $5) as page) as sized
+     where before < $6`,
+  ).concat(' order by position');
 
 const LOG_PAGE = logPage('');
-const LOG_PAGE_OF = logPage(' and position <= $4 and access_id = any($5)');
+const LOG_PAGE_OF = logPage(' and position <= $7 and access_id = any($8)');
 
-export function createPostgresReader(pool: pg.Pool): PostgresReader {
-  async function prunedThrough(accessId: string): Promise<number> {
-    const found = await pool.query<{ pruned_position: number }>(
-      'select pruned_position from feeds where access_id = $1',
-      [accessId],
-    );
-    return found.rows[0]?.pruned_position ?? 0;
+const MARK = proven(
+  `select pruned_position, pruned_tag from feeds where access_id = any($4::text[])
+   order by pruned_position desc limit 1`,
+);
+
+const LAST_PLACE = proven(
+  `select last.position, coalesce(last.tag, 0) as tag from unnest($4::text[]) as feed(name)
+     cross join lateral (
+       select position, tag from events where access_id = name and position <= $5
+       order by position desc limit 1) as last
+   order by position desc limit 1`,
+);
+
+const FIRST_SINCE = proven(
+  'select position from events where access_id = $4 and created_at >= $5 order by position limit 1',
+);
+
+const CURSOR_FACTS = proven(
+  `select log.head, log.tagged_from,
+     (select coalesce(tag, 0) from events where position = $4) as tag,
+     (select min(later.first_position) - 1 from terms own
+        join terms later on later.first_position > own.first_position where own.term = $5) as term_end,
+     (select json_agg(json_build_array(pruned_position::text, pruned_tag::text)) from feeds
+        where access_id = any($6::text[]) and pruned_position > 0) as marks
+   from log`,
+);
+
+export function createPostgresReader({
+  pool,
+  lineage,
+  seen,
+  onOtherHistory,
+}: PostgresReaderOptions): PostgresReader {
+  /** The data of a proven statement, without the row that stands for no data. */
+  async function query<Row>(
+    sql: string,
+    values: readonly unknown[],
+    column: keyof Row & string,
+  ): Promise<Row[]> {
+    const place = seen();
+    const { rows } = await pool.query<Proven<Row>>(sql, [
+      lineage.epoch,
+      place.position,
+      place.tag,
+      ...values,
+    ]);
+    if (rows[0]?.is_held !== true) {
+      throw onOtherHistory();
+    }
+    return rows.filter((row) => row[column] !== null) as unknown as Row[];
+  }
+
+  function eventOf(row: EventRow): LogEvent {
+    return {
+      lineage,
+      position: row.position,
+      tag: row.tag,
+      accessId: row.access_id,
+      version: row.version,
+      createdAt: row.created_at,
+      recordedAt: row.recorded_at,
+      id: row.event_id,
+      payload: row.payload,
+    };
+  }
+
+  function markOf(row: MarkRow | undefined): Place {
+    return row === undefined
+      ? originOf(lineage)
+      : { lineage, position: row.pruned_position, tag: row.pruned_tag };
+  }
+
+  async function prunedThrough(accessIds: readonly string[]): Promise<Place> {
+    const [row] = await query<MarkRow>(MARK, [accessIds], 'pruned_position');
+    return markOf(row);
   }
 
   return {
     prunedThrough,
     async readLog(position, limit) {
-      const found = await pool.query<EventRow>(LOG_PAGE, [position, limit.maxEvents, limit.maxBytes]);
-      return found.rows.map(eventOf);
+      const values = [position, limit.maxEvents, limit.maxBytes];
+      return (await query<EventRow>(LOG_PAGE, values, 'position')).map(eventOf);
     },
     async readLogOf(accessIds, { after, through, maxEvents, maxBytes }) {
       const values = [after, maxEvents, maxBytes, through, accessIds];
-      const { rows } = await pool.query<EventRow>(LOG_PAGE_OF, values);
-      return rows.map(eventOf);
+      return (await query<EventRow>(LOG_PAGE_OF, values, 'position')).map(eventOf);
     },
     async readFeed(accessId, position, limit) {
-      const found = await pool.query<PageRow>(FEED_PAGE, [
-        accessId,
-        position,
-        limit.maxEvents,
-        limit.maxBytes,
-      ]);
-      const events = found.rows.map(eventOf);
-      const last = found.rows.at(-1);
-      const isCut = last !== undefined && (events.length < last.total || last.total >= limit.maxEvents);
+      const values = [accessId, position, limit.maxEvents, limit.maxBytes];
+      const rows = await query<PageRow>(FEED_PAGE, values, 'pruned_position');
+      const found = rows.filter((row) => (row.position as number | null) !== null);
+      const last = found.at(-1);
+      const isCut = last !== undefined && (found.length < last.total || last.total >= limit.maxEvents);
       return {
-        events,
+        events: found.map(eventOf),
         through: isCut ? last.position : Math.max(position, limit.head, last?.position ?? 0),
-        prunedThrough: last === undefined ? await prunedThrough(accessId) : last.pruned_position,
+        pruned: markOf(rows[0]),
       };
     },
     async bounds() {
@@ -106,34 +204,48 @@ export function createPostgresReader(pool: pg.Pool): PostgresReader {
       }
       return bounds;
     },
-    async lastPosition(accessId) {
-      const found = await pool.query<{ position: number | null }>(
-        `select coalesce(
-           (select position from events where access_id = $1 order by position desc limit 1),
-           (select position from feeds where access_id = $1)) as position`,
-        [accessId],
+    async lastPlace(accessIds, through) {
+      const [last] = await query<Pick<EventRow, 'position' | 'tag'>>(
+        LAST_PLACE,
+        [accessIds, Math.min(through, Number.MAX_SAFE_INTEGER)],
+        'position',
       );
-      return found.rows[0]?.position ?? 0;
+      return last === undefined
+        ? prunedThrough(accessIds)
+        : { lineage, position: last.position, tag: last.tag };
     },
-    async positionBefore(accessId, createdAt) {
-      const found = await pool.query<{ position: number }>(
-        'select position from events where access_id = $1 and created_at >= $2 order by position limit 1',
-        [accessId, createdAt],
-      );
-      const first = found.rows[0]?.position;
-      return first === undefined ? undefined : first - 1;
+    async firstSince(accessId, createdAt) {
+      const [first] = await query<Pick<EventRow, 'position'>>(FIRST_SINCE, [accessId, createdAt], 'position');
+      return first?.position;
+    },
+    async cursorFacts(accessIds, { position, tag }) {
+      const values = [position, tag === undefined ? 0 : termOf(tag), accessIds];
+      const [row] = await query<FactsRow>(CURSOR_FACTS, values, 'head');
+      if (row === undefined) {
+        throw new Error('the table log has no row: the database is incomplete');
+      }
+      const marks = JSON.parse(row.marks ?? '[]') as [string, string][];
+      return {
+        lineage,
+        head: row.head,
+        taggedFrom: row.tagged_from,
+        tag: row.tag ?? undefined,
+        termEnd: row.term_end ?? undefined,
+        marks: marks.map(([markPosition, markTag]) => ({
+          lineage,
+          position: Number(markPosition),
+          tag: Number(markTag),
+        })),
+      };
     },
   };
 }
 
-function eventOf(row: EventRow): LogEvent {
-  return {
-    position: row.position,
-    accessId: row.access_id,
-    version: row.version,
-    createdAt: row.created_at,
-    recordedAt: row.recorded_at,
-    id: row.event_id,
-    payload: row.payload,
-  };
+interface FactsRow {
+  readonly head: number;
+  readonly tagged_from: number;
+  readonly tag: number | null;
+  readonly term_end: number | null;
+  /** JSON text. */
+  readonly marks: string | null;
 }

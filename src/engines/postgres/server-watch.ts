@@ -19,15 +19,18 @@ const ANOTHER_SERVER = 'another PostgreSQL server answers';
 export interface ServerWatchOptions {
   readonly url: string;
   readonly runtime: Pick<Runtime, 'timers'>;
-  /** Called when open connections belong to a server that is lost. `serving` is the server to use now, once it is known. */
-  readonly onLost: (reason: string, serving: ServerIdentity | undefined) => void;
 }
 
+/** `serving` is the server to use now, if it is known: connections to it may stay. */
+export type ServerLost = (reason: string, serving: ServerIdentity | undefined) => void;
+
 export interface ServerWatch {
+  /** Calls `listener` when open connections may belong to a server that is lost. Returns a function that stops it. */
+  onLost(listener: ServerLost): () => void;
   stop(): void;
 }
 
-export function startServerWatch({ url, runtime, onLost }: ServerWatchOptions): ServerWatch {
+export function startServerWatch({ url, runtime }: ServerWatchOptions): ServerWatch {
   const { timers } = runtime;
   const hosts = readPostgresUrl(url).length;
   const stopping = new AbortController();
@@ -37,6 +40,12 @@ export function startServerWatch({ url, runtime, onLost }: ServerWatchOptions): 
   let known: ServerIdentity | undefined;
   let isAsking = false;
   let missedBeats = 0;
+  const listeners = new Set<ServerLost>();
+  const onLost: ServerLost = (reason, serving) => {
+    for (const listener of listeners) {
+      listener(reason, serving);
+    }
+  };
 
   async function open(): Promise<void> {
     while (!isStopped()) {
@@ -115,6 +124,10 @@ export function startServerWatch({ url, runtime, onLost }: ServerWatchOptions): 
   void open();
 
   return {
+    onLost(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
     stop() {
       stopping.abort();
       stopBeats();

@@ -5,6 +5,7 @@
  */
 import type pg from 'pg';
 import type { LogEvent } from '../../log/event.ts';
+import type { Lineage } from '../../log/place.ts';
 import type { AppendOutcome, AppendRequest, RowChange } from '../../log/store.ts';
 import { type AppendColumns, columnsOf, emptyReceipts, outcomesOf, partsOf } from '../group.ts';
 import { createNumbering, eventName, type StoredBatch, type StoredEvent } from '../numbering.ts';
@@ -21,6 +22,10 @@ export interface WrittenGroup {
 
 export interface GroupContext {
   readonly recordedAt: number;
+  /** Of the places of the receipts. */
+  readonly lineage: Lineage;
+  /** Tag of every event of the group. */
+  readonly tag: number;
   /** Highest position before the group. */
   readonly head: number;
   /** Last versions that are known already. */
@@ -31,12 +36,13 @@ export interface GroupContext {
 export async function writeGroup(
   connection: pg.Client,
   requests: readonly AppendRequest[],
-  { recordedAt, head, knownVersions }: GroupContext,
+  { recordedAt, lineage, tag, head, knownVersions }: GroupContext,
 ): Promise<WrittenGroup> {
   const columns = columnsOf(requests);
   const receipts = emptyReceipts(columns);
   const events: LogEvent[] = [];
-  const batches: (readonly [key: string, fingerprint: string, first: number, last: number])[] = [];
+  const batches: (readonly [key: string, fingerprint: string, first: number, last: number, tag: number])[] =
+    [];
   const known = await loadKnown(connection, columns, knownVersions);
   const numbering = createNumbering({
     lookups: {
@@ -48,18 +54,18 @@ export async function writeGroup(
     insertEvent({ index, position, accessId, version, createdAt }) {
       const id = columns.ids[index] ?? null;
       const payload = columns.payloads[index] ?? '';
-      const event = { position, accessId, version, createdAt, recordedAt, id, payload };
+      const event = { lineage, position, tag, accessId, version, createdAt, recordedAt, id, payload };
       events.push(event);
       if (id !== null) {
         known.events.set(eventName(accessId, id), event);
       }
     },
     insertBatch(key, batch) {
-      batches.push([key, batch.fingerprint, batch.firstPosition, batch.lastPosition]);
+      batches.push([key, batch.fingerprint, batch.firstPosition, batch.lastPosition, batch.tag]);
       known.batches.set(key, batch);
     },
   });
-  numbering.begin({ columns, head, recordedAt, receipts });
+  numbering.begin({ columns, head, recordedAt, tag, receipts });
   for (const part of partsOf(columns)) {
     const checked = numbering.check(part);
     if (checked === 'repeated') {
@@ -75,10 +81,10 @@ export async function writeGroup(
   }
   await insertEvents(connection, events);
   for (const batch of batches) {
-    await connection.query('insert into batches values ($1, $2, $3, $4)', [...batch]);
+    await connection.query('insert into batches values ($1, $2, $3, $4, $5)', [...batch]);
   }
   return {
-    outcomes: outcomesOf(requests, receipts),
+    outcomes: outcomesOf(requests, receipts, lineage),
     head: numbering.head,
     versions: new Map([...known.versions, ...numbering.versions]),
   };
@@ -121,7 +127,7 @@ async function loadBatches(connection: pg.Client, columns: AppendColumns): Promi
     return new Map();
   }
   const { rows } = await connection.query<StoredBatch & { key: string }>(
-    'select key, fingerprint, first_position as "firstPosition" from batches where key = any($1)',
+    'select key, fingerprint, first_position as "firstPosition", tag from batches where key = any($1)',
     [keys],
   );
   return new Map(rows.map((row) => [row.key, row]));
@@ -140,7 +146,8 @@ async function loadEvents(connection: pg.Client, columns: AppendColumns): Promis
     return new Map();
   }
   const { rows } = await connection.query<StoredEvent & { access_id: string; event_id: string }>(
-    `select e.access_id, e.event_id, e.position, e.version, e.created_at as "createdAt", e.payload
+    `select e.access_id, e.event_id, e.position, coalesce(e.tag, 0) as tag, e.version,
+            e.created_at as "createdAt", e.payload
      from unnest($1::text[], $2::text[]) as wanted(access_id, event_id)
      join events e on e.access_id = wanted.access_id and e.event_id = wanted.event_id`,
     [accessIds, ids],

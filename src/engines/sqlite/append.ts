@@ -2,8 +2,11 @@
  * Appends groups of requests on the writer's connection, each group in one transaction and one flush. A request that is
  * refused leaves nothing behind and does not touch its neighbours (G4, G8).
  */
+import { hostname } from 'node:os';
 import type { Database } from 'better-sqlite3';
+import { tagOf } from '../../log/place.ts';
 import type { RowChange } from '../../log/store.ts';
+import type { Random } from '../../runtime.ts';
 import {
   type AppendColumns,
   emptyReceipts,
@@ -13,6 +16,7 @@ import {
   type Refusal,
 } from '../group.ts';
 import { createNumbering, type LogLookups, type NumberedEvent } from '../numbering.ts';
+import { drawCommit, drawTerm } from '../terms.ts';
 import type { DeferredIndex } from './deferred-index.ts';
 
 export interface SqliteAppender {
@@ -22,22 +26,31 @@ export interface SqliteAppender {
   append(columns: AppendColumns, recordedAt: number): ReceiptColumns;
 }
 
-/** Calls `onIndexed` when a commit has also completed a flush of the index. */
+export interface SqliteAppenderOptions {
+  readonly index: DeferredIndex;
+  readonly random: Random;
+  /** Called when a commit has also completed a flush of the index. */
+  readonly onIndexed: (through: number) => void;
+}
+
 export function createSqliteAppender(
   db: Database,
-  index: DeferredIndex,
-  onIndexed: (through: number) => void,
+  { index, random, onIndexed }: SqliteAppenderOptions,
 ): SqliteAppender {
   const begin = db.prepare('begin immediate');
   const commit = db.prepare('commit');
   const rollback = db.prepare('rollback');
-  const insertEvent = db.prepare('insert into events values (?, ?, ?, ?, ?, ?, ?)');
-  const insertBatch = db.prepare('insert into batches values (?, ?, ?, ?)');
+  const insertEvent = db.prepare('insert into events values (?, ?, ?, ?, ?, ?, ?, ?)');
+  const insertBatch = db.prepare('insert into batches values (?, ?, ?, ?, ?)');
+  const insertTerm = db.prepare('insert into terms values (?, ?, ?, ?)');
+  /** This process appends in a term of its own, which its first commit opens. */
+  const term = newTerm(db, random);
+  let isTermOpen = false;
   /** What the transaction has inserted: the index counts it after the commit. */
   let inserted: NumberedEvent[] = [];
   const numbering = createNumbering({
     lookups: prepareLookups(db, index),
-    insertEvent(event, { columns, recordedAt }) {
+    insertEvent(event, { columns, recordedAt, tag }) {
       insertEvent.run(
         event.position,
         event.accessId,
@@ -46,11 +59,12 @@ export function createSqliteAppender(
         recordedAt,
         columns.ids[event.index],
         columns.payloads[event.index],
+        tag,
       );
       inserted.push(event);
     },
-    insertBatch(key, { fingerprint, firstPosition, lastPosition }) {
-      insertBatch.run(key, fingerprint, firstPosition, lastPosition);
+    insertBatch(key, { fingerprint, firstPosition, lastPosition, tag }) {
+      insertBatch.run(key, fingerprint, firstPosition, lastPosition, tag);
     },
   });
 
@@ -66,7 +80,7 @@ export function createSqliteAppender(
     receipts: ReceiptColumns,
   ): void {
     inserted = [];
-    numbering.begin({ columns, head, recordedAt, receipts });
+    numbering.begin({ columns, head, recordedAt, tag: tagOf(term, drawCommit(random)), receipts });
     begin.run();
     try {
       for (const part of parts) {
@@ -74,6 +88,9 @@ export function createSqliteAppender(
         if (refusal !== undefined) {
           receipts.refusals.set(part.request, refusal);
         }
+      }
+      if (!isTermOpen && inserted.length > 0) {
+        insertTerm.run(term, head + 1, recordedAt, hostname());
       }
       if (index.isFlushing) {
         index.writeSlice();
@@ -86,6 +103,7 @@ export function createSqliteAppender(
       throw error;
     }
     // Nothing is remembered before the commit.
+    isTermOpen ||= inserted.length > 0;
     head = numbering.head;
     const indexed = index.committed();
     for (const event of inserted) {
@@ -166,28 +184,40 @@ export function createSqliteAppender(
 /** Each look-up is a statement inside the transaction, which sees what the transaction has inserted. */
 function prepareLookups(db: Database, index: DeferredIndex): LogLookups {
   const selectEvent = db
-    .prepare<[string, string], [number, number, number, string]>(
-      'select position, version, created_at, payload from events where access_id = ? and event_id = ?',
+    .prepare<[string, string], [number, number, number, string, number]>(
+      'select position, version, created_at, payload, coalesce(tag, 0) from events where access_id = ? and event_id = ?',
     )
     .raw();
   const selectVersion = db.prepare<[number], number>('select version from events where position = ?').pluck();
   const selectBatch = db
-    .prepare<[string], [string, number]>('select fingerprint, first_position from batches where key = ?')
+    .prepare<[string], [string, number, number]>(
+      'select fingerprint, first_position, tag from batches where key = ?',
+    )
     .raw();
   return {
     batch(key) {
       const row = selectBatch.get(key);
-      return row === undefined ? undefined : { fingerprint: row[0], firstPosition: row[1] };
+      return row === undefined ? undefined : { fingerprint: row[0], firstPosition: row[1], tag: row[2] };
     },
     event(accessId, id) {
       const row = selectEvent.get(accessId, id);
       return row === undefined
         ? undefined
-        : { position: row[0], version: row[1], createdAt: row[2], payload: row[3] };
+        : { position: row[0], version: row[1], createdAt: row[2], payload: row[3], tag: row[4] };
     },
     versionAt: (position) => selectVersion.get(position) ?? 0,
     headVersion: index.headVersion,
   };
+}
+
+/** Draws a term that the log does not have. */
+function newTerm(db: Database, random: Random): number {
+  const find = db.prepare<[number], number>('select 1 from terms where term = ?').pluck();
+  let term = drawTerm(random);
+  while (find.get(term) !== undefined) {
+    term = drawTerm(random);
+  }
+  return term;
 }
 
 export function messageOf(error: unknown): string {

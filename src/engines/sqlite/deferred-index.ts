@@ -274,3 +274,28 @@ export function openIndexReader(db: Database): (lookup: IndexLookup) => number[]
     return positions;
   };
 }
+
+/** Finds, on any connection, the last position of an access_id in a segment whose offset is at most `offset`. */
+export function openLastBefore(db: Database): (lookup: Omit<IndexLookup, 'limit'>) => number | undefined {
+  const selectFrom = db
+    .prepare<[number, string, number], string>(
+      `select offsets from event_index where segment = ? and access_id = ? and last_offset >= ?
+       order by last_offset limit 1`,
+    )
+    .pluck();
+  const selectBefore = db
+    .prepare<[number, string, number], number>(
+      `select last_offset from event_index where segment = ? and access_id = ? and last_offset < ?
+       order by last_offset desc limit 1`,
+    )
+    .pluck();
+  return ({ segment, accessId, offset }) => {
+    const chunk = selectFrom.get(segment, accessId, offset);
+    const found =
+      (chunk === undefined
+        ? undefined
+        : (JSON.parse(chunk) as number[]).findLast((candidate) => candidate <= offset)) ??
+      selectBefore.get(segment, accessId, offset);
+    return found === undefined ? undefined : segment * SEGMENT_EVENTS + found;
+  };
+}

@@ -4,7 +4,8 @@ import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
 import type { LogState } from '../archive.ts';
 
-const SELECT_STATE = `select epoch, floor, max(coalesce((select max(position) from events), 0), floor - 1) as head from log`;
+const SELECT_STATE = `select epoch, floor, max(coalesce((select max(position) from events), 0), floor - 1) as head,
+  tagged_from as taggedFrom from log`;
 
 /** @throws ERR_REQUEST_INVALID when there is no file, or it is not a lastseen database */
 export function openReadonly(path: string): Database.Database {

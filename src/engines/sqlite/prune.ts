@@ -47,8 +47,10 @@ export function createSqlitePruner(db: Database, { flushIndex, timers }: SqliteP
     .raw();
   const selectVersion = db.prepare<[number], number>('select version from events where position = ?').pluck();
   const markPruned = db.prepare(
-    `update feeds set pruned_version = max(pruned_version, ?), pruned_position = max(pruned_position, ?)
-     where access_id = ?`,
+    `update feeds set pruned_version = max(pruned_version, @version), pruned_position = max(pruned_position, @position),
+       pruned_tag = case when @position > pruned_position
+         then coalesce((select tag from events where position = @position), 0) else pruned_tag end
+     where access_id = @accessId`,
   );
   const deleteEvent = db.prepare('delete from events where position = ?');
   const moveFloor = db.prepare(
@@ -58,7 +60,7 @@ export function createSqlitePruner(db: Database, { flushIndex, timers }: SqliteP
 
   const deleteEvents = db.transaction((events: readonly PrunableEvent[]) => {
     for (const [position, accessId, version] of events) {
-      markPruned.run(version, position, accessId);
+      markPruned.run({ version, position, accessId });
     }
     for (const [position] of events) {
       deleteEvent.run(position);

@@ -3,19 +3,21 @@
  * between pages, so a slow reader does not pin the write-ahead log.
  */
 import Database from 'better-sqlite3';
+import type { Cursor, CursorFacts } from '../../log/cursor.ts';
 import type { LogEvent } from '../../log/event.ts';
 import { eventBytes } from '../../log/event.ts';
+import { laterOf, type Lineage, originOf, type Place, termOf } from '../../log/place.ts';
 import type { Page, PageLimit } from '../../log/store.ts';
 import { nextTurn, type Timers } from '../../runtime.ts';
-import { openIndexReader, SEGMENT_EVENTS } from './deferred-index.ts';
+import { openIndexReader, openLastBefore, SEGMENT_EVENTS } from './deferred-index.ts';
 import type { RecentPositions } from './recent-positions.ts';
 
-type Row = [number, string, number, number, number, string | null, string];
+type Row = [number, string, number, number, number, string | null, string, number];
 
 /** Rows of one step of a page. */
 const MAX_STEP = 256;
 
-const COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id, payload';
+const COLUMNS = 'position, access_id, version, created_at, recorded_at, event_id, payload, coalesce(tag, 0)';
 
 export interface SqliteReader {
   readLog(position: number, limit: PageLimit): LogEvent[];
@@ -26,20 +28,27 @@ export interface SqliteReader {
   ): LogEvent[];
   /** `head` is the highest position that the caller may report: events committed after it belong to the next page. */
   readFeed(accessId: string, position: number, limit: PageLimit & { readonly head: number }): Page;
-  lastPosition(accessId: string): number;
+  /** The last event of these feeds at or before `through`; else the last deleted event of them, else the origin. */
+  lastPlace(accessIds: readonly string[], through: number): Promise<Place>;
   positionBefore(accessId: string, createdAt: number, head: number): Promise<number>;
-  prunedThrough(accessId: string): number;
+  /** The last deleted event of these feeds; the origin if none was deleted. */
+  prunedThrough(accessIds: readonly string[]): Place;
+  cursorFacts(accessIds: readonly string[], cursor: Cursor, head: number): CursorFacts;
+  /** The end of the log. */
+  end(): Place;
   floor(): number;
   close(): void;
 }
 
 export interface SqliteReaderOptions {
   readonly path: string;
+  /** Of the places that the reader returns. */
+  readonly lineage: Lineage;
   readonly recent: RecentPositions;
   readonly timers: Timers;
 }
 
-export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions): SqliteReader {
+export function createSqliteReader({ path, lineage, recent, timers }: SqliteReaderOptions): SqliteReader {
   const db = new Database(path, { readonly: true, fileMustExist: true });
   db.pragma('busy_timeout = 5000');
   db.pragma('cache_size = -32768');
@@ -75,9 +84,30 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
     )
     .pluck();
   const selectLast = db.prepare<[string], number>('select position from feeds where access_id = ?').pluck();
-  const selectPruned = db
-    .prepare<[string], number>('select pruned_position from feeds where access_id = ?')
+  const selectMark = db
+    .prepare<[string], [number, number]>('select pruned_position, pruned_tag from feeds where access_id = ?')
+    .raw();
+  const selectTag = db
+    .prepare<[number], number>('select coalesce(tag, 0) from events where position = ?')
     .pluck();
+  const selectTaggedFrom = db.prepare<[], number>('select tagged_from from log').pluck();
+  const selectTermEnd = db
+    .prepare<[number], number | null>(
+      `select min(later.first_position) - 1 from terms own join terms later on later.first_position > own.first_position
+       where own.term = ?`,
+    )
+    .pluck();
+  const selectEnd = db
+    .prepare<[], [number, number]>(
+      'select position, coalesce(tag, 0) from events order by position desc limit 1',
+    )
+    .raw();
+  const selectEndMark = db
+    .prepare<[], [number, number]>(
+      'select pruned_position, pruned_tag from feeds order by pruned_position desc limit 1',
+    )
+    .raw();
+  const findLastBefore = openLastBefore(db);
   const selectFloor = db.prepare<[], number>('select floor from log').pluck();
 
   function positionsAfter(accessId: string, position: number, limit: number): number[] {
@@ -107,6 +137,46 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
     return positions;
   }
 
+  function markOf(accessId: string): Place {
+    const [position, tag] = selectMark.get(accessId) ?? [0, 0];
+    return { lineage, position, tag };
+  }
+
+  function prunedThrough(accessIds: readonly string[]): Place {
+    return accessIds.map(markOf).reduce(laterOf, originOf(lineage));
+  }
+
+  /** Position of the last event of `accessId` at or before `through`; 0 if retention has left none. */
+  async function lastPosition(accessId: string, through: number): Promise<number> {
+    const last = recent.last(accessId) ?? selectLast.get(accessId) ?? 0;
+    if (last <= through) {
+      return last;
+    }
+    const indexed = recent.indexedThrough;
+    const later = recent
+      .after(accessId, indexed, Number.MAX_SAFE_INTEGER)
+      .findLast((position) => position <= through);
+    if (later !== undefined) {
+      return later;
+    }
+    const [pruned] = selectMark.get(accessId) ?? [0];
+    const end = Math.min(through, indexed);
+    for (
+      let segment = Math.floor(end / SEGMENT_EVENTS), steps = 1;
+      segment >= Math.floor(pruned / SEGMENT_EVENTS);
+      segment -= 1, steps += 1
+    ) {
+      const found = findLastBefore({ segment, accessId, offset: end - segment * SEGMENT_EVENTS });
+      if (found !== undefined) {
+        return found > pruned ? found : 0;
+      }
+      if (steps % 64 === 0) {
+        await nextTurn(timers);
+      }
+    }
+    return 0;
+  }
+
   /**
    * The events at these positions, in order: as many as fit, and at least one. Each step reads about as many rows as
    * still fit, by the average size so far, so that large payloads are not read in vain.
@@ -119,7 +189,7 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
     while (from < positions.length) {
       const rows = selectMany.all(JSON.stringify(positions.slice(from, from + step)));
       for (const row of rows) {
-        const event = eventOf(row);
+        const event = eventOf(row, lineage);
         bytes += eventBytes(event);
         if (events.length > 0 && bytes > maxBytes) {
           return { events, isCut: true };
@@ -134,24 +204,31 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
   }
 
   return {
-    readLog: (position, limit) => takeFitting(selectAfter.iterate(position, limit.maxEvents), limit.maxBytes),
+    readLog: (position, limit) =>
+      takeFitting(selectAfter.iterate(position, limit.maxEvents), limit.maxBytes, lineage),
     readLogOf: (accessIds, { after, through, maxEvents, maxBytes }) =>
-      takeFitting(selectOf.iterate(after, through, JSON.stringify(accessIds), maxEvents), maxBytes),
+      takeFitting(selectOf.iterate(after, through, JSON.stringify(accessIds), maxEvents), maxBytes, lineage),
     readFeed(accessId, position, limit) {
       const positions = positionsAfter(accessId, position, limit.maxEvents).slice(0, limit.maxEvents);
       const { events, isCut } = eventsAt(positions, limit.maxBytes);
       // Read after the events, so that it covers what was pruned meanwhile.
-      const prunedThrough = selectPruned.get(accessId) ?? 0;
+      const pruned = markOf(accessId);
       if (isCut) {
-        return { events, through: events.at(-1)?.position ?? position, prunedThrough };
+        return { events, through: events.at(-1)?.position ?? position, pruned };
       }
       if (positions.length === limit.maxEvents) {
-        return { events, through: positions.at(-1) ?? position, prunedThrough };
+        return { events, through: positions.at(-1) ?? position, pruned };
       }
-      return { events, through: Math.max(position, limit.head), prunedThrough };
+      return { events, through: Math.max(position, limit.head), pruned };
     },
-    lastPosition(accessId) {
-      return recent.last(accessId) ?? selectLast.get(accessId) ?? 0;
+    async lastPlace(accessIds, through) {
+      let last = 0;
+      for (const accessId of accessIds) {
+        last = Math.max(last, await lastPosition(accessId, through));
+      }
+      const tag = selectTag.get(last);
+      // Retention has deleted the event: its mark is the place.
+      return tag === undefined ? prunedThrough(accessIds) : { lineage, position: last, tag };
     },
     async positionBefore(accessId, createdAt, head) {
       const indexed = recent.indexedThrough;
@@ -171,7 +248,21 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
       const found = selectRecentSince.get(indexed, accessId, createdAt);
       return found === undefined || found > head ? head : found - 1;
     },
-    prunedThrough: (accessId) => selectPruned.get(accessId) ?? 0,
+    prunedThrough,
+    cursorFacts(accessIds, { position, tag }, head) {
+      return {
+        lineage,
+        head,
+        taggedFrom: selectTaggedFrom.get() ?? 1,
+        tag: position > head ? undefined : selectTag.get(position),
+        marks: accessIds.map(markOf).filter((mark) => mark.position > 0),
+        termEnd: tag === undefined ? undefined : (selectTermEnd.get(termOf(tag)) ?? undefined),
+      };
+    },
+    end() {
+      const [position, tag] = selectEnd.get() ?? selectEndMark.get() ?? [0, 0];
+      return { lineage, position, tag };
+    },
     floor: () => selectFloor.get() ?? 1,
     close() {
       db.close();
@@ -180,11 +271,11 @@ export function createSqliteReader({ path, recent, timers }: SqliteReaderOptions
 }
 
 /** As many events as fit, and at least one. */
-function takeFitting(rows: Iterable<Row>, maxBytes: number): LogEvent[] {
+function takeFitting(rows: Iterable<Row>, maxBytes: number, lineage: Lineage): LogEvent[] {
   const events: LogEvent[] = [];
   let bytes = 0;
   for (const row of rows) {
-    const event = eventOf(row);
+    const event = eventOf(row, lineage);
     bytes += eventBytes(event);
     if (events.length > 0 && bytes > maxBytes) {
       break;
@@ -194,7 +285,7 @@ function takeFitting(rows: Iterable<Row>, maxBytes: number): LogEvent[] {
   return events;
 }
 
-function eventOf(row: Row): LogEvent {
-  const [position, accessId, version, createdAt, recordedAt, id, payload] = row;
-  return { position, accessId, version, createdAt, recordedAt, id, payload };
+function eventOf(row: Row, lineage: Lineage): LogEvent {
+  const [position, accessId, version, createdAt, recordedAt, id, payload, tag] = row;
+  return { lineage, position, tag, accessId, version, createdAt, recordedAt, id, payload };
 }

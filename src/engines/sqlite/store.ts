@@ -6,7 +6,8 @@
 import { Worker } from 'node:worker_threads';
 import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
-import type { EventStore } from '../../log/store.ts';
+import type { Lineage } from '../../log/place.ts';
+import type { EventStore, History } from '../../log/store.ts';
 import { nextTurn, type Timers } from '../../runtime.ts';
 import { createSqliteReader } from './reader.ts';
 import { createRecentPositions } from './recent-positions.ts';
@@ -33,8 +34,9 @@ export async function openSqliteStore({ path, timers, onError }: SqliteStoreOpti
   for (const [position, accessId] of start.unindexed) {
     recent.add(position, accessId);
   }
-  const writer = createSqliteWriter({ thread, headAtStart, recent, onError });
-  const reader = createSqliteReader({ path, recent, timers });
+  const lineage: Lineage = { epoch: start.epoch };
+  const writer = createSqliteWriter({ thread, lineage, headAtStart, recent, onError });
+  const reader = createSqliteReader({ path, lineage, recent, timers });
   const checkpointer = startThread('checkpointer-thread', path);
   checkpointer.on('message', (message: { type: string; message?: string }) => {
     if (message.type === 'restart-wal') {
@@ -44,7 +46,10 @@ export async function openSqliteStore({ path, timers, onError }: SqliteStoreOpti
     }
   });
 
-  return {
+  // One process per file, and the writer ends the process if the file is replaced: there is one history.
+  const history: History = {
+    lineage,
+    head: reader.end(),
     append: writer.append,
     // Reads are synchronous: a turn of the event loop between pages gives every reader its share.
     async readFeed(accessId, position, limit) {
@@ -56,13 +61,23 @@ export async function openSqliteStore({ path, timers, onError }: SqliteStoreOpti
       return reader.readLog(position, limit).filter((event) => event.position <= writer.head);
     },
     bounds: () => Promise.resolve({ epoch: start.epoch, floor: reader.floor(), head: writer.head }),
-    lastPosition: (accessId) => Promise.resolve(reader.lastPosition(accessId)),
-    positionBefore: (accessId, createdAt) => reader.positionBefore(accessId, createdAt, writer.head),
-    prunedThrough: (accessId) => Promise.resolve(reader.prunedThrough(accessId)),
+    lastPlace: (accessIds, through = Infinity) => reader.lastPlace(accessIds, Math.min(through, writer.head)),
+    async firstSince(accessId, createdAt) {
+      const { head } = writer;
+      const before = await reader.positionBefore(accessId, createdAt, head);
+      return before === head ? undefined : before + 1;
+    },
+    prunedThrough: (accessIds) => Promise.resolve(reader.prunedThrough(accessIds)),
+    cursorFacts: (accessIds, cursor) => Promise.resolve(reader.cursorFacts(accessIds, cursor, writer.head)),
     prune: writer.prune,
-    // One process per file: nobody else appends.
+    onEnd: () => () => undefined,
+    close: () => Promise.resolve(),
+  };
+
+  return {
+    open: () => Promise.resolve(history),
+    // Nobody else appends.
     onWake: () => () => undefined,
-    onReset: () => () => undefined,
     async close() {
       checkpointer.postMessage('close');
       await new Promise((resolve) => checkpointer.once('exit', resolve));

@@ -15,7 +15,7 @@ if (port === null) {
   throw new Error('writer-thread.ts must run in a worker thread');
 }
 
-const { clock, timers } = systemRuntime;
+const { clock, timers, random } = systemRuntime;
 const db = new Database((workerData as { path: string }).path);
 db.pragma('journal_mode = WAL');
 db.pragma('synchronous = FULL');
@@ -27,8 +27,12 @@ db.pragma('temp_store = memory');
 db.pragma('busy_timeout = 5000');
 
 const index = openDeferredIndex(db);
-const appender = createSqliteAppender(db, index, (through) => {
-  send({ type: 'indexed', through });
+const appender = createSqliteAppender(db, {
+  index,
+  random,
+  onIndexed: (through) => {
+    send({ type: 'indexed', through });
+  },
 });
 const pruner = createSqlitePruner(db, { flushIndex: flushAll, timers });
 const writeSlice = db.transaction(() => {

@@ -3,6 +3,7 @@
  * the replies in the order sent and without a pause between them, so that the recent positions here match the writer's.
  */
 import type { Worker } from 'node:worker_threads';
+import type { Lineage } from '../../log/place.ts';
 import type { AppendRequest, AppendResult, PruneRule } from '../../log/store.ts';
 import { columnsOf, outcomesOf } from '../group.ts';
 import { storeFailed } from '../refusal.ts';
@@ -44,11 +45,13 @@ export function whenReady(thread: Worker): Promise<number> {
 
 export function createSqliteWriter({
   thread,
+  lineage,
   headAtStart,
   recent,
   onError,
 }: {
   readonly thread: Worker;
+  readonly lineage: Lineage;
   readonly headAtStart: number;
   readonly recent: RecentPositions;
   readonly onError: (error: unknown) => void;
@@ -96,7 +99,7 @@ export function createSqliteWriter({
     waiting = undefined;
     head = reply.head;
     const { positions, isDuplicate } = reply.receipts;
-    const outcomes = outcomesOf(requests, reply.receipts);
+    const outcomes = outcomesOf(requests, reply.receipts, lineage);
     let index = 0;
     requests.forEach(({ events }, place) => {
       const isAppended = !reply.receipts.refusals.has(place);

@@ -1,9 +1,11 @@
 /** Decodes queries of GET /events, and encodes pages and event streams. */
 import { z } from 'zod';
 import { invalidField, quote } from '../../errors.ts';
+import { cursorOf } from '../../log/cursor.ts';
 import { createdAtFault, type LogEvent, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
+import type { Place } from '../../log/place.ts';
 
 /** A decoded query. */
 export interface EventsQuery {
@@ -91,26 +93,21 @@ function startOf(after: string | undefined, createdAt: number | undefined): Star
 export interface PageAnswer {
   readonly accessId: string;
   readonly events: readonly LogEvent[];
-  /** The position after which the next page starts. */
-  readonly position: number;
+  /** The place after which the next page starts. */
+  readonly place: Place;
   readonly isCaughtUp: boolean;
 }
 
 /** Encodes a page as JSON. */
-export function encodePage(
-  { accessId, events, position, isCaughtUp }: PageAnswer,
-  cursor: (position: number) => string,
-): string {
-  const list = events.map((event) => eventJson(event, cursor)).join(',');
-  return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursor(position)}","caught_up":${isCaughtUp}}`;
+export function encodePage({ accessId, events, place, isCaughtUp }: PageAnswer): string {
+  const list = events.map(eventJson).join(',');
+  return `{"access_id":${JSON.stringify(accessId)},"events":[${list}],"cursor":"${cursorOf(place)}","caught_up":${isCaughtUp}}`;
 }
 
 /**
  * Encodes events as records of an event stream (HTML Living Standard §9.2). A payload has no line break
  * outside its strings.
  */
-export function encodeRecords(events: readonly LogEvent[], cursor: (position: number) => string): Buffer {
-  return Buffer.from(
-    events.map((event) => `id: ${cursor(event.position)}\ndata: ${eventJson(event, cursor)}\n\n`).join(''),
-  );
+export function encodeRecords(events: readonly LogEvent[]): Buffer {
+  return Buffer.from(events.map((event) => `id: ${cursorOf(event)}\ndata: ${eventJson(event)}\n\n`).join(''));
 }

@@ -68,13 +68,13 @@ async function sendPage(options: AnswerOptions, request: Request, response: Resp
     let page = await log.read(accessId, start, limit);
     if (page.events.length === 0 && query.waitSeconds > 0) {
       await waitForEvents(options, request, woken);
-      page = await log.read(accessId, page.through, limit);
+      page = await log.read(accessId, start, limit);
     }
-    const position = page.events.at(-1)?.position ?? page.through;
-    const isCaughtUp = (await log.lastPosition(accessId)) <= position;
+    const place = page.events.at(-1) ?? start;
+    const isCaughtUp = (await log.lastPlace(accessId)).position <= place.position;
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
     response.setHeader('Cache-Control', 'no-store');
-    const body = Buffer.from(encodePage({ accessId, events: page.events, position, isCaughtUp }, log.cursor));
+    const body = Buffer.from(encodePage({ accessId, events: page.events, place, isCaughtUp }));
     hub.countDelivered('events', page.events.length, body.length);
     response.end(body);
   } finally {
@@ -115,7 +115,7 @@ async function sendStream(options: AnswerOptions, response: Response): Promise<v
   admission.requireCapacity();
   admission.requireReader(accessId);
   admission.requirePrincipal(principal.subject);
-  const position = await log.resolve(accessId, query.start);
+  const after = await log.resolve(accessId, query.start);
   if (response.destroyed) {
     return;
   }
@@ -152,8 +152,8 @@ async function sendStream(options: AnswerOptions, response: Response): Promise<v
   hub.add(session);
   session.subscribe({
     accessId,
-    position,
-    encoder: { events: (page) => encodeRecords(page, log.cursor), live: () => undefined },
+    after,
+    encoder: { events: encodeRecords, live: () => undefined },
   });
 }
 

@@ -1,6 +1,7 @@
 /** Encodes frames for devices. Each is one binary message with one term. */
-import type { LastseenError } from '../../errors.ts';
+import { cursorHints, type LastseenError } from '../../errors.ts';
 import { binaryFrame } from '../../http/frame.ts';
+import { cursorOf } from '../../log/cursor.ts';
 import type { LogEvent } from '../../log/event.ts';
 import { encode } from './etf/encode.ts';
 import { fromJson } from './etf/json.ts';
@@ -20,17 +21,17 @@ export function tokenFrame(token: string): Buffer {
 }
 
 /** Encodes one frame for each event. */
-export function eventFrames(events: readonly LogEvent[], cursor: (position: number) => string): Buffer {
-  return Buffer.concat(events.map((event) => eventFrame(event, cursor(event.position))));
+export function eventFrames(events: readonly LogEvent[]): Buffer {
+  return Buffer.concat(events.map(eventFrame));
 }
 
 /**
  * Encodes an event. A payload that cannot be encoded is replaced by `unsendable`, so that the versions have
  * no gap.
  */
-function eventFrame(event: LogEvent, cursor: string): Buffer {
+function eventFrame(event: LogEvent): Buffer {
   const place: [string, Term][] = [
-    ['cursor', cursor],
+    ['cursor', cursorOf(event)],
     ['version', event.version],
     ['created_at', event.createdAt],
   ];
@@ -50,8 +51,8 @@ export function errorTerm(error: LastseenError): Map<Term, Term> {
     ['error', error.code],
     ['detail', error.message],
   ]);
-  if (error.floor !== undefined) {
-    term.set('floor', error.floor);
+  for (const [name, value] of Object.entries(cursorHints(error))) {
+    term.set(name, value);
   }
   return term;
 }

@@ -7,7 +7,9 @@ import type { FeedEncoder } from '../../delivery/feed.ts';
 import { LastseenError, quote } from '../../errors.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import type { TokenRecord } from '../../identity/token-store.ts';
+import { cursorOf } from '../../log/cursor.ts';
 import { accessIdFault } from '../../log/event.ts';
+import type { Place } from '../../log/place.ts';
 import { errorTerm, eventFrames } from './codec.ts';
 import type { Callbacks, DeviceConnection, DeviceOwner, DeviceService } from './device-service.ts';
 import { toJson } from './etf/json.ts';
@@ -19,7 +21,7 @@ import { createDeviceTokens } from './tokens.ts';
 
 interface LogDevice extends DeviceOwner {
   /** Head of the log when the device connected. */
-  readonly position: number;
+  readonly place: Place;
   readonly grant: TokenRecord | undefined;
 }
 
@@ -35,7 +37,7 @@ export function createLogService(ports: FedecksPorts): DeviceService<LogDevice> 
     if (principal === undefined) {
       return undefined;
     }
-    return { principal, grant, position: await log.resolve(principal.subject, { after: 'now' }) };
+    return { principal, grant, place: await log.resolve(principal.subject, { after: 'now' }) };
   }
 
   return {
@@ -104,13 +106,13 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
   let feedState: FeedState = 'not-yet';
   let grant = owner.grant;
   const feed: FeedEncoder = {
-    events: (events) => eventFrames(events, log.cursor),
+    events: eventFrames,
     live: () => undefined,
   };
 
-  function startReading(position: number): void {
+  function startReading(after: Place): void {
     feedState = 'on';
-    session.subscribe({ accessId: deviceId, position, encoder: feed });
+    session.subscribe({ accessId: deviceId, after, encoder: feed });
   }
 
   /**
@@ -126,12 +128,12 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
       const message = `"resume" must be a cursor, "start" or "now", got ${quote(cursor)}`;
       throw new LastseenError('ERR_CURSOR_MALFORMED', message);
     }
-    const position = await log.resolve(deviceId, { after: cursor });
+    const place = await log.resolve(deviceId, { after: cursor });
     if (device.signal.aborted) {
       return;
     }
-    device.send(new Map([['resumed', log.cursor(position)]]));
-    startReading(position);
+    device.send(new Map([['resumed', cursorOf(place)]]));
+    startReading(place);
   }
 
   async function append(payload: string): Promise<Term> {
@@ -150,7 +152,7 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
       throw new Error('the log returned no receipt');
     }
     return new Map<Term, Term>([
-      ['stored', log.cursor(receipt.position)],
+      ['stored', cursorOf(receipt)],
       ['version', receipt.version],
     ]);
   }
@@ -188,7 +190,7 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
     },
     onFirstFrame() {
       if (feedState === 'not-yet') {
-        startReading(owner.position);
+        startReading(owner.place);
       }
     },
     onMessage: (message) =>
@@ -200,8 +202,7 @@ function serveFromLog(device: DeviceConnection, owner: LogDevice, ports: Fedecks
         return append(toJson(message));
       }),
     onRawMessage: (bytes) => replyWith(() => append(toJson(bytes))),
-    feeds: () =>
-      feedState === 'on' ? [] : [{ accessId: deviceId, position: owner.position, isLive: false }],
+    feeds: () => (feedState === 'on' ? [] : [{ accessId: deviceId, place: owner.place, isLive: false }]),
     onOvertaken(error) {
       device.send(errorTerm(error));
     },

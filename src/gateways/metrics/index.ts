@@ -122,7 +122,7 @@ function registerMetrics(
     name: 'lastseen_head_position',
     help: 'Position of the last event that this node knows.',
     read: (report) => {
-      report({}, log.head);
+      report({}, log.head.position);
     },
   });
   addCounter(registry, {
@@ -185,7 +185,7 @@ function registerMetrics(
       for (const session of hub.sessions) {
         for (const feed of session.feeds) {
           if (isBehind(session, feed)) {
-            lag = Math.max(lag, log.head - feed.position);
+            lag = Math.max(lag, log.head.position - feed.place.position);
           }
         }
       }

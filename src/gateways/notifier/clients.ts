@@ -2,6 +2,7 @@
 import type { Request, Response } from 'express';
 import type { Hub } from '../../delivery/hub.ts';
 import { negotiate } from '../../http/routes.ts';
+import { cursorOf } from '../../log/cursor.ts';
 import type { Log } from '../../log/log.ts';
 import type { Peers } from '../../peers.ts';
 
@@ -24,8 +25,8 @@ export function localClientsJson(hub: Hub, log: Log): string {
       access_id: feed.accessId,
       gateway: session.connection.gateway,
       since: session.startedAt,
-      cursor: log.cursor(feed.position),
-      lag: feed.isLive ? 0 : Math.max(0, log.head - feed.position),
+      cursor: cursorOf(feed.place),
+      lag: feed.isLive ? 0 : Math.max(0, log.head.position - feed.place.position),
       buffered_bytes: session.connection.bufferedBytes,
     })),
   );

@@ -59,7 +59,7 @@ async function push(ports: NotifierPorts, request: Request, response: Response):
     response.setHeader('Preference-Applied', 'return=representation');
   }
   response.setHeader('Content-Type', 'application/json; charset=utf-8');
-  response.end(wantsReceipts ? encodeReceipts(events, receipts, log.cursor) : 'true');
+  response.end(wantsReceipts ? encodeReceipts(events, receipts) : 'true');
 }
 
 /** The key contains the subject, so that two principals can use the same Idempotency-Key. */

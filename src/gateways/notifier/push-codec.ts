@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { type InputFault, LastseenError, quote } from '../../errors.ts';
 import { parseJson } from '../../http/body.ts';
 import { compact, elementSpans, isJsonObject, type Span } from '../../json-text.ts';
+import { cursorOf } from '../../log/cursor.ts';
 import { accessIdFault, invalidEvents, nameFault, type NewEvent } from '../../log/event.ts';
 import { checkPayload, decodePushedObject, type ReportFault } from '../../log/pushed-event.ts';
 import type { Receipt } from '../../log/store.ts';
@@ -135,11 +136,7 @@ function decodeCloudEvent({ value, text, span, report }: PushedItem): NewEvent |
 }
 
 /** Encodes the response to `Prefer: return=representation`. */
-export function encodeReceipts(
-  events: readonly NewEvent[],
-  receipts: readonly Receipt[],
-  cursor: (position: number) => string,
-): string {
+export function encodeReceipts(events: readonly NewEvent[], receipts: readonly Receipt[]): string {
   const duplicates = receipts.filter((receipt) => receipt.duplicate).length;
   return JSON.stringify({
     appended: receipts.length - duplicates,
@@ -147,7 +144,7 @@ export function encodeReceipts(
     events: receipts.map((receipt, index) => ({
       access_id: events[index]?.accessId,
       version: receipt.version,
-      cursor: cursor(receipt.position),
+      cursor: cursorOf(receipt),
       duplicate: receipt.duplicate,
     })),
   });

@@ -1,5 +1,5 @@
 /** Decodes and encodes messages of /subscribe_to_events. It caches encoded frames. */
-import { invalidField, type LastseenError, quote } from '../../errors.ts';
+import { cursorHints, invalidField, type LastseenError, quote } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import { isJsonObject } from '../../json-text.ts';
 import { createdAtFault, type LogEvent, nameFault } from '../../log/event.ts';
@@ -131,8 +131,8 @@ export interface SocketEncoder {
   events(accessId: string, events: readonly LogEvent[]): Buffer;
 }
 
-/** Creates an encoder. `cursor` encodes a position. */
-export function createSocketEncoder(cursor: (position: number) => string): SocketEncoder {
+/** Creates an encoder. */
+export function createSocketEncoder(): SocketEncoder {
   const exactFrames = new WeakMap<readonly LogEvent[], Buffer>();
   const legacyFrames = new WeakMap<readonly LogEvent[], Buffer>();
   return {
@@ -140,7 +140,7 @@ export function createSocketEncoder(cursor: (position: number) => string): Socke
       cachedFrame(legacyFrames, events, () => textFrame(`[${events.map(legacyJson).join(',')}]`)),
     events: (accessId, events) =>
       cachedFrame(exactFrames, events, () => {
-        const list = events.map((event) => eventJson(event, cursor)).join(',');
+        const list = events.map(eventJson).join(',');
         return textFrame(`{"type":"events","access_id":${JSON.stringify(accessId)},"events":[${list}]}`);
       }),
   };
@@ -158,7 +158,7 @@ export function errorFrame(error: LastseenError, accessId: string | undefined): 
     code: error.code,
     detail: error.message,
     ...(accessId === undefined ? {} : { access_id: accessId }),
-    ...(error.floor === undefined ? {} : { floor: error.floor }),
+    ...cursorHints(error),
   });
 }
 

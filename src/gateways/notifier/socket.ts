@@ -10,7 +10,9 @@ import { closeReasonOf } from '../../http/close-codes.ts';
 import { textFrame } from '../../http/frame.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
+import { cursorOf } from '../../log/cursor.ts';
 import type { LogEvent } from '../../log/event.ts';
+import { laterOf, type Place } from '../../log/place.ts';
 import type { NotifierPorts } from './needs.ts';
 import {
   type ClientMessage,
@@ -29,7 +31,7 @@ const FIRST_MESSAGE_MS = 10_000;
 export function createSocketHandler(
   ports: NotifierPorts,
 ): (accepted: AcceptedSocket<Principal | undefined>) => void {
-  const encoder = createSocketEncoder(ports.log.cursor);
+  const encoder = createSocketEncoder();
   return (accepted) => {
     serve(accepted, ports, encoder);
   };
@@ -137,28 +139,30 @@ function serve(
   async function subscribe(message: ClientMessage & { type: 'subscribe' }): Promise<void> {
     const { accessId } = message;
     const admitted = await admit(accessId, message);
-    const position = await log.resolve(accessId, message.start);
-    const last = await log.lastPosition(accessId);
-    const openSession = sessionOf(admitted, (positions) => {
-      const cursors = Object.fromEntries(
-        [...positions].map(([name, position]) => [name, log.cursor(position)]),
-      );
+    const after = await log.resolve(accessId, message.start);
+    const head = laterOf(await log.lastPlace(accessId), after);
+    const openSession = sessionOf(admitted, (places) => {
+      const cursors = Object.fromEntries([...places].map(([name, place]) => [name, cursorOf(place)]));
       return jsonFrame({ type: 'heartbeat', cursors });
     });
     openSession.requireSubscribable(accessId);
-    const head = log.cursor(Math.max(last, position));
     connection.write(
-      jsonFrame({ type: 'subscribed', access_id: accessId, cursor: log.cursor(position), head }),
+      jsonFrame({
+        type: 'subscribed',
+        access_id: accessId,
+        cursor: cursorOf(after),
+        head: cursorOf(head),
+      }),
     );
-    openSession.subscribe({ accessId, position, encoder: exactFeed(accessId) });
+    openSession.subscribe({ accessId, after, encoder: exactFeed(accessId) });
   }
 
   async function subscribeLegacy(message: ClientMessage & { type: 'legacy' }): Promise<void> {
     const admitted = await admit(message.accessId, message);
-    const position = await log.resolve(message.accessId, { createdAt: message.timestamp });
+    const after = await log.resolve(message.accessId, { createdAt: message.timestamp });
     sessionOf(admitted, () => undefined).subscribe({
       accessId: message.accessId,
-      position,
+      after,
       encoder: legacyFeed(message.timestamp),
     });
   }
@@ -182,7 +186,7 @@ function serve(
 
   function sessionOf(
     admitted: Principal,
-    heartbeat: (positions: ReadonlyMap<string, number>) => Buffer | undefined,
+    heartbeat: (places: ReadonlyMap<string, Place>) => Buffer | undefined,
   ): Session {
     if (session !== undefined) {
       return session;
@@ -229,7 +233,7 @@ function serve(
   function exactFeed(accessId: string): FeedEncoder {
     return {
       events: (events) => encoder.events(accessId, events),
-      live: (position) => jsonFrame({ type: 'live', access_id: accessId, cursor: log.cursor(position) }),
+      live: (place) => jsonFrame({ type: 'live', access_id: accessId, cursor: cursorOf(place) }),
     };
   }
 

@@ -6,6 +6,7 @@ import { compact, isJsonObject, memberSpan } from '../../json-text.ts';
 import type { LogEvent } from '../../log/event.ts';
 import { followFeed } from '../../log/follow.ts';
 import type { Log } from '../../log/log.ts';
+import type { Timers } from '../../runtime.ts';
 import type { Payload, Serializer } from './codec.ts';
 
 /** The feed of broadcasts. */
@@ -41,10 +42,14 @@ export interface Broadcasts {
 }
 
 /** Follows the feed of broadcasts. */
-export function createBroadcasts(log: Log, onFault: (error: unknown) => void): Broadcasts {
+export function createBroadcasts(
+  log: Log,
+  { timers, onFault }: { readonly timers: Timers; readonly onFault: (error: unknown) => void },
+): Broadcasts {
   const members = new Map<string, Set<Member>>();
   const stop = followFeed(log, {
     accessId: BROADCASTS,
+    timers,
     onEvent: (event) => {
       const decoded = broadcastOf(event);
       if (decoded !== undefined) {

@@ -20,8 +20,11 @@ export const phoenix = defineGateway({
   needs,
   mount(ports) {
     const { log, errors, peers, runtime } = ports;
-    const broadcasts = createBroadcasts(log, (error) => {
-      errors.report(error);
+    const broadcasts = createBroadcasts(log, {
+      timers: runtime.timers,
+      onFault: (error) => {
+        errors.report(error);
+      },
     });
     const presence = createPresence({
       peers,

@@ -6,8 +6,10 @@ import { isUtf8 } from 'node:buffer';
 import { createSession, type Session } from '../../delivery/session.ts';
 import { createTokenBucket } from '../../delivery/token-bucket.ts';
 import { createTurns } from '../../delivery/turns.ts';
-import { LastseenError } from '../../errors.ts';
+import { cursorHints, LastseenError } from '../../errors.ts';
 import type { AcceptedSocket } from '../../http/sockets.ts';
+import { cursorOf } from '../../log/cursor.ts';
+import { laterOf, type Place } from '../../log/place.ts';
 import type { Admitted } from './admission.ts';
 import type { Member } from './broadcasts.ts';
 import { type ClientMessage, jsonPayload, type Payload, valueOf } from './codec.ts';
@@ -200,7 +202,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
 
   interface AcceptedJoin {
     readonly channel: Channel;
-    readonly position: number;
+    readonly after: Place;
     readonly meta: Meta | undefined;
   }
 
@@ -220,8 +222,8 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     }
     const { after, meta } = decodeJoin(message.payload);
     context.admission.requireReader(handler.accessId);
-    const position = await log.resolve(handler.accessId, { after });
-    const head = Math.max(await log.lastPosition(handler.accessId), position);
+    const place = await log.resolve(handler.accessId, { after });
+    const head = laterOf(await log.lastPlace(handler.accessId), place);
     const channel: Channel = {
       topic,
       serializer,
@@ -235,17 +237,13 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     };
     const key = context.hasPresence ? { presence_key: presenceKey(principal.subject) } : {};
     send(
-      serializer.reply(
-        message,
-        'ok',
-        jsonPayload({ cursor: log.cursor(position), head: log.cursor(head), ...key }),
-      ),
+      serializer.reply(message, 'ok', jsonPayload({ cursor: cursorOf(place), head: cursorOf(head), ...key })),
     );
-    return { channel, position, meta };
+    return { channel, after: place, meta };
   }
 
   /** Starts a joined channel: sends the presence state, and subscribes to the feed. */
-  function startChannel({ channel, position, meta }: AcceptedJoin): void {
+  function startChannel({ channel, after, meta }: AcceptedJoin): void {
     const { topic, handler } = channel;
     if (socket.readyState !== socket.OPEN) {
       return;
@@ -258,7 +256,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     }
     session.subscribe({
       accessId: handler.accessId,
-      position,
+      after,
       name: channel.name,
       encoder: {
         events: (events) =>
@@ -268,8 +266,8 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
               return serializer.push(channel, name, { json });
             }),
           ),
-        live(position) {
-          const payload = handler.liveOf(position);
+        live(place) {
+          const payload = handler.liveOf(place);
           return payload === undefined ? undefined : serializer.push(channel, 'live', payload);
         },
       },
@@ -317,7 +315,7 @@ function reasonOf(error: LastseenError): { readonly json: string } {
     json: JSON.stringify({
       reason: error.code,
       detail: error.message,
-      ...(error.floor === undefined ? {} : { floor: error.floor }),
+      ...cursorHints(error),
       ...(error.faults.length > 0 ? { errors: error.faults } : {}),
     }),
   };

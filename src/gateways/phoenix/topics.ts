@@ -5,9 +5,11 @@ import { LastseenError, quote } from '../../errors.ts';
 import type { RateLimits } from '../../http/rate-limits.ts';
 import { type Principal, requireAccess, requireScope } from '../../identity/principal.ts';
 import { depthOf, MAX_DEPTH } from '../../json-text.ts';
+import { cursorOf } from '../../log/cursor.ts';
 import { accessIdFault, invalidEvents, type LogEvent } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Log } from '../../log/log.ts';
+import type { Place } from '../../log/place.ts';
 import { checkPayload, decodePushedObject } from '../../log/pushed-event.ts';
 import type { Broadcasts } from './broadcasts.ts';
 import { jsonPayload, type Payload, valueOf } from './codec.ts';
@@ -27,7 +29,7 @@ export interface Topic {
   /** Returns the name and the payload (JSON text) of the wire event for an event of the log. */
   readonly frameOf: (event: LogEvent) => readonly [event: string, json: string];
   /** Returns the payload of `live`; `undefined` if the topic has no such event. */
-  readonly liveOf: (position: number) => Payload | undefined;
+  readonly liveOf: (place: Place) => Payload | undefined;
   /**
    * Handles an event of a client. Returns the response, or `undefined` for no reply.
    * @throws LastseenError, which becomes an error reply
@@ -56,7 +58,7 @@ export function topicOf(name: string, principal: Principal, options: TopicOption
 }
 
 function notificationsTopic(accessId: string, principal: Principal, options: TopicOptions): Topic {
-  const { log, limits, broadcasts } = options;
+  const { limits, broadcasts } = options;
 
   async function broadcast(event: string, payload: Payload): Promise<undefined> {
     limits.countEvents(principal, 1);
@@ -69,7 +71,7 @@ function notificationsTopic(accessId: string, principal: Principal, options: Top
     accessId,
     frameOf: (event) => [
       'msg',
-      `{"user_id":${JSON.stringify(accessId)},"message":${event.payload},"cursor":"${log.cursor(event.position)}",` +
+      `{"user_id":${JSON.stringify(accessId)},"message":${event.payload},"cursor":"${cursorOf(event)}",` +
         `"version":${event.version},"created_at":${event.createdAt}}`,
     ],
     liveOf: () => undefined,
@@ -96,8 +98,8 @@ function feedTopic(accessId: string, principal: Principal, options: TopicOptions
   const { log, limits } = options;
   return {
     accessId,
-    frameOf: (event) => ['event', eventJson(event, log.cursor)],
-    liveOf: (position) => jsonPayload({ cursor: log.cursor(position) }),
+    frameOf: (event) => ['event', eventJson(event)],
+    liveOf: (place) => jsonPayload({ cursor: cursorOf(place) }),
     async handle(event, payload) {
       if (event !== 'push') {
         throw unknownEvent(event);
@@ -128,8 +130,8 @@ function feedTopic(accessId: string, principal: Principal, options: TopicOptions
       if (receipt === undefined) {
         throw new LastseenError('ERR_INTERNAL', 'the log returned no receipt');
       }
-      const { position, version, duplicate } = receipt;
-      return jsonPayload({ cursor: log.cursor(position), version, duplicate });
+      const { version, duplicate } = receipt;
+      return jsonPayload({ cursor: cursorOf(receipt), version, duplicate });
     },
   };
 }

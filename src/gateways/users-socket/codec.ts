@@ -2,7 +2,7 @@
  * Decodes and encodes messages of /users/socket in both dialects of the original: numeric (`eventType`) and
  * named (`type`). Values of clients (the message of an echo, meta, files, buckets) keep their text.
  */
-import { LastseenError, quote } from '../../errors.ts';
+import { cursorHints, LastseenError, quote } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import type { MetaEntry } from '../../identity/user-store.ts';
 import { compact, depthOf, isJsonObject, MAX_DEPTH, memberSpan, memberSpans } from '../../json-text.ts';
@@ -239,7 +239,11 @@ export function errorFrame(dialect: Dialect, eventName: EventName | undefined, e
   return frameOf(dialect, eventName, {
     error: JSON.stringify(error.message),
     code: isPlain ? undefined : JSON.stringify(error.code),
-    floor: isPlain || error.floor === undefined ? undefined : JSON.stringify(error.floor),
+    ...(isPlain
+      ? {}
+      : Object.fromEntries(
+          Object.entries(cursorHints(error)).map(([name, value]) => [name, JSON.stringify(value)]),
+        )),
   });
 }
 

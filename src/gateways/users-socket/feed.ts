@@ -2,11 +2,11 @@
  * The feed of the users socket. It merges the feed of users, which the service appends, with the feed of
  * files and buckets, which applications push. Both are one subscription in log order (G2, G3).
  */
-import { LastseenError } from '../../errors.ts';
 import { USERS } from '../../identity/feeds.ts';
 import { memberSpan } from '../../json-text.ts';
 import type { LogEvent } from '../../log/event.ts';
 import type { Log } from '../../log/log.ts';
+import type { Place } from '../../log/place.ts';
 import type { Subscription } from '../../log/subscription.ts';
 import { type EventName, subjectField } from './codec.ts';
 import type { Names } from './names.ts';
@@ -14,7 +14,8 @@ import type { Names } from './names.ts';
 /** The feed to which applications push events of files and buckets. */
 export const EVENTS = 'users-socket:events';
 
-const FEEDS = [USERS, EVENTS];
+/** The feeds that a socket reads as one. */
+export const FEEDS: readonly string[] = [USERS, EVENTS];
 
 /** An event of the wire, and the user it concerns. */
 export interface UserEvent {
@@ -78,15 +79,15 @@ function decodeEvent({ accessId, payload }: LogEvent): UserEvent | undefined {
 /** Opens both feeds as one subscription. It delays events until the names of their users are loaded. */
 export function openFeed(
   { log, names }: { readonly log: Log; readonly names: Names },
-  start: number,
+  start: Place,
   onMore: () => void,
 ): Subscription {
   const merged = log.subscribeAll(FEEDS, start, onMore);
   /** Behind the merged subscription while names are loaded: a heartbeat must not pass events that were not sent. */
-  let position = start;
+  let place = start;
 
   function advance(events: readonly LogEvent[] | undefined): readonly LogEvent[] | undefined {
-    position = merged.position;
+    place = merged.place;
     return events;
   }
 
@@ -99,8 +100,8 @@ export function openFeed(
   }
 
   return {
-    get position() {
-      return position;
+    get place() {
+      return place;
     },
     get isLive() {
       return merged.isLive;
@@ -117,27 +118,4 @@ export function openFeed(
 function namedUser(event: LogEvent): string[] {
   const decoded = userEventOf(event);
   return decoded === undefined || decoded.name === 'Removed' ? [] : [decoded.userId];
-}
-
-/**
- * Returns the start of a reader of both feeds, and the position of the last event. `start` is the lowest
- * cursor that is valid for both feeds.
- * @throws ERR_CURSOR_… with that cursor as its floor
- */
-export async function resolveStart(log: Log, after: string): Promise<{ position: number; last: number }> {
-  const floors = await Promise.all(FEEDS.map((feed) => log.resolve(feed, { after: 'start' })));
-  const floor = Math.max(...floors);
-  const lasts = await Promise.all(FEEDS.map((feed) => log.lastPosition(feed)));
-  try {
-    const positions =
-      after === 'start' ? [floor] : await Promise.all(FEEDS.map((feed) => log.resolve(feed, { after })));
-    // The head may have advanced between the two reads of "now".
-    const position = Math.min(...positions);
-    return { position, last: Math.max(position, ...lasts) };
-  } catch (error) {
-    if (!(error instanceof LastseenError) || error.floor === undefined) {
-      throw error;
-    }
-    throw new LastseenError(error.code, error.message, { floor: log.cursor(floor) });
-  }
 }

@@ -8,6 +8,8 @@ import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';
 import type { User } from '../../identity/user-store.ts';
+import { cursorOf } from '../../log/cursor.ts';
+import { laterOf, type Place } from '../../log/place.ts';
 import { nextTurn } from '../../runtime.ts';
 import type { Admitted } from './admission.ts';
 import {
@@ -22,7 +24,7 @@ import {
   type Request,
   resumeFrame,
 } from './codec.ts';
-import { EVENTS, openFeed, resolveStart, userEventOf } from './feed.ts';
+import { EVENTS, FEEDS, openFeed, userEventOf } from './feed.ts';
 import { nameOf } from './names.ts';
 import type { Member, UsersSocketContext } from './needs.ts';
 
@@ -64,7 +66,7 @@ export function serve(
           continue;
         }
         const username = names.lastKnown(userEvent.userId);
-        const cursor = wantsCursors ? log.cursor(event.position) : undefined;
+        const cursor = wantsCursors ? cursorOf(event) : undefined;
         frames.push(pushFrame(dialect, { ...userEvent, username, cursor }));
         if (userEvent.name === 'Removed' && userEvent.userId === user?.id) {
           isRemoved = true;
@@ -79,7 +81,7 @@ export function serve(
       connection.close('token-revoked');
       return undefined;
     },
-    live: (position) => (wantsCursors ? resumeFrame('live', { cursor: log.cursor(position) }) : undefined),
+    live: (place) => (wantsCursors ? resumeFrame('live', { cursor: cursorOf(place) }) : undefined),
   };
 
   const turns = createTurns({
@@ -99,16 +101,14 @@ export function serve(
     connection,
     principal,
     runtime,
-    heartbeat: (positions) =>
-      wantsCursors
-        ? resumeFrame('heartbeat', { cursor: log.cursor(positions.get(FEED) ?? openedAt) })
-        : undefined,
+    heartbeat: (places) =>
+      wantsCursors ? resumeFrame('heartbeat', { cursor: cursorOf(places.get(FEED) ?? openedAt) }) : undefined,
     stallTimeoutMs: context.stallTimeoutMs,
     onFault: (error) => {
       errors.report(error);
     },
     otherFeeds: () =>
-      isFollowing ? [] : accessIds.map((accessId) => ({ accessId, position: openedAt, isLive: false })),
+      isFollowing ? [] : accessIds.map((accessId) => ({ accessId, place: openedAt, isLive: false })),
     onOvertaken: refuseOvertaken,
   });
 
@@ -230,7 +230,8 @@ export function serve(
     if (!isReader) {
       throw forbidden();
     }
-    const { position, last } = await resolveStart(log, after);
+    const place = await log.resolve(FEEDS, { after });
+    const head = laterOf(await log.lastPlace(FEEDS), place);
     if (!inbox.isOpen) {
       return;
     }
@@ -238,15 +239,15 @@ export function serve(
       session.unsubscribe(FEED);
     }
     wantsCursors = true;
-    connection.write(resumeFrame('resumed', { cursor: log.cursor(position), head: log.cursor(last) }));
-    follow(position);
+    connection.write(resumeFrame('resumed', { cursor: cursorOf(place), head: cursorOf(head) }));
+    follow(place);
   }
 
-  function follow(position: number): void {
+  function follow(after: Place): void {
     isFollowing = true;
     session.follow({
       name: FEED,
-      open: (onMore) => openFeed({ log, names }, position, onMore),
+      open: (onMore) => openFeed({ log, names }, after, onMore),
       encoder,
       accessIds,
     });
@@ -256,8 +257,8 @@ export function serve(
   async function refuseOvertaken(error: LastseenError): Promise<void> {
     isFollowing = false;
     await replyWithError(undefined, async () => {
-      const { position: floor } = await resolveStart(log, 'start');
-      throw new LastseenError(error.code, error.message, { floor: log.cursor(floor) });
+      const floor = await log.resolve(FEEDS, { after: 'start' });
+      throw new LastseenError(error.code, error.message, { floor: cursorOf(floor) });
     });
   }
 }

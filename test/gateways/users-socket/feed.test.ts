@@ -4,9 +4,14 @@ import { it } from 'node:test';
 import { openFeed } from '../../../src/gateways/users-socket/feed.ts';
 import type { LogEvent } from '../../../src/log/event.ts';
 import type { Log } from '../../../src/log/log.ts';
+import { type Lineage, originOf, type Place } from '../../../src/log/place.ts';
+
+const lineage: Lineage = { epoch: 'epoch000' };
 
 const registered = (position: number): LogEvent => ({
+  lineage,
   position,
+  tag: position,
   accessId: '$users',
   version: position,
   createdAt: 0,
@@ -17,15 +22,16 @@ const registered = (position: number): LogEvent => ({
 
 it('G3: while names are looked up, a heartbeat has no cursor beyond what the client received', async () => {
   const events = [registered(8), registered(9)];
-  let position = 7;
+  const start = { ...originOf(lineage), position: 7 };
+  let place: Place = start;
   const log = {
     subscribeAll: () => ({
-      get position() {
-        return position;
+      get place() {
+        return place;
       },
       isLive: false,
       next() {
-        position = 9;
+        place = events[1] ?? start;
         return events;
       },
       close: () => undefined,
@@ -38,10 +44,10 @@ it('G3: while names are looked up, a heartbeat has no cursor beyond what the cli
     refresh: () => lookUp,
     remember: () => undefined,
   };
-  const feed = openFeed({ log, names }, 7, () => undefined);
+  const feed = openFeed({ log, names }, start, () => undefined);
   const page = feed.next();
-  assert.equal(feed.position, 7, 'nothing was handed out yet');
+  assert.equal(feed.place.position, 7, 'nothing was handed out yet');
   finishLookUp();
   assert.deepEqual(await page, events);
-  assert.equal(feed.position, 9);
+  assert.equal(feed.place.position, 9);
 });
