@@ -1,19 +1,14 @@
 /** PostgreSQL gone and back under load, a node killed, a pooler between: what was acknowledged is there, once. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chmodSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { freePort } from '../support/free-port.ts';
 import { followAlways, untilExact } from '../support/load.ts';
+import { startPgbouncer } from '../support/pgbouncer.ts';
 import { createDatabase, runSql, startPostgresServer } from '../support/postgres.ts';
 import { startProcess } from '../support/process.ts';
 import { missing } from '../support/programs.ts';
 import { type Service, startService, TOKEN } from '../support/service.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
 import { until } from '../support/until.ts';
 
 const authorization = { Authorization: `Bearer ${TOKEN}` };
@@ -254,39 +249,11 @@ it(
   { skip: missing('PostgreSQL') || missing('pgbouncer') },
   async () => {
     const database = await createDatabase();
-    const direct = new URL(database.url);
-    const directory = temporaryDirectory();
-    const port = await freePort();
-    const user = decodeURIComponent(direct.username);
-    const file = (name: string, text: string): string => {
-      const path = join(directory.path, name);
-      writeFileSync(path, text);
-      chmodSync(path, 0o644);
-      return path;
-    };
-    const users = file('users.txt', `"${user}" "${decodeURIComponent(direct.password)}"\n`);
-    const config = file(
-      'pgbouncer.ini',
-      `[databases]\n* = host=${direct.hostname} port=${direct.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\nunix_socket_dir =\nauth_type = trust\nauth_file = ${users}\npool_mode = transaction\nmax_client_conn = 200\ndefault_pool_size = 20\n`,
-    );
-    chmodSync(directory.path, 0o755);
-    // It does not run as root.
-    const identity = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
-    const pooler = spawn('pgbouncer', ['-q', config], { stdio: 'ignore', ...identity });
-    const pooled = new URL(database.url);
-    pooled.port = String(port);
-    await until(
-      () =>
-        runSql(pooled.href, 'select 1').then(
-          () => true,
-          () => false,
-        ),
-      'the start of pgbouncer',
-    );
+    const pooler = await startPgbouncer(database.url);
     const nodes = await Promise.all([
-      startService({ DATABASE_URL: pooled.href, DATABASE_LISTEN_URL: 'off' }),
-      startService({ DATABASE_URL: pooled.href }),
-      startService({ DATABASE_URL: pooled.href, DATABASE_LISTEN_URL: database.url }),
+      startService({ DATABASE_URL: pooler.url, DATABASE_LISTEN_URL: 'off' }),
+      startService({ DATABASE_URL: pooler.url }),
+      startService({ DATABASE_URL: pooler.url, DATABASE_LISTEN_URL: database.url }),
     ]);
     const followers = nodes.map((node) => followAlways([node.port], 'outage'));
     const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
@@ -306,9 +273,7 @@ it(
     assert.equal(list.length, 3);
     await Promise.all(followers.map((follower) => follower.stop()));
     await Promise.all(nodes.map((node) => node.stop()));
-    pooler.kill('SIGTERM');
-    await once(pooler, 'exit');
-    directory.remove();
+    await pooler.stop();
     await database.drop();
   },
 );
