@@ -20,6 +20,9 @@ const FIRST_FORM = /^([0-9a-z]{8})\.(0|[1-9a-z][0-9a-z]{0,10})$/;
 /** The second form: epoch, position, the number of the form, the number of the log (0 today) and the tag. */
 const SECOND_FORM = /^([0-9a-z]{8})\.(0|[1-9a-z][0-9a-z]{0,10})\.2\.0\.(0|[1-9a-z][0-9a-z]{0,10})$/;
 
+/** Maximum number of cursors in the trail of a reader. */
+export const MAX_TRAIL = 32;
+
 const MAX_TAG = TERMS * 2 ** 32;
 
 /** Encodes a place as a cursor. */
@@ -38,6 +41,15 @@ export function parseCursor(text: string): Cursor | undefined {
   const tag = tagDigits === undefined ? undefined : Number.parseInt(tagDigits, 36);
   const isInRange = Number.isSafeInteger(position) && (tag === undefined || tag < MAX_TAG);
   return isInRange ? { epoch, position, tag } : undefined;
+}
+
+/** Returns the fault of a trail, or `undefined` for a list of at most 32 cursors. */
+export function trailFault(trail: unknown): string | undefined {
+  if (!Array.isArray(trail) || trail.length > MAX_TRAIL) {
+    return `must be a list of at most ${MAX_TRAIL} cursors, got ${Array.isArray(trail) ? `${trail.length}` : quote(trail)}`;
+  }
+  const wrong = trail.find((text) => typeof text !== 'string' || parseCursor(text) === undefined) as unknown;
+  return wrong === undefined ? undefined : `must be a list of cursors, got ${quote(wrong)}`;
 }
 
 /** What a log knows about the place that a cursor names. */

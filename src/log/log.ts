@@ -13,6 +13,7 @@ import {
   cursorOf,
   judgeCursor,
   malformedCursor,
+  MAX_TRAIL,
   parseCursor,
   refusedCursor,
   tooOldError,
@@ -43,9 +44,6 @@ export type Start =
       readonly trail?: readonly string[];
     }
   | { readonly createdAt: number };
-
-/** Maximum number of cursors in a trail. */
-export const MAX_TRAIL = 32;
 
 /** One access_id, or several. */
 export type Feeds = string | readonly string[];

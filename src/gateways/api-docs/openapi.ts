@@ -20,6 +20,14 @@ const Problem = z
       .string()
       .optional()
       .meta({ description: 'the lowest valid cursor, in the error of a refused cursor' }),
+    common: z
+      .string()
+      .optional()
+      .meta({ description: 'the last cursor that the history of the refused cursor and the log share' }),
+    common_by: z
+      .enum(['term', 'trail'])
+      .optional()
+      .meta({ description: 'whether the log knows `common` by its terms or by the trail of the client' }),
   })
   .meta({ id: 'Problem', description: 'RFC 9457' });
 

@@ -1,7 +1,7 @@
 /** Decodes queries of GET /events, and encodes pages and event streams. */
 import { z } from 'zod';
 import { invalidField, quote } from '../../errors.ts';
-import { cursorOf } from '../../log/cursor.ts';
+import { cursorOf, trailFault } from '../../log/cursor.ts';
 import { createdAtFault, type LogEvent, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
@@ -34,6 +34,7 @@ const integerText = (max: number, min: number): z.ZodType<number, string> =>
 export const Query = z.object({
   access_id: z.string(),
   after: z.string().optional(),
+  trail: z.string().optional(),
   timestamp: z
     .string()
     .regex(/^-?\d{1,16}$/)
@@ -47,6 +48,7 @@ export const Query = z.object({
 const RULE_BY_PARAMETER: Readonly<Record<string, string>> = {
   access_id: 'must occur once',
   after: 'must be a cursor, "start" or "now"',
+  trail: 'must be cursors, separated by commas',
   timestamp: 'must be an integer',
   limit: `must be an integer from 1 to ${MAX_LIMIT}`,
   wait: `must be an integer from 0 to ${MAX_WAIT_SECONDS}`,
@@ -65,7 +67,8 @@ export function decodeQuery(query: unknown, lastEventId: string | undefined): Ev
       `${RULE_BY_PARAMETER[name] ?? 'is not valid'}, got ${quote((query as Record<string, unknown>)[name])}`,
     );
   }
-  const { access_id: accessId, after, timestamp, limit, wait } = parsed.data;
+  const { access_id: accessId, after, trail: trailText, timestamp, limit, wait } = parsed.data;
+  const trail = trailText?.split(',');
   const accessIdFault = nameFault(accessId);
   if (accessIdFault !== undefined) {
     throw invalidField('/access_id', accessIdFault);
@@ -73,20 +76,32 @@ export function decodeQuery(query: unknown, lastEventId: string | undefined): Ev
   if (timestamp !== undefined && after !== undefined) {
     throw invalidField('/timestamp', 'must not be combined with `after`');
   }
+  const fault = trail === undefined ? undefined : trailFault(trail);
+  if (fault !== undefined) {
+    throw invalidField('/trail', fault);
+  }
   const timestampFault = timestamp === undefined ? undefined : createdAtFault(timestamp);
   if (timestampFault !== undefined) {
     throw invalidField('/timestamp', timestampFault);
   }
   return {
     accessId,
-    start: startOf(lastEventId ?? after, timestamp),
+    start: startOf(lastEventId ?? after, { createdAt: timestamp, trail }),
     limit: limit ?? DEFAULT_LIMIT,
     waitSeconds: wait ?? 0,
   };
 }
 
-function startOf(after: string | undefined, createdAt: number | undefined): Start {
-  return after === undefined && createdAt !== undefined ? { createdAt } : { after: after ?? 'start' };
+function startOf(
+  after: string | undefined,
+  {
+    createdAt,
+    trail,
+  }: { readonly createdAt: number | undefined; readonly trail: readonly string[] | undefined },
+): Start {
+  return after === undefined && createdAt !== undefined
+    ? { createdAt }
+    : { after: after ?? 'start', ...(trail === undefined ? {} : { trail }) };
 }
 
 /** A page of events. */

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { ERROR_CODES } from '../../errors.ts';
 import { Cursor, type Description, Name, WireEvent } from '../../http/description.ts';
+import { MAX_TRAIL } from '../../log/cursor.ts';
 import { accessIdFault } from '../../log/event.ts';
 import { CloudEvent } from './push-codec.ts';
 
@@ -51,7 +52,16 @@ const ConnectedClient = z.object({
 
 const proof = { token: z.string().optional(), ticket: z.string().optional() };
 const start = z.union([
-  z.object({ after: z.string().meta({ description: 'a cursor, "start" or "now"' }) }),
+  z.object({
+    after: z.string().meta({ description: 'a cursor, "start" or "now"' }),
+    trail: z
+      .array(Cursor)
+      .max(MAX_TRAIL)
+      .optional()
+      .meta({
+        description: 'older cursors of the client; the error of a refused cursor names the newest valid one',
+      }),
+  }),
   z.object({ after: z.null(), timestamp: z.int() }),
 ]);
 
@@ -202,6 +212,8 @@ export const notifierDescription = {
             detail: z.string(),
             access_id: z.string().optional(),
             floor: Cursor.optional(),
+            common: Cursor.optional(),
+            common_by: z.enum(['term', 'trail']).optional(),
           }),
         },
       },

@@ -2,6 +2,7 @@
 import { cursorHints, invalidField, type LastseenError, quote } from '../../errors.ts';
 import { textFrame } from '../../http/frame.ts';
 import { isJsonObject } from '../../json-text.ts';
+import { trailFault } from '../../log/cursor.ts';
 import { createdAtFault, type LogEvent, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
 import type { Start } from '../../log/log.ts';
@@ -83,9 +84,14 @@ function decodeSubscribe(message: Record<string, unknown>): {
     throw invalidField('/type', `must be "subscribe" in the first message, got ${quote(message['type'])}`);
   }
   const accessId = accessIdOf(message);
-  const { after, timestamp } = message;
+  const { after, timestamp, trail } = message;
   if (typeof after === 'string') {
-    return { type: 'subscribe', accessId, start: { after } };
+    const fault = trail === undefined ? undefined : trailFault(trail);
+    if (fault !== undefined) {
+      throw invalidField('/trail', fault);
+    }
+    const start = trail === undefined ? { after } : { after, trail: trail as string[] };
+    return { type: 'subscribe', accessId, start };
   }
   if (after === null && timestamp !== undefined) {
     const fault = createdAtFault(timestamp);
