@@ -217,7 +217,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
       return judgement.place;
     }
     const common =
-      judgement.verdict === 'diverged' || judgement.verdict === 'ahead'
+      judgement.verdict === 'diverged'
         ? await commonGround(history, accessIds, { cursor, facts, trail: start.trail ?? [] })
         : undefined;
     throw refusedCursor(judgement.verdict, await history.prunedThrough(accessIds), common);
