@@ -2,6 +2,7 @@
 import { querySettings } from './analysis/settings.ts';
 import { deliverySettings } from './delivery/settings.ts';
 import type { Database } from './engines/engine.ts';
+import { withoutSecrets } from './engines/postgres-url.ts';
 import { engineSettings } from './engines/settings.ts';
 import { LastseenError, quote } from './errors.ts';
 import { fedecksSettings } from './gateways/fedecks/settings.ts';
@@ -122,15 +123,7 @@ function withTexts(value: unknown): unknown {
 
 /** A database URL without user and password. */
 function databaseText(database: Database): string {
-  if (database.kind === 'sqlite') {
-    return `sqlite:${database.path}`;
-  }
-  try {
-    const { host, pathname } = new URL(database.url);
-    return `postgres://${host}${pathname}`;
-  } catch {
-    return 'postgres://[redacted]';
-  }
+  return database.kind === 'sqlite' ? `sqlite:${database.path}` : withoutSecrets(database.url);
 }
 
 function invalid(message: string): LastseenError {

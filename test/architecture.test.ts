@@ -53,10 +53,27 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Threads are composition roots: they make their own clock and timers.
   'engines/sqlite/checkpointer-thread.ts': ['system-runtime.ts'],
   'engines/sqlite/writer-thread.ts': ['engines/sqlite', 'system-runtime.ts'],
-  'engines/postgres': [...EVERYWHERE, 'peers.ts', 'backoff.ts', 'log', 'engines', 'engines/knex'],
+  'engines/postgres': [
+    ...EVERYWHERE,
+    'peers.ts',
+    'backoff.ts',
+    'log',
+    'engines',
+    'engines/knex',
+    'engines/postgres/connection.ts',
+    'engines/postgres/server-identity.ts',
+  ],
+  // Every connection to PostgreSQL is opened here, those of queries too.
+  'engines/postgres/connection.ts': [...EVERYWHERE, 'engines', 'engines/postgres/server-identity.ts'],
+  'engines/postgres/server-identity.ts': [],
   analysis: [...EVERYWHERE],
   'analysis/sqlite': [...EVERYWHERE, 'analysis'],
-  'analysis/postgres': [...EVERYWHERE, 'analysis'],
+  'analysis/postgres': [
+    ...EVERYWHERE,
+    'analysis',
+    'engines/postgres/connection.ts',
+    'engines/postgres/server-identity.ts',
+  ],
   // The process that runs queries, a composition root too.
   'analysis/runner.ts': [
     'errors.ts',

@@ -8,7 +8,7 @@ import { createIdentityStores } from './knex/identity.ts';
 import { openPostgresSource, openPostgresTarget } from './postgres/archive.ts';
 import { renewPostgresEpoch } from './postgres/backup.ts';
 import { openPostgresEngine } from './postgres/engine.ts';
-import { postgresKnexConfig } from './postgres/knex.ts';
+import { createKnexPool, postgresKnexConfig } from './postgres/knex.ts';
 import { migratePostgres } from './postgres/migrate.ts';
 import { openSqliteSource, openSqliteTarget } from './sqlite/archive.ts';
 import { renewSqliteEpoch } from './sqlite/backup.ts';
@@ -54,9 +54,11 @@ export async function renewEpoch(database: Database, { random }: Pick<Runtime, '
   }
 }
 
-/** How knex opens the database. */
+/** How the knex command line opens the database. Its connections end with the process. */
 export function knexConfigOf(database: Database): Knex.Config {
-  return database.kind === 'sqlite' ? sqliteKnexConfig(database.path) : postgresKnexConfig(database.url);
+  return database.kind === 'sqlite'
+    ? sqliteKnexConfig(database.path)
+    : postgresKnexConfig(createKnexPool(database.url, { isBackground: true }));
 }
 
 /** Opens the tables of identity without the log: servers may be running over them. */
@@ -64,6 +66,17 @@ export function openIdentity(database: Database): {
   readonly identity: IdentityStores;
   close(): Promise<void>;
 } {
-  const knex = knexFactory(knexConfigOf(database));
-  return { identity: createIdentityStores(knex), close: () => knex.destroy() };
+  if (database.kind === 'sqlite') {
+    const knex = knexFactory(sqliteKnexConfig(database.path));
+    return { identity: createIdentityStores(knex), close: () => knex.destroy() };
+  }
+  const pool = createKnexPool(database.url);
+  const knex = knexFactory(postgresKnexConfig(pool));
+  return {
+    identity: createIdentityStores(knex),
+    async close() {
+      await knex.destroy();
+      await pool.end();
+    },
+  };
 }

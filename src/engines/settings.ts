@@ -1,13 +1,27 @@
 import { z } from 'zod';
 import { isOn, setting, Switch } from '../settings.ts';
+import { readPostgresUrl } from './postgres-url.ts';
+
+/** Says what is wrong with an address of PostgreSQL, without its text: it may hold a password. */
+function requirePostgresUrl(url: string, context: z.RefinementCtx): void {
+  if (!url.startsWith('postgres')) {
+    return;
+  }
+  try {
+    readPostgresUrl(url);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) });
+  }
+}
 
 export const engineSettings = {
   DATABASE_URL: setting(
     'databaseUrl',
-    'the database; several nodes need PostgreSQL',
+    'the database; several nodes need PostgreSQL. It may name several hosts: the nodes use the one that accepts writes',
     z
       .string()
       .regex(/^(sqlite:.|postgres(ql)?:\/\/.)/, 'must be sqlite:PATH or postgres://…')
+      .superRefine(requirePostgresUrl)
       .default('sqlite:./data/lastseen.db'),
   ),
   DATABASE_LISTEN_URL: setting(
@@ -16,6 +30,7 @@ export const engineSettings = {
     z
       .string()
       .regex(/^(off$|postgres(ql)?:\/\/.)/, 'must be postgres://… or off')
+      .superRefine(requirePostgresUrl)
       .optional(),
   ),
   LASTSEEN_MIGRATE: setting(

@@ -1,68 +1,17 @@
 /** PostgreSQL gone and back under load, a node killed, a pooler between: what was acknowledged is there, once. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chmodSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { freePort } from '../support/free-port.ts';
+import { followAlways, untilExact } from '../support/load.ts';
+import { startPgbouncer } from '../support/pgbouncer.ts';
 import { createDatabase, runSql, startPostgresServer } from '../support/postgres.ts';
 import { startProcess } from '../support/process.ts';
 import { missing } from '../support/programs.ts';
-import { connect, type Service, startService, TOKEN, type WireEvent } from '../support/service.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { type Service, startService, TOKEN } from '../support/service.ts';
 import { until } from '../support/until.ts';
 
 const authorization = { Authorization: `Bearer ${TOKEN}` };
-
-interface Follower {
-  readonly events: WireEvent[];
-  stop(): Promise<void>;
-}
-
-/** Follows a feed, comes back whenever it is sent away, to the next node each time, from its last cursor. */
-function followAlways(ports: readonly number[], accessId: string): Follower {
-  const events: WireEvent[] = [];
-  const stopped = new AbortController();
-  const isOver = (): boolean => stopped.signal.aborted;
-  const stopping = once(stopped.signal, 'abort');
-  const run = async (): Promise<void> => {
-    for (let turn = 0; !isOver(); turn += 1) {
-      try {
-        const client = await connect(ports[turn % ports.length] ?? 0, { headers: authorization });
-        client.send({ access_id: accessId, after: events.at(-1)?.cursor ?? 'start' });
-        let taken = 0;
-        const take = (): void => {
-          const frames = client.frames.slice(taken);
-          taken += frames.length;
-          for (const frame of frames) {
-            const message = JSON.parse(frame) as { type: string; events?: WireEvent[] };
-            if (message.type === 'events') {
-              events.push(...(message.events ?? []));
-            }
-          }
-        };
-        client.socket.on('message', take);
-        await Promise.race([once(client.socket, 'close'), stopping]);
-        take();
-        client.socket.terminate();
-      } catch {
-        // The node is away: the next one, a moment later.
-      }
-      await sleep(50);
-    }
-  };
-  const running = run();
-  return {
-    events,
-    async stop() {
-      stopped.abort();
-      await running;
-    },
-  };
-}
 
 interface Tally {
   readonly acknowledged: Set<string>;
@@ -115,17 +64,6 @@ function check(tally: Tally, stored: readonly string[]): void {
     [...tally.refused].filter((payload) => there.has(payload)),
     [],
     'no refused event is there',
-  );
-}
-
-async function untilSame(follower: Follower, count: number): Promise<void> {
-  await until(
-    () => follower.events.length >= count,
-    () => `${count} events, got ${follower.events.length}`,
-  );
-  assert.deepEqual(
-    follower.events.map((event) => event.version),
-    Array.from({ length: count }, (_, at) => at + 1),
   );
 }
 
@@ -183,7 +121,7 @@ it(
     check(tally, stored);
     assert.ok(tally.refused.size > 0 && tally.acknowledged.size > 100);
     for (const follower of followers) {
-      await untilSame(follower, stored.length);
+      await untilExact(follower, stored.length);
     }
   },
 );
@@ -224,7 +162,7 @@ it(
     await Promise.all(pushers);
     const stored = await storedIn(database.url);
     check(tally, stored);
-    await untilSame(follower, stored.length);
+    await untilExact(follower, stored.length);
     await follower.stop();
     assert.equal(await other.end('SIGTERM'), 0);
   },
@@ -311,39 +249,11 @@ it(
   { skip: missing('PostgreSQL') || missing('pgbouncer') },
   async () => {
     const database = await createDatabase();
-    const direct = new URL(database.url);
-    const directory = temporaryDirectory();
-    const port = await freePort();
-    const user = decodeURIComponent(direct.username);
-    const file = (name: string, text: string): string => {
-      const path = join(directory.path, name);
-      writeFileSync(path, text);
-      chmodSync(path, 0o644);
-      return path;
-    };
-    const users = file('users.txt', `"${user}" "${decodeURIComponent(direct.password)}"\n`);
-    const config = file(
-      'pgbouncer.ini',
-      `[databases]\n* = host=${direct.hostname} port=${direct.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\nunix_socket_dir =\nauth_type = trust\nauth_file = ${users}\npool_mode = transaction\nmax_client_conn = 200\ndefault_pool_size = 20\n`,
-    );
-    chmodSync(directory.path, 0o755);
-    // It does not run as root.
-    const identity = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
-    const pooler = spawn('pgbouncer', ['-q', config], { stdio: 'ignore', ...identity });
-    const pooled = new URL(database.url);
-    pooled.port = String(port);
-    await until(
-      () =>
-        runSql(pooled.href, 'select 1').then(
-          () => true,
-          () => false,
-        ),
-      'the start of pgbouncer',
-    );
+    const pooler = await startPgbouncer(database.url);
     const nodes = await Promise.all([
-      startService({ DATABASE_URL: pooled.href, DATABASE_LISTEN_URL: 'off' }),
-      startService({ DATABASE_URL: pooled.href }),
-      startService({ DATABASE_URL: pooled.href, DATABASE_LISTEN_URL: database.url }),
+      startService({ DATABASE_URL: pooler.url, DATABASE_LISTEN_URL: 'off' }),
+      startService({ DATABASE_URL: pooler.url }),
+      startService({ DATABASE_URL: pooler.url, DATABASE_LISTEN_URL: database.url }),
     ]);
     const followers = nodes.map((node) => followAlways([node.port], 'outage'));
     const tally: Tally = { acknowledged: new Set(), refused: new Set(), unknown: new Set() };
@@ -357,15 +267,13 @@ it(
     check(tally, stored);
     assert.equal(tally.refused.size + tally.unknown.size, 0);
     for (const follower of followers) {
-      await untilSame(follower, stored.length);
+      await untilExact(follower, stored.length);
     }
     const list = (await (await nodes[0].fetch('/clients')).json()) as unknown[];
     assert.equal(list.length, 3);
     await Promise.all(followers.map((follower) => follower.stop()));
     await Promise.all(nodes.map((node) => node.stop()));
-    pooler.kill('SIGTERM');
-    await once(pooler, 'exit');
-    directory.remove();
+    await pooler.stop();
     await database.drop();
   },
 );

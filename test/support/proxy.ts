@@ -10,19 +10,33 @@ export interface Proxy {
   swallow(): void;
   /** Holds back what comes on connections that are open, both ways, for so long. */
   delay(ms: number): void;
+  /** From now on nothing passes, on connections that are open and on new ones: no byte, and no end of a connection. */
+  silence(): void;
+  /** New connections lead to this port. */
+  redirect(port: number): void;
   /** Cuts all connections. */
   cut(): void;
   close(): Promise<void>;
 }
 
-export async function startProxy(port: number): Promise<Proxy> {
+export async function startProxy(firstPort: number): Promise<Proxy> {
+  let port = firstPort;
+  let isSilent = false;
   const pairs = new Set<readonly [Socket, Socket]>();
   /** Pairs through which nothing flows for a while, or any more. */
   const held = new WeakSet<readonly [Socket, Socket]>();
   const swallowed = new WeakSet<readonly [Socket, Socket]>();
   let accepted = 0;
+  /** Of connections that lead nowhere. */
+  const silent = new Set<Socket>();
   const server = createServer((inner) => {
     accepted += 1;
+    if (isSilent) {
+      silent.add(inner.resume());
+      inner.on('error', () => undefined);
+      inner.once('close', () => silent.delete(inner));
+      return;
+    }
     const outer = connect(port, '127.0.0.1');
     const pair = [inner, outer] as const;
     pairs.add(pair);
@@ -33,25 +47,39 @@ export async function startProxy(port: number): Promise<Proxy> {
       from.pipe(to);
       from.on('error', () => undefined);
       from.once('close', () => {
-        to.destroy();
         pairs.delete(pair);
+        if (isSilent) {
+          silent.add(to);
+        } else {
+          to.destroy();
+        }
       });
     }
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
+
+  function swallow(): void {
+    for (const pair of pairs) {
+      const [inner, outer] = pair;
+      held.add(pair);
+      swallowed.add(pair);
+      inner.unpipe(outer).resume();
+      outer.unpipe(inner).resume();
+    }
+  }
+
   return {
     port: (server.address() as AddressInfo).port,
     get accepted() {
       return accepted;
     },
-    swallow() {
-      for (const pair of pairs) {
-        const [inner, outer] = pair;
-        held.add(pair);
-        swallowed.add(pair);
-        inner.unpipe(outer).resume();
-        outer.unpipe(inner).resume();
-      }
+    swallow,
+    silence() {
+      isSilent = true;
+      swallow();
+    },
+    redirect(next) {
+      port = next;
     },
     delay(ms) {
       for (const pair of pairs) {
@@ -80,11 +108,15 @@ export async function startProxy(port: number): Promise<Proxy> {
       }
     },
     async close() {
+      for (const socket of silent) {
+        socket.destroy();
+      }
       for (const pair of pairs) {
         for (const socket of pair) {
           socket.destroy();
         }
       }
+      isSilent = false;
       server.close();
       await once(server, 'close');
     },

@@ -1,6 +1,7 @@
 /** The PostgreSQL role with which analysts log in: it may read the contract and nothing else. */
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import pg from 'pg';
+import { connect, type Connection } from '../../engines/postgres/connection.ts';
 import { LastseenError, quote } from '../../errors.ts';
 import type { Random } from '../../runtime.ts';
 import { GRANT_CONTRACT } from './grants.ts';
@@ -14,7 +15,6 @@ export interface Analyst {
 const MARK = 'analyst of lastseen';
 
 const SCRAM_ITERATIONS = 4_096;
-const CONNECT_TIMEOUT_MS = 5_000;
 
 /** Settings of the role's sessions. The server ends what runs or waits too long. */
 const SETTINGS = [
@@ -48,10 +48,9 @@ export async function createAnalyst(
       `--name: must be 1 to 63 lower-case letters, digits and _, got ${quote(name)}`,
     );
   }
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
-  client.on('error', () => undefined);
+  let client: Connection | undefined;
   try {
-    await client.connect();
+    client = await connect(url);
     await client.query('begin');
     await client.query(GRANT_CONTRACT);
     const { rows } = await client.query<{ is_own: boolean }>(
@@ -79,7 +78,7 @@ export async function createAnalyst(
   } catch (error) {
     throw toUserError(error);
   } finally {
-    await client.end().catch(() => undefined);
+    await client?.end().catch(() => undefined);
   }
 }
 

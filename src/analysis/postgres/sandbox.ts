@@ -4,6 +4,8 @@
  * token covers. The views end with the transaction. See docs/decisions.md D29.
  */
 import pg from 'pg';
+import { connect, type Connection, destroyConnection } from '../../engines/postgres/connection.ts';
+import { isSameServer } from '../../engines/postgres/server-identity.ts';
 import { LastseenError } from '../../errors.ts';
 import { type Access, accessCondition, EVENT_COLUMNS, EVENTS, VIEWS } from '../contract.ts';
 import type { Cell } from '../format.ts';
@@ -11,7 +13,7 @@ import type { Query, RowSink, Sandbox } from '../sandbox.ts';
 import { queryInvalid, requireParameters, requireReadStatement } from '../statement.ts';
 import { requirePostgresNames } from './names.ts';
 
-const CONNECT_TIMEOUT_MS = 5_000;
+const QUERY_CONNECTION = 'lastseen-query';
 
 /** Rows of one fetch: few at first, then as many as have about `FETCH_CHARACTERS`. */
 const FIRST_FETCH = 50;
@@ -33,7 +35,7 @@ const NUMBERS: readonly number[] = [
 const TEXT_TYPES = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
 
 interface Session {
-  readonly client: pg.Client;
+  readonly client: Connection;
   readonly processId: number;
   readonly schema: string;
   /** Names of functions that take one argument: PostgreSQL also calls them as `(value).name`. */
@@ -79,25 +81,27 @@ export function postgresSandbox(url: string): Sandbox {
       if (session === undefined || !isRunning) {
         return;
       }
-      const canceller = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
-      canceller.on('error', () => undefined);
-      await canceller.connect();
-      await canceller.query('select pg_cancel_backend($1)', [session.processId]);
-      await canceller.end();
+      const canceller = await connect(url, { name: QUERY_CONNECTION, access: 'primary' });
+      try {
+        // On another server the number is that of somebody else.
+        if (isSameServer(canceller.identity, session.client.identity)) {
+          await canceller.query('select pg_cancel_backend($1)', [session.processId]);
+        }
+      } finally {
+        destroyConnection(canceller);
+      }
     },
   };
 }
 
 async function openSession(url: string, onLost: () => void): Promise<Session> {
-  const client = new pg.Client({
-    connectionString: url,
-    application_name: 'lastseen-query',
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    keepAlive: true,
+  const client = await connect(url, {
+    name: QUERY_CONNECTION,
+    access: 'primary',
     types: TEXT_TYPES,
+    queryTimeoutMs: 0,
+    onLost,
   });
-  client.on('error', onLost);
-  await client.connect();
   try {
     // The server checks whether this process is alive, and limits temporary files: where it and our rights allow that.
     for (const setting of [`client_connection_check_interval = '1s'`, `temp_file_limit = '1GB'`]) {
@@ -152,11 +156,17 @@ async function enterSandbox(session: Session, { access, timeoutMs }: Query): Pro
      set local bytea_output = 'hex';
      set local cursor_tuple_fraction = 1`,
   );
-  if (isRestricted) {
-    await createRestrictedViews(session, access);
-  }
+  await (isRestricted ? createRestrictedViews(session, access) : createContractView(session));
   await client.query(
     `set transaction read only; set local role ${isRestricted ? 'lastseen_restricted' : 'lastseen_query'}`,
+  );
+}
+
+/** The table has a column that is not part of the contract: a temporary view leaves it out. */
+async function createContractView({ client, schema }: Session): Promise<void> {
+  await client.query(
+    `create temp view ${EVENTS} as select ${EVENT_COLUMNS} from ${schema}.${EVENTS};
+     grant select on pg_temp.${EVENTS} to lastseen_query`,
   );
 }
 

@@ -14,8 +14,17 @@ import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '.
 import type { Runtime } from '../../runtime.ts';
 import { drawCommit, drawTerm } from '../terms.ts';
 import { groupColumnsOf, resultOfNewEvents } from './columns.ts';
-import { connect, destroyConnection, isStatementError, toStoreError } from './connection.ts';
+import {
+  connect,
+  type Connection,
+  destroyConnection,
+  isReadOnlyError,
+  isStatementError,
+  isUnreplicated,
+  toStoreError,
+} from './connection.ts';
 import { createFeedVersions, type LogEnd } from './feed-versions.ts';
+import { isSameServer, type ServerIdentity } from './server-identity.ts';
 import { APPEND_LOCK, type GroupName, OutcomeUnknown, settle } from './settle.ts';
 import { writeGroup } from './transaction.ts';
 
@@ -30,6 +39,8 @@ export interface PostgresAppender {
   append(requests: readonly AppendRequest[]): Promise<AppendAnswer>;
   /** The backend of the connection that appends: it sends this node's own notifications. */
   readonly processId: number | undefined;
+  /** Closes its connection, unless it is one to the server `except`. The outcome of a group under way is then settled. */
+  dropConnection(except: ServerIdentity | undefined): void;
   close(): void;
 }
 
@@ -63,15 +74,25 @@ interface BegunRow {
 
 /** A connection that appends, and the name under which its groups are numbered. Each connection has a name of its own. */
 interface AppendConnection {
-  readonly client: pg.Client;
+  readonly client: Connection;
   readonly writerId: string;
   lastGroup: number;
+  /** The server has stopped waiting for its synchronous standby: what it has just committed may be lost with it. */
+  isUnreplicated: boolean;
 }
 
 /** Names the next group, before its first statement: name and number belong together whatever is lost afterwards. */
 function nextGroup(connection: AppendConnection): GroupName {
   connection.lastGroup += 1;
-  return { writerId: connection.writerId, group: connection.lastGroup };
+  connection.isUnreplicated = false;
+  return { writerId: connection.writerId, group: connection.lastGroup, server: connection.client.identity };
+}
+
+/** @throws Error if the last commit is not on the synchronous standby: its outcome is then settled as if it were lost. */
+function requireReplicated(connection: AppendConnection): void {
+  if (connection.isUnreplicated) {
+    throw new Error('the server has committed without its synchronous standby');
+  }
 }
 
 export function createPostgresAppender(options: PostgresAppenderOptions): PostgresAppender {
@@ -92,7 +113,11 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       return current;
     }
     const client = await connect(options.url, { onLost: discard });
-    current = { client, writerId: random.uuid(), lastGroup: 0 };
+    const opened = { client, writerId: random.uuid(), lastGroup: 0, isUnreplicated: false };
+    client.on('notice', (notice) => {
+      opened.isUnreplicated ||= isUnreplicated(notice);
+    });
+    current = opened;
     return current;
   }
 
@@ -114,6 +139,11 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
     } catch (error) {
       if (error instanceof OutcomeUnknown) {
         return { pending: settleLost(error) };
+      }
+      if (isReadOnlyError(error) && current !== undefined) {
+        // The server was demoted under the connection, as behind a pooler: the next group asks the others.
+        discard(current.client);
+        throw toStoreError(error);
       }
       if (hasCode(error, OTHER_HISTORY)) {
         throw options.onOtherHistory();
@@ -197,6 +227,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
         columns.ids,
         columns.payloads,
       ]);
+      requireReplicated(writer);
       const [appended] = rows;
       if (appended === undefined) {
         throw new Error('lastseen_append returned no row');
@@ -294,18 +325,22 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       const { head } = written;
       const result: AppendResult = { recordedAt, outcomes: written.outcomes };
       const count = head - log.head;
-      if (count === 0 && !requests.some(({ rows }) => rows !== undefined)) {
+      const isNew = count > 0 || requests.some(({ rows }) => rows !== undefined);
+      if (!isNew && !written.outcomes.some((outcome) => 'receipts' in outcome)) {
         await client.query('commit');
         return result;
       }
+      // A group of repeated events writes its number too. Its commit waits for the flush of what it has found, and for a
+      // synchronous standby: after a crash, the server may show a commit that the standby lacks.
       try {
         await client.query(
-          `update log set head = ${head}, head_tag = ${count === 0 ? log.head_tag : tag};
+          `${isNew ? `update log set head = ${head}, head_tag = ${count === 0 ? log.head_tag : tag};` : ''}
            insert into writers values ('${name.writerId}', now(), ${name.group}, ${head})
              on conflict (writer_id) do update set seen_at = excluded.seen_at,
                last_group = excluded.last_group, last_position = excluded.last_position;
-           ${notify} commit`,
+           ${isNew ? notify : ''} commit`,
         );
+        requireReplicated(writer);
       } catch (error) {
         if (isStatementError(error)) {
           throw error;
@@ -332,6 +367,11 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
 
   return {
     append,
+    dropConnection(except) {
+      if (current !== undefined && (except === undefined || !isSameServer(current.client.identity, except))) {
+        discard(current.client);
+      }
+    },
     get processId() {
       return (current?.client as unknown as { processID?: number } | undefined)?.processID;
     },

@@ -1,11 +1,10 @@
 /** A PostgreSQL database as the source and the target of a move: `lastseen export` and `lastseen import`. */
-import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import { type Lineage, originOf, type Place } from '../../log/place.ts';
 import type { Timers } from '../../runtime.ts';
 import type { KeyedBatch, LogSource, LogState, LogTarget, PrunedFeed, Term } from '../archive.ts';
 import { insertEvents } from './columns.ts';
-import { connect, connectionConfig } from './connection.ts';
+import { connect, createPool } from './connection.ts';
 import { migratePostgres } from './migrate.ts';
 import { createPostgresReader } from './reader.ts';
 import { APPEND_LOCK } from './settle.ts';
@@ -13,8 +12,8 @@ import { APPEND_LOCK } from './settle.ts';
 const PAGE_BYTES = 8 * 1024 * 1024;
 
 export async function openPostgresSource(url: string): Promise<LogSource> {
-  const pool = new pg.Pool({ ...connectionConfig(url), max: 1 });
-  pool.on('error', () => undefined);
+  // With one host, a standby will do: an export only reads.
+  const pool = createPool(url, { max: 1, access: 'any' });
   async function state(): Promise<LogState> {
     const { rows } = await pool.query<LogState>(
       'select epoch, floor, head, tagged_from as "taggedFrom" from log',

@@ -3,15 +3,15 @@
  * engine. Migrates the database, and puts together the store, the peers and the tables of identity.
  */
 import knexFactory, { type Knex } from 'knex';
-import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import { createIdentityStores } from '../knex/identity.ts';
 import { requireMigrated } from '../knex/migrate.ts';
-import { connectionConfig } from './connection.ts';
-import { postgresKnexConfig } from './knex.ts';
-import { migrateLocked, notServed } from './migrate.ts';
+import { createPool } from './connection.ts';
+import { createKnexPool, postgresKnexConfig } from './knex.ts';
+import { migratePostgres, notServed } from './migrate.ts';
 import { startPeers } from './peers.ts';
+import { startServerWatch } from './server-watch.ts';
 import { createPostgresStore } from './store.ts';
 
 export interface PostgresEngineOptions extends EngineOptions {
@@ -24,25 +24,42 @@ export interface PostgresEngineOptions extends EngineOptions {
 
 const POOL_CONNECTIONS = 8;
 
+/** A statement of identity without an answer after this time has lost its server. */
+const IDENTITY_TIMEOUT_MS = 15_000;
+
 /** @throws ERR_STORE_UNAVAILABLE when the server cannot be reached, is too old, or has another schema */
 export async function openPostgresEngine(options: PostgresEngineOptions): Promise<Engine> {
   const { url, runtime, onError = () => undefined, onNotice = () => undefined } = options;
-  const knex = knexFactory(postgresKnexConfig(url));
+  if (options.migrate !== false) {
+    await migratePostgres(url, runtime.timers);
+  }
+  const identityPool = createKnexPool(url, { queryTimeoutMs: IDENTITY_TIMEOUT_MS });
+  const knex = knexFactory(postgresKnexConfig(identityPool));
+  const pool = createPool(url, { max: POOL_CONNECTIONS, access: 'primary' });
   try {
-    await (options.migrate === false ? requireMigrated(knex) : migrateLocked(url, knex, runtime.timers));
+    if (options.migrate === false) {
+      await requireMigrated(knex);
+    }
     await requireUtf8(knex);
   } catch (error) {
     await knex.destroy();
+    await identityPool.end();
+    await pool.end();
     throw notServed(error);
   }
-  const pool = new pg.Pool({ ...connectionConfig(url), max: POOL_CONNECTIONS });
-  // A connection that breaks while idle is replaced when the next is asked for.
-  pool.on('error', () => undefined);
   const peers = startPeers({ pool, runtime, onError });
+  const watch = startServerWatch({ url, runtime });
+  watch.onLost((reason, serving) => {
+    onNotice(`${reason}: all connections to it are closed, and open anew at the host that accepts writes`);
+    pool.dropConnections(serving);
+    identityPool.dropConnections(serving);
+  });
   async function release(): Promise<void> {
+    watch.stop();
     await peers.stop();
     await pool.end();
     await knex.destroy();
+    await identityPool.end();
   }
   const store = createPostgresStore({
     url,
@@ -51,12 +68,19 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
     runtime,
     nodeId: peers.nodeId,
     notify: options.notify ?? true,
+    onServerLost: watch.onLost,
     onPeers: peers.refresh,
     onError,
     onNotice,
   });
   return {
-    store: { ...store, close: release },
+    store: {
+      ...store,
+      async close() {
+        await store.close();
+        await release();
+      },
+    },
     identity: createIdentityStores(knex),
     peers,
   };

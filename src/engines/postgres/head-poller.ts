@@ -3,11 +3,12 @@
  * every 200 ms covers notifications that were lost. A LISTEN connection can die silently: a heartbeat checks it, and after
  * each new LISTEN the readers read the log.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import { type BackoffLimits, backoffMs } from '../../backoff.ts';
 import type { Lineage, Place } from '../../log/place.ts';
 import { type Cancel, type Runtime, withTimeout } from '../../runtime.ts';
-import { connect, destroyConnection } from './connection.ts';
+import { connect, type Connection, destroyConnection } from './connection.ts';
+import { isSameServer, type ServerIdentity } from './server-identity.ts';
 
 const POLL_MS = 200;
 const HEARTBEAT_MS = 3_000;
@@ -45,6 +46,8 @@ export interface HeadPollerOptions {
 }
 
 export interface HeadPoller {
+  /** Opens the LISTEN connection anew, unless it is one to the server `except`. */
+  dropConnection(except: ServerIdentity | undefined): void;
   stop(): Promise<void>;
 }
 
@@ -54,7 +57,7 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
   const isStopped = (): boolean => stopping.signal.aborted;
   let isPolling = false;
   let isBroken = false;
-  let listener: pg.Client | undefined;
+  let listener: Connection | undefined;
   let cancelReconnect: Cancel | undefined;
   let failures = 0;
   let hasNotifications = false;
@@ -98,6 +101,7 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
     try {
       const client = await connect(url, {
         name: 'lastseen listen',
+        access: 'primary',
         onLost: (lost) => {
           reconnectLater(lost, url);
         },
@@ -198,6 +202,12 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
   }
 
   return {
+    dropConnection(except) {
+      const url = options.listenUrl;
+      if (listener !== undefined && url !== undefined && !isOf(listener, except)) {
+        reconnectLater(listener, url);
+      }
+    },
     async stop() {
       stopping.abort();
       stopPolling();
@@ -210,4 +220,8 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
       }
     },
   };
+}
+
+function isOf({ identity }: Connection, server: ServerIdentity | undefined): boolean {
+  return server !== undefined && isSameServer(identity, server);
 }

@@ -14,6 +14,7 @@ import { toStoreError } from './connection.ts';
 import { type LogHead, startHeadPoller } from './head-poller.ts';
 import { prunePostgres } from './prune.ts';
 import { createPostgresReader } from './reader.ts';
+import type { ServerWatch } from './server-watch.ts';
 
 export interface PostgresHistoryOptions {
   readonly url: string;
@@ -26,6 +27,8 @@ export interface PostgresHistoryOptions {
   readonly nodeId: string;
   /** Whether each commit sends a notification. */
   readonly notify: boolean;
+  /** Says when the connections of the history may belong to a server that is lost. */
+  readonly onServerLost: ServerWatch['onLost'];
   /** Called when another node may have appended. */
   readonly onWake: () => void;
   /** Called when another node asks all nodes, or shares entries. */
@@ -40,6 +43,7 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
   const endListeners = new Set<() => void>();
   let seen = head;
   let hasEnded = false;
+  let closing: Promise<void> | undefined;
 
   const see = (place: Place): void => {
     seen = laterOf(seen, place);
@@ -78,6 +82,11 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
     isOwnBackend: (processId) => processId === appender.processId,
     onError: options.onError,
     onNotice: options.onNotice,
+  });
+
+  const stopDropping = options.onServerLost((_reason, serving) => {
+    appender.dropConnection(serving);
+    poller.dropConnection(serving);
   });
 
   function onHead(found: LogHead): void {
@@ -132,7 +141,9 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
     },
     async close() {
       hasEnded = true;
-      await poller.stop();
+      stopDropping();
+      closing ??= poller.stop();
+      await closing;
       appender.close();
     },
   };

@@ -5,25 +5,26 @@ import { LastseenError } from '../../errors.ts';
 import { sleep, type Timers } from '../../runtime.ts';
 import { migrate } from '../knex/migrate.ts';
 import { connect } from './connection.ts';
-import { postgresKnexConfig } from './knex.ts';
+import { createKnexPool, postgresKnexConfig } from './knex.ts';
 
 const MIGRATE_LOCK = 4_793_211_003;
 const LOCK_PAUSE_MS = 200;
 
 /** Runs missing migrations and returns their names; of several nodes one does, and the others wait. */
 export async function migratePostgres(url: string, timers: Timers): Promise<string[]> {
-  const knex = knexFactory(postgresKnexConfig(url));
+  const pool = createKnexPool(url);
+  const knex = knexFactory(postgresKnexConfig(pool));
   try {
     return await migrateLocked(url, knex, timers);
   } catch (error) {
     throw notServed(error);
   } finally {
     await knex.destroy();
+    await pool.end();
   }
 }
 
-/** As `migratePostgres`, on a connection pool of the caller. */
-export async function migrateLocked(url: string, knex: Knex, timers: Timers): Promise<string[]> {
+async function migrateLocked(url: string, knex: Knex, timers: Timers): Promise<string[]> {
   // A lock of a transaction also holds through a pooler, and ends with the connection.
   const guard = await connect(url);
   try {
