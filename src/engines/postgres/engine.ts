@@ -53,6 +53,9 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
     onNotice(`${reason}: all connections to it are closed, and open anew at the host that accepts writes`);
     pool.dropConnections(serving);
     identityPool.dropConnections(serving);
+    if (serving !== undefined) {
+      peers.shareAgain();
+    }
   });
   async function release(): Promise<void> {
     watch.stop();

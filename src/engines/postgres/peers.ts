@@ -18,6 +18,8 @@ export interface PostgresPeers extends Peers {
   readonly nodeId: string;
   /** Answers if another node asks, and reads what others share. */
   refresh(): void;
+  /** Writes again what this node shares: another server answers, which may lack the last of it. */
+  shareAgain(): void;
   stop(): Promise<void>;
 }
 
@@ -103,6 +105,7 @@ export function startPeers({ pool, runtime, onError }: PeersOptions): PostgresPe
       entries.refresh();
     },
     share: entries.share,
+    shareAgain: entries.shareAgain,
     onShared: entries.onShared,
     async askAll() {
       await markAlive();
