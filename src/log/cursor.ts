@@ -63,7 +63,7 @@ export interface CursorFacts {
   readonly tag: number | undefined;
   /** The mark of the last event that retention has deleted from each of the feeds that has one. */
   readonly marks: readonly Place[];
-  /** Last position of the cursor's term, if the log knows the term and a later term has begun. */
+  /** Last position of the cursor's term, if the log knows the term and no commit can belong to it any more. */
   readonly termEnd: number | undefined;
 }
 
@@ -82,7 +82,8 @@ export function judgeCursor(cursor: Cursor, facts: CursorFacts): Judgement {
     return { verdict: 'other-epoch' };
   }
   if (position > facts.head) {
-    return { verdict: 'ahead' };
+    // This log gave out the tag, so it has lost the events up to there.
+    return { verdict: cursor.tag === undefined ? 'ahead' : 'diverged' };
   }
   const mark = facts.marks.find((found) => found.position === position);
   const tag = position === 0 ? 0 : (facts.tag ?? mark?.tag);
@@ -129,7 +130,7 @@ export function refusedCursor(
     case 'ahead':
       return new LastseenError(
         'ERR_CURSOR_AHEAD',
-        'the cursor is ahead of the log: this log did not issue it, or it has lost its last events',
+        'the cursor is ahead of the log: this log did not issue it',
         details,
       );
     case 'too-old':

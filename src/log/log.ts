@@ -3,9 +3,8 @@
  * of the log that the store holds now. When the store turns out to hold another history, it ends the generation
  * and opens a new one, with retries until that succeeds.
  */
-import { type BackoffLimits, backoffMs } from '../backoff.ts';
 import type { CommonGround } from '../errors.ts';
-import { type Runtime, sleep } from '../runtime.ts';
+import { type Runtime, sleep, withTimeout } from '../runtime.ts';
 import {
   commonEnd,
   type Cursor,
@@ -18,7 +17,7 @@ import {
   refusedCursor,
   tooOldError,
 } from './cursor.ts';
-import { type Generation, openGeneration } from './generation.ts';
+import { type Generation, logReplaced, openGeneration } from './generation.ts';
 import { mergeSubscriptions } from './merged-subscription.ts';
 import { laterOf, type Place } from './place.ts';
 import type {
@@ -101,7 +100,7 @@ export interface Log {
 export interface LogOptions {
   /** The log owns the store: it closes the store, even if opening the log fails. */
   readonly store: EventStore;
-  readonly runtime: Runtime;
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
   /** Receives failures of background work. */
   readonly onError?: (error: unknown) => void;
   /** Receives the duration of each commit. */
@@ -110,8 +109,11 @@ export interface LogOptions {
   readonly tail?: TailLimits;
 }
 
-/** Pauses between attempts to open the next generation. */
-const REOPEN: BackoffLimits = { baseMs: 50, maxMs: 2_000 };
+/** Pause between attempts to open the next generation. */
+const REOPEN_PAUSE_MS = 200;
+
+/** A request waits for the next generation at most for this time. */
+const MAX_REOPEN_WAIT_MS = 2_000;
 
 /** Opens the log on a store. */
 export async function createLog(options: LogOptions): Promise<Log> {
@@ -124,7 +126,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
   let replacing: Promise<void> | undefined;
 
   const writer = createWriter({
-    store: { append: (requests) => currentGeneration().history.append(requests) },
+    store: { append: async (requests) => (await currentHistory()).append(requests) },
     runtime,
     onCommitted: (events) => {
       // A commit of an earlier generation can be confirmed late.
@@ -162,17 +164,13 @@ export async function createLog(options: LogOptions): Promise<Log> {
     ended.end();
     notify(endListeners);
     await ended.close().catch(onError);
-    for (let attempt = 1; !closing.signal.aborted; attempt += 1) {
+    while (!closing.signal.aborted) {
       try {
         generation = await openNext();
         break;
       } catch (error) {
         onError(error);
-        await sleep(
-          runtime.timers,
-          backoffMs(attempt, { ...REOPEN, random: runtime.random }),
-          closing.signal,
-        );
+        await sleep(runtime.timers, REOPEN_PAUSE_MS, closing.signal);
       }
     }
     replacing = undefined;
@@ -187,13 +185,18 @@ export async function createLog(options: LogOptions): Promise<Log> {
     }
   }
 
-  function currentGeneration(): Generation {
+  /** @throws ERR_LOG_REPLACED if the next generation is not open within 2 s */
+  async function currentHistory(): Promise<History> {
+    if (replacing !== undefined) {
+      const { timers } = runtime;
+      await withTimeout(replacing, { timers, ms: MAX_REOPEN_WAIT_MS, onTimeout: logReplaced });
+    }
     generation.requireCurrent();
-    return generation;
+    return generation.history;
   }
 
   async function resolve(feeds: Feeds, start: Start): Promise<Place> {
-    const { history } = currentGeneration();
+    const history = await currentHistory();
     const accessIds = listOf(feeds);
     if ('createdAt' in start) {
       return placeBefore(history, accessIds, start.createdAt);
@@ -214,7 +217,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
       return judgement.place;
     }
     const common =
-      judgement.verdict === 'diverged' || judgement.verdict === 'ahead'
+      judgement.verdict === 'diverged'
         ? await commonGround(history, accessIds, { cursor, facts, trail: start.trail ?? [] })
         : undefined;
     throw refusedCursor(judgement.verdict, await history.prunedThrough(accessIds), common);
@@ -237,7 +240,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
     append: writer.append,
     resolve,
     async read(accessId, after, limit) {
-      const { history } = currentGeneration();
+      const history = await currentHistory();
       // A place of an earlier generation is proven again.
       const { position } =
         after.lineage === history.lineage ? after : await resolve(accessId, { after: cursorOf(after) });
@@ -252,9 +255,9 @@ export async function createLog(options: LogOptions): Promise<Log> {
         head: () => tail.head.position,
       });
     },
-    lastPlace: (feeds) => currentGeneration().history.lastPlace(listOf(feeds)),
+    lastPlace: async (feeds) => (await currentHistory()).lastPlace(listOf(feeds)),
     async sharedPlace(accessId, place) {
-      const { history } = currentGeneration();
+      const history = await currentHistory();
       if (place.lineage === history.lineage) {
         return place;
       }
@@ -269,8 +272,8 @@ export async function createLog(options: LogOptions): Promise<Log> {
         ? history.prunedThrough([accessId])
         : laterOf(await history.lastPlace([accessId], end), await history.prunedThrough([accessId]));
     },
-    bounds: () => currentGeneration().history.bounds(),
-    prune: (rule) => currentGeneration().history.prune(rule),
+    bounds: async () => (await currentHistory()).bounds(),
+    prune: async (rule) => (await currentHistory()).prune(rule),
     onEnd: (listener) => addListener(endListeners, listener),
     onReplaced: (listener) => addListener(replacedListeners, listener),
     get head() {

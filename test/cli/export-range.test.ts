@@ -114,7 +114,7 @@ describe('a range', () => {
       );
       await assert.rejects(
         rangeOf({ after: cursorOf({ ...log.head, position: 999 }) }),
-        refused('ERR_CURSOR_AHEAD', /^--after: /),
+        refused('ERR_CURSOR_DIVERGED', /^--after: /),
       );
       await assert.rejects(
         rangeOf({ after: cursors[3] ?? '', until: cursors[2] ?? '' }),

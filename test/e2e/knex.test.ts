@@ -35,9 +35,9 @@ describe('npx knex in a clean checkout, with no data directory', () => {
   }
 
   it('migrates, tells what has run, and loads the story', async () => {
-    assert.match(await knex('migrate:status'), /Found 6 Pending[^\n]*\n0001_log\n/);
+    assert.match(await knex('migrate:status'), /Found \d+ Pending[^\n]*\n0001_log\n/);
     assert.match(await knex('migrate:latest'), /^Batch 1 run: \d+ migrations\n$/);
-    assert.match(await knex('migrate:status'), /0006_secrets[\s\S]*No Pending Migration files Found/);
+    assert.match(await knex('migrate:status'), /0007_lineage[\s\S]*No Pending Migration files Found/);
     assert.equal(await knex('seed:run'), 'Ran 1 seed files\n');
     assert.equal(await knex('migrate:latest'), 'Already up to date\n');
   });

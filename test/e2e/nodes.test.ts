@@ -237,8 +237,8 @@ describe('several nodes', { skip: missing('PostgreSQL') }, () => {
     const append = (group: number): Promise<unknown> =>
       runSql(
         database.url,
-        `select * from lastseen_append(1, 'lost', ${group}, false, 0, -1, array['a'], array[null]::bigint[],
-           array[1], array[1], array['a'], array[1]::bigint[], array[null]::text[], array['1']::json[])`,
+        `select * from lastseen_append(1, 'lost', ${group}, false, 0, (select epoch from log), 0, 0,
+           false, 7, 1, 'test', -1, 0, array['a'], array[null]::bigint[], array[1], array[1], array['a'], array[1]::bigint[], array[null]::text[], array['1']::json[])`,
       );
     await append(1);
     await runSql(database.url, `update writers set last_group = 3 where writer_id = 'lost'`);

@@ -284,7 +284,8 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         assert.equal(await verdict(text), 'ERR_CURSOR_MALFORMED', JSON.stringify(text));
       }
       assert.equal(await verdict('aaaaaaaa.1'), 'ERR_CURSOR_EPOCH');
-      assert.equal(await verdict(cursorOf({ ...log.head, position: head + 1 })), 'ERR_CURSOR_AHEAD');
+      assert.equal(await verdict(`${epoch}.${(head + 1).toString(36)}`), 'ERR_CURSOR_AHEAD');
+      assert.equal(await verdict(cursorOf({ ...log.head, position: head + 1 })), 'ERR_CURSOR_DIVERGED');
       assert.deepEqual(await log.resolve('any', { after: cursorOf(log.head) }), placeOf(log.head));
     });
 

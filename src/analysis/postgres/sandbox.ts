@@ -156,11 +156,17 @@ async function enterSandbox(session: Session, { access, timeoutMs }: Query): Pro
      set local bytea_output = 'hex';
      set local cursor_tuple_fraction = 1`,
   );
-  if (isRestricted) {
-    await createRestrictedViews(session, access);
-  }
+  await (isRestricted ? createRestrictedViews(session, access) : createContractView(session));
   await client.query(
     `set transaction read only; set local role ${isRestricted ? 'lastseen_restricted' : 'lastseen_query'}`,
+  );
+}
+
+/** The table has a column that is not part of the contract: a temporary view leaves it out. */
+async function createContractView({ client, schema }: Session): Promise<void> {
+  await client.query(
+    `create temp view ${EVENTS} as select ${EVENT_COLUMNS} from ${schema}.${EVENTS};
+     grant select on pg_temp.${EVENTS} to lastseen_query`,
   );
 }
 

@@ -1,6 +1,5 @@
 /** Reads an archive into an empty log, completely or not at all. */
 import type { LogTarget } from '../../engines/archive.ts';
-import { newEpoch } from '../../engines/epoch.ts';
 import { LastseenError } from '../../errors.ts';
 import type { LogEvent } from '../../log/event.ts';
 import { systemRuntime } from '../../system-runtime.ts';
@@ -10,11 +9,7 @@ import { type ArchiveLine, decodeLine, lineError } from './codec.ts';
 const PAGE = 2_000;
 
 /** Returns the number of imported events. @throws ERR_REQUEST_INVALID, which names the line that is wrong */
-export async function readArchive(
-  lines: AsyncIterable<string>,
-  target: LogTarget,
-  { keepsEpoch }: { readonly keepsEpoch: boolean },
-): Promise<number> {
+export async function readArchive(lines: AsyncIterable<string>, target: LogTarget): Promise<number> {
   const progress = createProgress('imported', systemRuntime.clock);
   const versions = new Map<string, number>();
   let log: (ArchiveLine & { kind: 'log' }) | undefined;
@@ -87,7 +82,7 @@ export async function readArchive(
   }
   await flush();
   await target.commit({
-    epoch: keepsEpoch ? log.epoch : newEpoch(systemRuntime.random),
+    epoch: log.epoch,
     floor: end.floor,
     head: end.head,
     taggedFrom: log.taggedFrom,

@@ -77,7 +77,13 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
     onNotice,
   });
   return {
-    store: { ...store, close: release },
+    store: {
+      ...store,
+      async close() {
+        await store.close();
+        await release();
+      },
+    },
     identity: createIdentityStores(knex),
     peers,
   };

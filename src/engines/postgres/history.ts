@@ -43,6 +43,7 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
   const endListeners = new Set<() => void>();
   let seen = head;
   let hasEnded = false;
+  let closing: Promise<void> | undefined;
 
   const see = (place: Place): void => {
     seen = laterOf(seen, place);
@@ -141,7 +142,8 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
     async close() {
       hasEnded = true;
       stopDropping();
-      await poller.stop();
+      closing ??= poller.stop();
+      await closing;
       appender.close();
     },
   };

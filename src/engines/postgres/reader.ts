@@ -117,8 +117,11 @@ const FIRST_SINCE = proven(
 const CURSOR_FACTS = proven(
   `select log.head, log.tagged_from,
      (select coalesce(tag, 0) from events where position = $4) as tag,
-     (select min(later.first_position) - 1 from terms own
-        join terms later on later.first_position > own.first_position where own.term = $5) as term_end,
+     (select coalesce(
+          (select min(later.first_position) - 1 from terms later where later.first_position > own.first_position),
+          -- No commit on this server belongs to the term: the next one opens another.
+          case when pg_is_in_recovery() then null when log.server <> lastseen_server() then log.head end)
+        from terms own where own.term = $5) as term_end,
      (select json_agg(json_build_array(pruned_position::text, pruned_tag::text)) from feeds
         where access_id = any($6::text[]) and pruned_position > 0) as marks
    from log`,

@@ -1,5 +1,5 @@
 /** The log in a PostgreSQL database: opens one history of it after the other, and wakes its readers. */
-import type { EventStore } from '../../log/store.ts';
+import type { EventStore, History } from '../../log/store.ts';
 import { toStoreError } from './connection.ts';
 import { openPostgresHistory, type PostgresHistoryOptions } from './history.ts';
 
@@ -7,11 +7,12 @@ export type PostgresStoreOptions = Omit<PostgresHistoryOptions, 'onWake'>;
 
 export function createPostgresStore(options: PostgresStoreOptions): EventStore {
   const wakeListeners = new Set<() => void>();
+  let current: History | undefined;
 
   return {
     async open() {
       try {
-        return await openPostgresHistory({
+        current = await openPostgresHistory({
           ...options,
           onWake: () => {
             for (const listener of wakeListeners) {
@@ -19,6 +20,7 @@ export function createPostgresStore(options: PostgresStoreOptions): EventStore {
             }
           },
         });
+        return current;
       } catch (error) {
         throw toStoreError(error);
       }
@@ -27,6 +29,8 @@ export function createPostgresStore(options: PostgresStoreOptions): EventStore {
       wakeListeners.add(listener);
       return () => wakeListeners.delete(listener);
     },
-    close: () => Promise.resolve(),
+    async close() {
+      await current?.close();
+    },
   };
 }

@@ -34,7 +34,7 @@ export interface SqliteReader {
   /** The last deleted event of these feeds; the origin if none was deleted. */
   prunedThrough(accessIds: readonly string[]): Place;
   cursorFacts(accessIds: readonly string[], cursor: Cursor, head: number): CursorFacts;
-  /** The end of the log. */
+  /** The end of the log when the reader was opened. */
   end(): Place;
   floor(): number;
   close(): void;
@@ -91,10 +91,11 @@ export function createSqliteReader({ path, lineage, recent, timers }: SqliteRead
     .prepare<[number], number>('select coalesce(tag, 0) from events where position = ?')
     .pluck();
   const selectTaggedFrom = db.prepare<[], number>('select tagged_from from log').pluck();
-  const selectTermEnd = db
+  /** The position before the next term; null if there is none, no row if the log does not know the term. */
+  const selectNextTerm = db
     .prepare<[number], number | null>(
-      `select min(later.first_position) - 1 from terms own join terms later on later.first_position > own.first_position
-       where own.term = ?`,
+      `select (select min(later.first_position) - 1 from terms later where later.first_position > own.first_position)
+       from terms own where own.term = ?`,
     )
     .pluck();
   const selectEnd = db
@@ -108,6 +109,7 @@ export function createSqliteReader({ path, lineage, recent, timers }: SqliteRead
     )
     .raw();
   const findLastBefore = openLastBefore(db);
+  const endAtStart = readEnd();
   const selectFloor = db.prepare<[], number>('select floor from log').pluck();
 
   function positionsAfter(accessId: string, position: number, limit: number): number[] {
@@ -135,6 +137,20 @@ export function createSqliteReader({ path, lineage, recent, timers }: SqliteRead
       positions.push(...recent.after(accessId, indexed, limit - positions.length));
     }
     return positions;
+  }
+
+  /** This process appends in a term of its own: terms that began before it have ended. */
+  function termEnd(term: number): number | undefined {
+    const next = selectNextTerm.get(term);
+    if (next === undefined) {
+      return undefined;
+    }
+    return next ?? (term === termOf(endAtStart.tag) ? endAtStart.position : undefined);
+  }
+
+  function readEnd(): Place {
+    const [position, tag] = selectEnd.get() ?? selectEndMark.get() ?? [0, 0];
+    return { lineage, position, tag };
   }
 
   function markOf(accessId: string): Place {
@@ -256,13 +272,10 @@ export function createSqliteReader({ path, lineage, recent, timers }: SqliteRead
         taggedFrom: selectTaggedFrom.get() ?? 1,
         tag: position > head ? undefined : selectTag.get(position),
         marks: accessIds.map(markOf).filter((mark) => mark.position > 0),
-        termEnd: tag === undefined ? undefined : (selectTermEnd.get(termOf(tag)) ?? undefined),
+        termEnd: tag === undefined ? undefined : termEnd(termOf(tag)),
       };
     },
-    end() {
-      const [position, tag] = selectEnd.get() ?? selectEndMark.get() ?? [0, 0];
-      return { lineage, position, tag };
-    },
+    end: () => endAtStart,
     floor: () => selectFloor.get() ?? 1,
     close() {
       db.close();

@@ -54,13 +54,9 @@ const proof = { token: z.string().optional(), ticket: z.string().optional() };
 const start = z.union([
   z.object({
     after: z.string().meta({ description: 'a cursor, "start" or "now"' }),
-    trail: z
-      .array(Cursor)
-      .max(MAX_TRAIL)
-      .optional()
-      .meta({
-        description: 'older cursors of the client; the error of a refused cursor names the newest valid one',
-      }),
+    trail: z.array(Cursor).max(MAX_TRAIL).optional().meta({
+      description: 'older cursors of the client; the error of a refused cursor names the newest valid one',
+    }),
   }),
   z.object({ after: z.null(), timestamp: z.int() }),
 ]);
