@@ -5,6 +5,7 @@
  */
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
+import type { Timers } from '../../runtime.ts';
 import { type PostgresHost, readPostgresUrl } from '../postgres-url.ts';
 import { storeFailed } from '../refusal.ts';
 import { isSameServer, readServerState, type ServerIdentity, type ServerState } from './server-identity.ts';
@@ -17,6 +18,9 @@ const CONNECT_TIMEOUT_MS = 3_000;
 
 /** Until a server that accepted the user has said whether it accepts writes. */
 const STATE_TIMEOUT_MS = 2_000;
+
+/** Until statements are given up when their pool ends. */
+const END_TIMEOUT_MS = 2_000;
 
 /** Time for a free connection of a pool, or a new one. */
 const POOL_TIMEOUT_MS = 5_000;
@@ -275,6 +279,17 @@ export function createPool(
       }
     },
   });
+}
+
+/** Ends a pool. Statements under way have 2 s, since their server may stand still. */
+export async function endPool(pool: ConnectionPool, timers: Timers): Promise<void> {
+  const cancel = timers.after(END_TIMEOUT_MS, () => {
+    pool.dropConnections();
+  });
+  await pool.end();
+  cancel();
+  // The pool has said goodbye, and does not wait for the server; its sockets would.
+  pool.dropConnections();
 }
 
 /** Closes a connection without waiting for its server. */
