@@ -29,6 +29,11 @@ export function moveIntoPlace(partial: string, path: string): void {
     sync(partial, 'r+');
     renameSync(partial, path);
   });
+  syncDirectory(path);
+}
+
+/** Syncs the directory of `path`: a name that was made, moved or removed there is then on disk. */
+export function syncDirectory(path: string): void {
   // Windows cannot open a directory.
   if (process.platform !== 'win32') {
     sync(dirname(path), 'r');

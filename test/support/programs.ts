@@ -53,6 +53,10 @@ const PROGRAMS = {
     isThere: () => findChromium() !== undefined,
     reason: 'Chromium is not installed',
   },
+  strace: {
+    isThere: () => runs('strace', '-f', '-qq', '-o', '/dev/null', '-e', 'inject=rename:error=EIO', 'true'),
+    reason: 'strace is not installed, or this machine does not let a user trace a process',
+  },
   'private mounts': {
     isThere: () =>
       runs('unshare', '--mount', '--map-root-user', 'sh', '-c', 'mount -t tmpfs -o size=1m tmpfs /mnt'),

@@ -1,7 +1,8 @@
 /** lastseen backup, lastseen restore. */
 import type { Command } from 'commander';
 import { renewEpoch } from '../../engines/open.ts';
-import { backupSqlite, restoreSqlite } from '../../engines/sqlite/backup.ts';
+import { backupSqlite } from '../../engines/sqlite/backup.ts';
+import { restoreSqlite } from '../../engines/sqlite/restore.ts';
 import { LastseenError } from '../../errors.ts';
 import { systemRuntime } from '../../system-runtime.ts';
 import { addDatabaseOption } from '../io/options.ts';
@@ -52,9 +53,12 @@ that were lost. The replaced SQLite database is kept beside the new one. Postgre
         const message = 'restore PostgreSQL with its own tools, then run "lastseen restore" without a file';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       } else {
-        const aside = restoreSqlite(database.path, file, systemRuntime);
-        if (aside !== undefined) {
-          process.stderr.write(`the replaced database is kept as ${aside}\n`);
+        const { keptPath, notice } = restoreSqlite(database.path, file, systemRuntime);
+        if (notice !== undefined) {
+          process.stderr.write(`${notice}\n`);
+        }
+        if (keptPath !== undefined) {
+          process.stderr.write(`the replaced database is kept as ${keptPath}\n`);
         }
       }
       process.stderr.write('the log has a new epoch: older cursors get ERR_CURSOR_EPOCH\n');

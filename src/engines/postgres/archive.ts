@@ -105,7 +105,7 @@ export async function openPostgresSource(url: string): Promise<LogSource> {
 }
 
 export async function openPostgresTarget(url: string, timers: Timers): Promise<LogTarget> {
-  await migratePostgres(url, timers);
+  await migratePostgres(url, { timers });
   const client = await connect(url);
   const close = async (): Promise<void> => {
     await client.end();
@@ -118,6 +118,8 @@ export async function openPostgresTarget(url: string, timers: Timers): Promise<L
     const message = 'the database is not empty: import a log into a new database';
     throw new LastseenError('ERR_REQUEST_INVALID', message);
   }
+  // An archive of the first version has events without tags; the commit sets where tags begin.
+  await client.query(`update log set tagged_from = ${Number.MAX_SAFE_INTEGER}`);
   return {
     events: (events) => insertEvents(client, events),
     async feeds(feeds) {

@@ -31,7 +31,7 @@ const IDENTITY_TIMEOUT_MS = 15_000;
 export async function openPostgresEngine(options: PostgresEngineOptions): Promise<Engine> {
   const { url, runtime, onError = () => undefined, onNotice = () => undefined } = options;
   if (options.migrate !== false) {
-    await migratePostgres(url, runtime.timers);
+    await migratePostgres(url, { timers: runtime.timers, onNotice });
   }
   const identityPool = createKnexPool(url, { queryTimeoutMs: IDENTITY_TIMEOUT_MS });
   const knex = knexFactory(postgresKnexConfig(identityPool));

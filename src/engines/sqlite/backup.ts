@@ -1,12 +1,11 @@
-/** Backup and restore of an SQLite file, and its new epoch. */
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
-import { dirname } from 'node:path';
+/** Backup of an SQLite file, and its new epoch. */
+import { existsSync, rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { moveIntoPlace } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
-import type { Random, Runtime } from '../../runtime.ts';
+import type { Random } from '../../runtime.ts';
 import { newEpoch } from '../epoch.ts';
-import { missingFile, openReadonly, readState } from './file.ts';
+import { missingFile, openReadonly } from './file.ts';
 import { lockFile } from './lock.ts';
 
 /**
@@ -27,47 +26,6 @@ export function backupSqlite(path: string, backupPath: string): void {
   moveIntoPlace(partial, backupPath);
 }
 
-/**
- * Replaces the database at `path` by the backup, under a new epoch, so that the server refuses cursors of what was lost.
- * The replaced database is kept beside it: returns its name, or `undefined` if there was none.
- * @throws ERR_STORE_LOCKED while a server runs over it, ERR_REQUEST_INVALID when the backup is damaged
- */
-export function restoreSqlite(
-  path: string,
-  backupPath: string,
-  { clock, random }: Pick<Runtime, 'clock' | 'random'>,
-): string | undefined {
-  const backup = openReadonly(backupPath);
-  mkdirSync(dirname(path), { recursive: true });
-  const unlock = lockFile(path);
-  const partial = `${path}-restoring`;
-  const complete = `${path}-restored`;
-  try {
-    const [check] = backup.pragma('quick_check') as { quick_check: string }[];
-    if (check?.quick_check !== 'ok') {
-      throw new LastseenError('ERR_REQUEST_INVALID', `${backupPath} is damaged`);
-    }
-    readState(backup);
-    copyInto(backup, partial);
-    setEpoch(partial, random);
-    // On disk before the old file leaves its place.
-    moveIntoPlace(partial, complete);
-    const replacedPath = `${path}-before-${new Date(clock.now()).toISOString().replaceAll(':', '-')}`;
-    const isReplacing = existsSync(path);
-    // The write-ahead log belongs to the file it was made for.
-    for (const suffix of ['', '-wal', '-shm']) {
-      if (existsSync(path + suffix)) {
-        renameSync(path + suffix, replacedPath + suffix);
-      }
-    }
-    moveIntoPlace(complete, path);
-    return isReplacing ? replacedPath : undefined;
-  } finally {
-    backup.close();
-    unlock();
-  }
-}
-
 /** Gives the database at `path` a new epoch. @throws ERR_STORE_LOCKED while a server runs over it */
 export function renewSqliteEpoch(path: string, random: Random): void {
   if (!existsSync(path)) {
@@ -81,7 +39,8 @@ export function renewSqliteEpoch(path: string, random: Random): void {
   }
 }
 
-function setEpoch(path: string, random: Random): void {
+/** Gives a database that nobody else has open a new epoch. */
+export function setEpoch(path: string, random: Random): void {
   const db = new Database(path, { fileMustExist: true });
   try {
     db.prepare('update log set epoch = ?').run(newEpoch(random));
@@ -90,7 +49,8 @@ function setEpoch(path: string, random: Random): void {
   }
 }
 
-function copyInto(db: Database.Database, path: string): void {
+/** Copies the whole database of a connection to a new file. */
+export function copyInto(db: Database.Database, path: string): void {
   rmSync(path, { force: true });
   db.prepare('vacuum into ?').run(path);
 }

@@ -11,6 +11,7 @@ import { createIdentityStores } from '../knex/identity.ts';
 import { migrate, requireMigrated } from '../knex/migrate.ts';
 import { sqliteKnexConfig } from './knex.ts';
 import { lockFile } from './lock.ts';
+import { settleRestore } from './restore.ts';
 import { openSqliteStore } from './store.ts';
 
 export interface SqliteEngineOptions extends EngineOptions {
@@ -23,11 +24,15 @@ export interface SqliteEngineOptions extends EngineOptions {
  * @throws ERR_STORE_LOCKED when another process has it, ERR_STORE_UNAVAILABLE when its schema does not fit
  */
 export async function openSqliteEngine(options: SqliteEngineOptions): Promise<Engine> {
-  const { path, onError = () => undefined } = options;
+  const { path, onError = () => undefined, onNotice = () => undefined } = options;
   mkdirSync(dirname(path), { recursive: true });
   const unlock = lockFile(path);
   const knex = knexFactory(sqliteKnexConfig(path));
   try {
+    const notice = settleRestore(path);
+    if (notice !== undefined) {
+      onNotice(notice);
+    }
     await (options.migrate === false ? requireMigrated(knex) : migrate(knex));
     const store = await openSqliteStore({ path, timers: options.runtime.timers, onError });
     return {

@@ -83,22 +83,24 @@ async function sendPage(options: AnswerOptions, request: Request, response: Resp
 }
 
 /**
- * Resolves when `woken` does, after the wait time of the query, when the client disconnects, or when the
- * server drains.
+ * Resolves when `woken` does, after the wait time of the query, when the client disconnects, when the server
+ * drains, or when another history replaces the log.
  */
 function waitForEvents(
-  { runtime, draining, query }: AnswerOptions,
+  { log, runtime, draining, query }: AnswerOptions,
   request: Request,
   woken: Promise<void>,
 ): Promise<void> {
   return new Promise((resolve) => {
     const finish = (): void => {
       cancel();
+      stopEnd();
       request.socket.off('close', finish);
       draining.removeEventListener('abort', finish);
       resolve();
     };
     const cancel = runtime.timers.after(query.waitSeconds * 1_000, finish);
+    const stopEnd = log.onEnd(finish);
     request.socket.once('close', finish);
     draining.addEventListener('abort', finish);
     void woken.then(finish);
