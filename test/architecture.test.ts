@@ -64,7 +64,13 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'engines/postgres/server-identity.ts',
   ],
   // Every connection to PostgreSQL is opened here, those of queries too.
-  'engines/postgres/connection.ts': [...EVERYWHERE, 'engines', 'engines/postgres/server-identity.ts'],
+  'engines/postgres/connection.ts': [
+    ...EVERYWHERE,
+    'engines',
+    'engines/postgres/host-choice.ts',
+    'engines/postgres/server-identity.ts',
+  ],
+  'engines/postgres/host-choice.ts': ['engines', 'engines/postgres/server-identity.ts'],
   'engines/postgres/server-identity.ts': [],
   analysis: [...EVERYWHERE],
   'analysis/sqlite': [...EVERYWHERE, 'analysis'],
