@@ -6,6 +6,7 @@ import * as analysis from './0003_analysis.ts';
 import * as userMeta from './0004_user_meta.ts';
 import * as shown from './0005_shown.ts';
 import * as secrets from './0006_secrets.ts';
+import * as retention from './0008_retention.ts';
 
 export interface Migration {
   readonly name: string;
@@ -13,4 +14,12 @@ export interface Migration {
   down(knex: Knex): Promise<void>;
 }
 
-export const migrations: readonly Migration[] = [log, identity, analysis, userMeta, shown, secrets];
+export const migrations: readonly Migration[] = [
+  log,
+  identity,
+  analysis,
+  userMeta,
+  shown,
+  secrets,
+  retention,
+];

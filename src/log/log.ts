@@ -36,7 +36,7 @@ export interface Log {
   lastPosition(accessId: string): Promise<number>;
   bounds(): Promise<Bounds>;
   /** Deletes the events that the rule selects. Returns the number of deleted events. */
-  prune(rule: PruneRule): Promise<number>;
+  prune(rule: PruneRule, signal?: AbortSignal): Promise<number>;
   /**
    * Calls `listener` when another log has replaced this one: the caller must disconnect every reader. Returns
    * a function that stops it.
@@ -142,7 +142,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
       }),
     lastPosition: (accessId) => store.lastPosition(accessId),
     bounds: () => store.bounds(),
-    prune: (rule) => store.prune(rule),
+    prune: (rule, signal) => store.prune(rule, signal),
     onReset(listener) {
       resetListeners.add(listener);
       return () => resetListeners.delete(listener);

@@ -12,6 +12,7 @@ import { connectionConfig } from './connection.ts';
 import { postgresKnexConfig } from './knex.ts';
 import { migrateLocked, notServed } from './migrate.ts';
 import { startPeers } from './peers.ts';
+import { forgetOldWriters } from './prune.ts';
 import { openPostgresStore } from './store.ts';
 
 export interface PostgresEngineOptions extends EngineOptions {
@@ -45,6 +46,7 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
     await knex.destroy();
   }
   try {
+    await forgetOldWriters(pool);
     const store = await openPostgresStore({
       url,
       listenUrl: options.listenUrl,

@@ -109,7 +109,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
       return (await reading(reader.positionBefore(accessId, createdAt))) ?? before;
     },
     prunedThrough: (accessId) => reading(reader.prunedThrough(accessId)),
-    prune: (rule) => reading(prunePostgres(pool, rule)),
+    prune: (rule, signal) => reading(prunePostgres(pool, rule, signal)),
     onWake(listener) {
       wakeListeners.add(listener);
       return () => wakeListeners.delete(listener);
