@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { LastseenError } from '../../src/errors.ts';
-import { type CursorFacts,cursorOf } from '../../src/log/cursor.ts';
+import { type CursorFacts, cursorOf } from '../../src/log/cursor.ts';
 import type { LogEvent } from '../../src/log/event.ts';
 import { followFeed } from '../../src/log/follow.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
