@@ -53,6 +53,10 @@ const PROGRAMS = {
     isThere: () => findChromium() !== undefined,
     reason: 'Chromium is not installed',
   },
+  'C compiler': {
+    isThere: () => process.platform === 'linux' && runs('cc', '--version'),
+    reason: 'the command cc is not installed, or this is not Linux',
+  },
   'private mounts': {
     isThere: () =>
       runs('unshare', '--mount', '--map-root-user', 'sh', '-c', 'mount -t tmpfs -o size=1m tmpfs /mnt'),
