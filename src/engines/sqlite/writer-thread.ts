@@ -20,7 +20,7 @@ if (port === null) {
 
 /** Pauses between attempts to check the file after a failed commit, and attempts before the process ends. */
 const CHECK_EVERY_MS = 1_000;
-const MAX_CHECKS = 30;
+const MAX_CHECKS = 10;
 
 /** How often an idle writer looks whether its path is still its file. A busy one looks after each commit. */
 const LOOK_EVERY_MS = 500;
