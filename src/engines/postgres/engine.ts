@@ -11,6 +11,7 @@ import { createPool, endPool } from './connection.ts';
 import { createKnexPool, postgresKnexConfig } from './knex.ts';
 import { migratePostgres, notServed } from './migrate.ts';
 import { startPeers } from './peers.ts';
+import { forgetOldWriters } from './prune.ts';
 import { startServerWatch } from './server-watch.ts';
 import { createPostgresStore } from './store.ts';
 
@@ -41,6 +42,7 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
       await requireMigrated(knex);
     }
     await requireUtf8(knex);
+    await forgetOldWriters(pool);
   } catch (error) {
     await knex.destroy();
     await identityPool.end();

@@ -133,7 +133,7 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
     firstSince: (accessId, createdAt) => reading(reader.firstSince(accessId, createdAt)),
     prunedThrough: (accessIds) => reading(reader.prunedThrough(accessIds)),
     cursorFacts: (accessIds, cursor) => reading(reader.cursorFacts(accessIds, cursor)),
-    prune: (rule) => reading(prunePostgres(pool, rule)),
+    prune: (rule, signal) => reading(prunePostgres(pool, rule, signal)),
     onEnd(listener) {
       endListeners.add(listener);
       return () => endListeners.delete(listener);

@@ -5,7 +5,7 @@ import { type Lineage, originOf, type Place } from '../../log/place.ts';
 import type { Timers } from '../../runtime.ts';
 import type { KeyedBatch, LogSource, LogTarget, PrunedFeed, Term } from '../archive.ts';
 import { openDeferredIndex } from './deferred-index.ts';
-import { openReadonly, readState } from './file.ts';
+import { hasTags, openReadonly, readState } from './file.ts';
 import { lockFile } from './lock.ts';
 import { migrateSqlite } from './migrate.ts';
 import { createSqliteReader } from './reader.ts';
@@ -15,6 +15,13 @@ const PAGE_BYTES = 8 * 1024 * 1024;
 
 export function openSqliteSource(path: string, timers: Timers): Promise<LogSource> {
   const db = openReadonly(path);
+  if (!hasTags(db)) {
+    db.close();
+    throw new LastseenError(
+      'ERR_REQUEST_INVALID',
+      `${path} has the schema of an earlier release: run "lastseen migrate"`,
+    );
+  }
   const lineage: Lineage = { epoch: readState(db).epoch };
   const reader = createSqliteReader({ path, lineage, recent: createRecentPositions(0), timers });
   const selectFeeds = db.prepare<[string, number], PrunedFeed>(

@@ -35,7 +35,7 @@ function processMetrics(): Registry {
 }
 
 const needs = {
-  ports: ['routes', 'guards', 'log', 'hub', 'meters', 'errors', 'walBytes'],
+  ports: ['routes', 'guards', 'log', 'hub', 'meters', 'errors', 'wal'],
   settings: {},
 } as const;
 
@@ -62,10 +62,7 @@ export const metrics = defineGateway({
 });
 
 /** Registers the metrics that a scrape reads. */
-function registerMetrics(
-  { log, hub, walBytes, meters, errors }: PortsOf<typeof needs>,
-  registry: Registry,
-): void {
+function registerMetrics({ log, hub, wal, meters, errors }: PortsOf<typeof needs>, registry: Registry): void {
   addCounter(registry, {
     name: 'lastseen_events_appended_total',
     help: 'Events appended by this node.',
@@ -203,14 +200,21 @@ function registerMetrics(
       report({}, bytes);
     },
   });
-  if (walBytes === undefined) {
+  if (wal === undefined) {
     return;
   }
   addGauge(registry, {
     name: 'lastseen_sqlite_wal_bytes',
     help: 'Bytes of the write-ahead log beside the file.',
     read: (report) => {
-      report({}, walBytes());
+      report({}, wal.bytes());
+    },
+  });
+  addGauge(registry, {
+    name: 'lastseen_sqlite_wal_pinned_seconds',
+    help: 'How long a reader has kept the write-ahead log from being reused; 0 if none does.',
+    read: (report) => {
+      report({}, wal.pinnedMs() / 1_000);
     },
   });
 }
