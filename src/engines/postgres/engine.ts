@@ -7,6 +7,7 @@ import { LastseenError } from '../../errors.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import { createIdentityStores } from '../knex/identity.ts';
 import { requireMigrated } from '../knex/migrate.ts';
+import { refuseUnfinishedImport } from './archive.ts';
 import { createPool } from './connection.ts';
 import { createKnexPool, postgresKnexConfig } from './knex.ts';
 import { migratePostgres, notServed } from './migrate.ts';
@@ -41,6 +42,7 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
       await requireMigrated(knex);
     }
     await requireUtf8(knex);
+    await refuseUnfinishedImport(pool);
   } catch (error) {
     await knex.destroy();
     await identityPool.end();

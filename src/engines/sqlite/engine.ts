@@ -9,6 +9,7 @@ import { noPeers } from '../../peers.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import { createIdentityStores } from '../knex/identity.ts';
 import { migrate, requireMigrated } from '../knex/migrate.ts';
+import { refuseUnfinishedImport } from './archive.ts';
 import { sqliteKnexConfig } from './knex.ts';
 import { lockFile } from './lock.ts';
 import { settleRestore } from './restore.ts';
@@ -34,6 +35,7 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
       onNotice(notice);
     }
     await (options.migrate === false ? requireMigrated(knex) : migrate(knex));
+    await refuseUnfinishedImport(knex, path);
     const store = await openSqliteStore({ path, timers: options.runtime.timers, onError });
     return {
       store: {
