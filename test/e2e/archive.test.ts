@@ -132,7 +132,7 @@ describe('moving and restoring', () => {
     },
   );
 
-  it('G6: after a backup under load, more events and a restore, older cursors are refused and pushes work', async () => {
+  it('G13: after a backup under load, more events and a restore, cursors of lost events are refused, others hold, and pushes work', async () => {
     const url = sqlite('live.db');
     const server = await startProcess(file('live.db'));
     const count = async (at: string): Promise<number> => {
@@ -140,6 +140,12 @@ describe('moving and restoring', () => {
         headers: { Authorization: `Bearer ${TOKEN}` },
       });
       return ((await response.json()) as { events: unknown[] }).events.length;
+    };
+    const cursorAtEnd = async (at: string): Promise<string> => {
+      const response = await fetch(`${at}/events?access_id=a&limit=5000`, {
+        headers: { Authorization: `Bearer ${TOKEN}` },
+      });
+      return ((await response.json()) as { cursor: string }).cursor;
     };
     let pushed = 0;
     const push = async (): Promise<void> => {
@@ -150,6 +156,7 @@ describe('moving and restoring', () => {
       await push();
     }
     const atLeast = pushed;
+    const early = await cursorAtEnd(server.url);
     const backup = run(['backup', file('backup.db')], url);
     for (let n = 0; n < 50; n += 1) {
       await push();
@@ -158,10 +165,7 @@ describe('moving and restoring', () => {
     for (let n = 0; n < 10; n += 1) {
       await push();
     }
-    const page = await fetch(`${server.url}/events?access_id=a&limit=5000`, {
-      headers: { Authorization: `Bearer ${TOKEN}` },
-    });
-    const { cursor } = (await page.json()) as { cursor: string };
+    const cursor = await cursorAtEnd(server.url);
     const busy = await runCommand(['restore', file('backup.db')], { DATABASE_URL: url });
     assert.deepEqual([busy.code, busy.stderr.includes('in use by another')], [1, true]);
     assert.equal(await server.end('SIGTERM'), 0);
@@ -172,8 +176,8 @@ describe('moving and restoring', () => {
     assert.ok(restored >= atLeast && restored < pushed, `${restored} of ${pushed}`);
     const refused = await again.fetch(`/events?access_id=a&after=${cursor}`);
     const problem = (await refused.json()) as Problem;
-    assert.deepEqual([refused.status, problem.code], [409, 'ERR_CURSOR_EPOCH']);
-    assert.match(problem.detail, /restored or replaced\. Read from the floor or from "start"/);
+    assert.deepEqual([refused.status, problem.code], [409, 'ERR_CURSOR_DIVERGED']);
+    assert.equal((await again.fetch(`/events?access_id=a&after=${early}`)).status, 200);
     assert.equal((await again.fetch(`/events?access_id=a&after=${problem.floor ?? ''}`)).status, 200);
     await again.push({ accessid: 'a', created_at: 1, payload: 'after' });
     assert.equal(await count(again.url), restored + 1);

@@ -100,7 +100,7 @@ describe('a restore that is killed', () => {
         `${where}: ${notices.join()}`,
       );
     }
-    restoreSqlite(path, backup(), systemRuntime);
+    restoreSqlite(path, backup());
     assert.equal(countEvents(path), BACKUP_EVENTS);
     assert.ok(keptLogs(path).map(countEvents).includes(events), `${where}: the log before is kept whole`);
     const left = readdirSync(join(path, '..')).filter(
@@ -166,7 +166,7 @@ describe('a restore that is killed', () => {
       }
       if (!names.includes('log.db') || typeof found === 'string') {
         rmSync(path, { force: true });
-        restoreSqlite(path, backup(), systemRuntime);
+        restoreSqlite(path, backup());
         assert.equal(countEvents(path), BACKUP_EVENTS, where);
       }
     });
@@ -185,7 +185,7 @@ describe('a restore that is killed', () => {
       const found = await open(path);
       if (typeof found === 'string') {
         assert.deepEqual(readFileSync(path), damage, where);
-        restoreSqlite(path, backup(), systemRuntime);
+        restoreSqlite(path, backup());
       }
       assert.equal(countEvents(path), BACKUP_EVENTS, where);
       const [kept = ''] = keptLogs(path);

@@ -1,11 +1,9 @@
 /** A process that restores a backup and ends like a killed one at a step: `node restore-step.ts PATH BACKUP STEP`. */
 import { restoreSqlite } from '../../src/engines/sqlite/restore.ts';
-import { systemRuntime } from '../../src/system-runtime.ts';
 
 const [path = '', backup = '', last = ''] = process.argv.slice(2);
 let step = 0;
 restoreSqlite(path, backup, {
-  random: systemRuntime.random,
   onStep() {
     step += 1;
     if (step === Number(last)) {

@@ -35,32 +35,35 @@ export function addRestore(program: Command): void {
   addDatabaseOption(
     program
       .command('restore')
-      .description('replace the SQLite database with a backup, and give the log a new epoch')
+      .description('replace the SQLite database with a backup')
       .argument('[file]', 'backup to restore; omitted: only give the present database a new epoch'),
   )
     .addHelpText(
       'after',
       `
-After a restore, the server refuses every older cursor with ERR_CURSOR_EPOCH, so that no client silently misses the events
-that were lost. The replaced SQLite database is kept beside the new one. PostgreSQL: restore with its own tools, then run
-"lastseen restore" without a file.`,
+Clients continue with their cursors. The server refuses the cursor of an event that the restored log lacks, with
+ERR_CURSOR_DIVERGED. The replaced database is kept beside the new one. A restore that is interrupted has either not
+happened or is complete: the next start says which. PostgreSQL: restore with its own tools; no further command is needed.
+Without FILE the log gets a new epoch, and the server refuses every older cursor.`,
     )
     .action(async (file: string | undefined, options: DatabaseOptions) => {
       const database = readDatabase(options);
       if (file === undefined) {
         await renewEpoch(database, systemRuntime);
-      } else if (database.kind === 'postgres') {
-        const message = 'restore PostgreSQL with its own tools, then run "lastseen restore" without a file';
-        throw new LastseenError('ERR_REQUEST_INVALID', message);
-      } else {
-        const { keptPath, notice } = restoreSqlite(database.path, file, systemRuntime);
-        if (notice !== undefined) {
-          process.stderr.write(`${notice}\n`);
-        }
-        if (keptPath !== undefined) {
-          process.stderr.write(`the replaced database is kept as ${keptPath}\n`);
-        }
+        process.stderr.write('the log has a new epoch: older cursors get ERR_CURSOR_EPOCH\n');
+        return;
       }
-      process.stderr.write('the log has a new epoch: older cursors get ERR_CURSOR_EPOCH\n');
+      if (database.kind === 'postgres') {
+        const message = 'restore PostgreSQL with its own tools: no further command is needed';
+        throw new LastseenError('ERR_REQUEST_INVALID', message);
+      }
+      const { keptPath, notice } = restoreSqlite(database.path, file);
+      if (notice !== undefined) {
+        process.stderr.write(`${notice}\n`);
+      }
+      if (keptPath !== undefined) {
+        process.stderr.write(`the replaced database is kept as ${keptPath}\n`);
+      }
+      process.stderr.write('the log is restored: cursors of events that it lacks get ERR_CURSOR_DIVERGED\n');
     });
 }

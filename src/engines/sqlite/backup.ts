@@ -39,8 +39,7 @@ export function renewSqliteEpoch(path: string, random: Random): void {
   }
 }
 
-/** Gives a database that nobody else has open a new epoch. */
-export function setEpoch(path: string, random: Random): void {
+function setEpoch(path: string, random: Random): void {
   const db = new Database(path, { fileMustExist: true });
   try {
     db.prepare('update log set epoch = ?').run(newEpoch(random));

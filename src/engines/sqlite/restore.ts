@@ -22,13 +22,11 @@ import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { moveIntoPlace, syncDirectory } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
-import type { Random } from '../../runtime.ts';
-import { copyInto, setEpoch } from './backup.ts';
+import { copyInto } from './backup.ts';
 import { openReadonly } from './file.ts';
 import { lockFile } from './lock.ts';
 
 export interface RestoreOptions {
-  readonly random: Random;
   /** Called before each step. A test ends the process there. */
   readonly onStep?: (step: string) => void;
 }
@@ -41,14 +39,14 @@ export interface Restored {
 }
 
 /**
- * Replaces the database at `path` by the backup, under a new epoch. The replaced database is kept beside it, with all
- * that was in its write-ahead log.
+ * Replaces the database at `path` by the backup. The replaced database is kept beside it, with all that was in its
+ * write-ahead log. The epoch stays: each cursor proves whether the restored log has its history (G13).
  * @throws ERR_STORE_LOCKED while another process has it open, ERR_REQUEST_INVALID when the backup is damaged
  */
 export function restoreSqlite(
   name: string,
   backupPath: string,
-  { random, onStep = () => undefined }: RestoreOptions,
+  { onStep = () => undefined }: RestoreOptions = {},
 ): Restored {
   const backup = openReadonly(backupPath);
   const unlocks: (() => void)[] = [];
@@ -68,8 +66,6 @@ export function restoreSqlite(
     removeDatabase(names.restored);
     onStep('copy the backup');
     copyInto(backup, names.restoring);
-    onStep('give the copy an epoch');
-    setEpoch(names.restoring, random);
     onStep('name the copy complete');
     moveIntoPlace(names.restoring, names.restored);
     const isReplacing = existsSync(path);
