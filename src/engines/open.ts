@@ -36,10 +36,13 @@ export function openSource(database: Database, { timers }: Pick<Runtime, 'timers
 }
 
 /** Opens an empty log to fill it. @throws ERR_STORE_LOCKED while a server runs over it, ERR_REQUEST_INVALID when it is not empty */
-export function openTarget(database: Database, { timers }: Pick<Runtime, 'timers'>): Promise<LogTarget> {
+export function openTarget(
+  database: Database,
+  runtime: Pick<Runtime, 'clock' | 'timers'>,
+): Promise<LogTarget> {
   return database.kind === 'sqlite'
-    ? openSqliteTarget(database.path)
-    : openPostgresTarget(database.url, timers);
+    ? openSqliteTarget(database.path, runtime)
+    : openPostgresTarget(database.url, runtime);
 }
 
 /**

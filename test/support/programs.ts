@@ -56,6 +56,7 @@ const PROGRAMS = {
   strace: {
     isThere: () => runs('strace', '-f', '-qq', '-o', '/dev/null', '-e', 'inject=rename:error=EIO', 'true'),
     reason: 'strace is not installed, or this machine does not let a user trace a process',
+  },
   'C compiler': {
     isThere: () => process.platform === 'linux' && runs('cc', '--version'),
     reason: 'the command cc is not installed, or this is not Linux',

@@ -24,7 +24,7 @@ import { moveIntoPlace, syncDirectory } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
 import { copyInto } from './backup.ts';
 import { openReadonly } from './file.ts';
-import { lockFile } from './lock.ts';
+import { lockFile, REPLACED_SUFFIX } from './lock.ts';
 
 export interface RestoreOptions {
   /** Called before each step. A test ends the process there. */
@@ -40,7 +40,7 @@ export interface Restored {
 
 /**
  * Replaces the database at `path` by the backup. The replaced database is kept beside it, with all that was in its
- * write-ahead log. The epoch stays: the tags of the restored log say which cursors it can prove.
+ * write-ahead log. The epoch stays: each cursor proves whether the restored log has its history (G13).
  * @throws ERR_STORE_LOCKED while another process has it open, ERR_REQUEST_INVALID when the backup is damaged
  */
 export function restoreSqlite(
@@ -174,7 +174,7 @@ function namesOf(path: string): Names {
     restoring: `${path}-restoring`,
     restored: `${path}-restored`,
     replacing: `${path}-replacing`,
-    replaced: `${path}-replaced`,
+    replaced: path + REPLACED_SUFFIX,
   };
 }
 
