@@ -15,6 +15,7 @@ import type { CloseReason, Connection } from './connection.ts';
 import { createDeadline } from './deadline.ts';
 import type { FeedEncoder, FeedRequest, SubscriptionRequest } from './feed.ts';
 import { createHealthCheck } from './health-check.ts';
+import { createReads } from './reads.ts';
 
 /** The connection, its principal and the frames of its protocol. */
 export interface SessionOptions {
@@ -103,12 +104,6 @@ export interface Session {
   dispose(): void;
 }
 
-/**
- * The session stops reading while the buffer of the connection contains this many bytes. One frame may exceed
- * it.
- */
-export const HIGH_WATER_BYTES = 256 * 1024;
-
 /** Maximum number of subscriptions of a connection. */
 export const MAX_SUBSCRIPTIONS = 100;
 
@@ -117,7 +112,6 @@ interface Feed {
   readonly accessIds: readonly string[];
   readonly subscription: Subscription;
   readonly encoder: FeedEncoder;
-  isReading: boolean;
   hasAnnouncedLive: boolean;
 }
 
@@ -146,51 +140,7 @@ export function createSession(options: SessionOptions): Session {
       options.heartbeat(new Map([...feeds].map(([name, feed]) => [name, feed.subscription.place]))),
   });
 
-  connection.onDrain(() => {
-    for (const feed of feeds.values()) {
-      pump(feed);
-    }
-  });
-
-  function pump(feed: Feed): void {
-    try {
-      while (!feed.isReading && isOpen(feed) && connection.bufferedBytes < HIGH_WATER_BYTES) {
-        const next = feed.subscription.next();
-        if (next === undefined) {
-          announceLive(feed);
-          return;
-        }
-        if (next instanceof Promise) {
-          awaitPage(feed, next);
-        } else {
-          deliver(feed, next);
-        }
-      }
-    } catch (error) {
-      fail(error, feed);
-    }
-  }
-
-  function awaitPage(feed: Feed, next: Promise<readonly LogEvent[] | undefined>): void {
-    feed.isReading = true;
-    next.then(
-      (events) => {
-        feed.isReading = false;
-        if (!isOpen(feed)) {
-          return;
-        }
-        if (events !== undefined) {
-          deliver(feed, events);
-        }
-        // The tail may have received events since the store was read, so an empty result reads again too.
-        pump(feed);
-      },
-      (error: unknown) => {
-        feed.isReading = false;
-        fail(error, feed);
-      },
-    );
-  }
+  const reads = createReads<Feed>({ connection, isOpen, deliver, onTail: announceLive, onFailure: fail });
 
   function deliver(feed: Feed, events: readonly LogEvent[]): void {
     const frame = feed.encoder.events(events);
@@ -218,7 +168,7 @@ export function createSession(options: SessionOptions): Session {
   }
 
   /** The position is unknown after a failure, so the client has to resume from its own cursor. */
-  function fail(error: unknown, feed: Feed): void {
+  function fail(feed: Feed, error: unknown): void {
     if (isDisposed) {
       return;
     }
@@ -259,15 +209,16 @@ export function createSession(options: SessionOptions): Session {
   function follow({ name, open, encoder, accessIds }: SubscriptionRequest): void {
     requireSubscribable(name);
     const subscription = open(() => {
-      pump(feed);
+      reads.wake(feed);
     });
-    const feed: Feed = { name, accessIds, subscription, encoder, isReading: false, hasAnnouncedLive: false };
+    const feed: Feed = { name, accessIds, subscription, encoder, hasAnnouncedLive: false };
     feeds.set(name, feed);
-    pump(feed);
+    reads.wake(feed);
   }
 
   function release(feed: Feed): void {
     feeds.delete(feed.name);
+    reads.remove(feed);
     feed.subscription.close();
   }
 
@@ -324,9 +275,8 @@ export function createSession(options: SessionOptions): Session {
       isDisposed = true;
       deadline.set(null);
       for (const feed of feeds.values()) {
-        feed.subscription.close();
+        release(feed);
       }
-      feeds.clear();
     },
   };
 }

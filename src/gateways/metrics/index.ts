@@ -5,7 +5,8 @@
  */
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { z } from 'zod';
-import { HIGH_WATER_BYTES, type Session, type SessionFeed } from '../../delivery/session.ts';
+import { HIGH_WATER_BYTES } from '../../delivery/reads.ts';
+import type { Session, SessionFeed } from '../../delivery/session.ts';
 import type { Description } from '../../http/description.ts';
 import { defineGateway, type PortsOf } from '../gateway.ts';
 
