@@ -88,6 +88,7 @@ async function start(
     ...identity,
     ...delivery,
     ...edge,
+    budgets: [delivery.pageBudget],
     listenOn: edge.listeners.add,
     log,
     peers: engine.peers,

@@ -57,12 +57,7 @@ interface Waiting extends ReservationRequest {
 }
 
 /** Creates a budget without reservations. */
-export function createByteBudget({
-  name,
-  noun,
-  limitBytes,
-  ownerLimitBytes,
-}: ByteBudgetOptions): ByteBudget {
+export function createByteBudget({ name, noun, limitBytes, ownerLimitBytes }: ByteBudgetOptions): ByteBudget {
   const bytesByOwner = new Map<string, number>();
   const waitingByOwner = new Map<string, Set<Waiting>>();
   let reservedBytes = 0;

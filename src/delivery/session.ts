@@ -56,16 +56,11 @@ export interface SessionFeed {
   readonly isLive: boolean;
 }
 
-/** An authenticated connection with its subscriptions. */
-export interface Session {
+/** An authenticated connection as the hub sees it: a session, or a page under way. */
+export interface HubSession {
   readonly connection: Connection;
   /** The principal of the current token. */
   readonly principal: Principal;
-  /**
-   * Replaces the token of the open connection. The subscriptions continue.
-   * @throws ERR_FORBIDDEN if the new token does not cover them
-   */
-  renew(principal: Principal): void;
   /** Start of the session, in milliseconds since 1970. */
   readonly startedAt: number;
   /**
@@ -75,6 +70,20 @@ export interface Session {
   readonly feeds: readonly SessionFeed[];
   /** Totals since the session started. */
   readonly delivered: Readonly<Delivered>;
+  /** Sends a heartbeat, or closes a peer that answers no pings or accepts no bytes. The hub calls it. */
+  checkHealth(now: number): void;
+  close(reason: CloseReason): void;
+  /** Releases the subscriptions and timers after a disconnect. */
+  dispose(): void;
+}
+
+/** An authenticated connection with its subscriptions. */
+export interface Session extends HubSession {
+  /**
+   * Replaces the token of the open connection. The subscriptions continue.
+   * @throws ERR_FORBIDDEN if the new token does not cover them
+   */
+  renew(principal: Principal): void;
   /**
    * Checks whether `subscribe` accepts this name, before the caller sends a frame.
    * @throws as `subscribe` does
@@ -97,11 +106,6 @@ export interface Session {
   unsubscribe(name: string): void;
   /** Records a sign of life of the peer. */
   markAlive(): void;
-  /** Sends a heartbeat, or closes a peer that answers no pings or accepts no bytes. The hub calls it. */
-  checkHealth(now: number): void;
-  close(reason: CloseReason): void;
-  /** Releases the subscriptions and timers after a disconnect. */
-  dispose(): void;
 }
 
 /** Maximum number of subscriptions of a connection. */

@@ -6,6 +6,7 @@
 import type { Server } from 'node:http';
 import type { Queries } from '../analysis/queries.ts';
 import type { Admission } from '../delivery/admission.ts';
+import type { ByteBudget } from '../delivery/byte-budget.ts';
 import type { Hub } from '../delivery/hub.ts';
 import type { Description } from '../http/description.ts';
 import type { ErrorReporter } from '../http/error-reporter.ts';
@@ -38,6 +39,10 @@ export interface Ports {
   readonly admission: Admission;
   readonly log: Log;
   readonly hub: Hub;
+  /** The bytes of pages that are read or on their way to clients. */
+  readonly pageBudget: ByteBudget;
+  /** The budgets of this process, for the metrics. */
+  readonly budgets: readonly ByteBudget[];
   readonly peers: Peers;
   readonly tokens: Tokens;
   readonly clients: Clients;

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import type { CloseReason, Connection } from '../../src/delivery/connection.ts';
 import type { FeedEncoder } from '../../src/delivery/feed.ts';
 import { createHub, type Hub } from '../../src/delivery/hub.ts';
+import { createPageSession } from '../../src/delivery/page-session.ts';
 import { HIGH_WATER_BYTES } from '../../src/delivery/reads.ts';
 import { createSession, MAX_SUBSCRIPTIONS, type Session } from '../../src/delivery/session.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
@@ -134,6 +135,46 @@ describe('a session at the health check of the hub', () => {
       pass(24);
     }
     assert.deepEqual(wire.closed, []);
+  });
+
+  it('G7: a page whose answer is not read is closed with stalled like a session', () => {
+    const answer = testWire();
+    const page = createPageSession({
+      connection: answer,
+      principal: ADMIN,
+      accessId: 'a',
+      place: { lineage: { epoch: 'epoch000' }, position: 5, tag: 0 },
+      headAtStart: 7,
+      stallTimeoutMs: STALL_MS,
+      runtime: systemRuntime,
+    });
+    hub.add(page);
+    assert.equal(hub.countOf(ADMIN.subject), 2);
+    answer.buffered = 1_000;
+    pass(STALL_MS / 1_000 - 24);
+    assert.deepEqual(answer.closed, []);
+    pass(72);
+    assert.equal(answer.closed[0], 'stalled');
+    assert.ok(page.signal.aborted);
+    hub.remove(page);
+    assert.equal(hub.countOf(ADMIN.subject), 1);
+  });
+
+  it('a page whose token expires ends with ERR_UNAUTHENTICATED', () => {
+    const page = createPageSession({
+      connection: testWire(),
+      principal: { ...ADMIN, expiresAt: Date.now() + 10_000 },
+      accessId: 'a',
+      place: { lineage: { epoch: 'epoch000' }, position: 5, tag: 0 },
+      headAtStart: 7,
+      stallTimeoutMs: STALL_MS,
+      runtime: systemRuntime,
+    });
+    pass(9);
+    page.requireToken();
+    pass(1);
+    assert.throws(page.requireToken, { code: 'ERR_UNAUTHENTICATED' });
+    page.dispose();
   });
 
   it('a session that was removed is not looked at again', () => {

@@ -6,7 +6,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { z } from 'zod';
 import { HIGH_WATER_BYTES } from '../../delivery/reads.ts';
-import type { Session, SessionFeed } from '../../delivery/session.ts';
+import type { HubSession, SessionFeed } from '../../delivery/session.ts';
 import type { Description } from '../../http/description.ts';
 import { defineGateway, type PortsOf } from '../gateway.ts';
 
@@ -36,7 +36,7 @@ function processMetrics(): Registry {
 }
 
 const needs = {
-  ports: ['routes', 'guards', 'log', 'hub', 'meters', 'errors', 'walBytes'],
+  ports: ['routes', 'guards', 'log', 'hub', 'budgets', 'meters', 'errors', 'walBytes'],
   settings: {},
 } as const;
 
@@ -64,7 +64,7 @@ export const metrics = defineGateway({
 
 /** Registers the metrics that a scrape reads. */
 function registerMetrics(
-  { log, hub, walBytes, meters, errors }: PortsOf<typeof needs>,
+  { log, hub, budgets, walBytes, meters, errors }: PortsOf<typeof needs>,
   registry: Registry,
 ): void {
   addCounter(registry, {
@@ -149,7 +149,7 @@ function registerMetrics(
   });
   addGauge(registry, {
     name: 'lastseen_connections',
-    help: 'Open sockets and event streams.',
+    help: 'Open sockets, event streams and pages under way.',
     labelNames: ['gateway'],
     read: (report) => {
       const counts = new Map<string, number>();
@@ -202,6 +202,46 @@ function registerMetrics(
         bytes += connection.bufferedBytes;
       }
       report({}, bytes);
+    },
+  });
+  addGauge(registry, {
+    name: 'lastseen_budget_reserved_bytes',
+    help: 'Bytes that are reserved in a memory budget.',
+    labelNames: ['budget'],
+    read: (report) => {
+      for (const { name, reservedBytes } of budgets) {
+        report({ budget: name }, reservedBytes);
+      }
+    },
+  });
+  addGauge(registry, {
+    name: 'lastseen_budget_limit_bytes',
+    help: 'Limit of a memory budget.',
+    labelNames: ['budget'],
+    read: (report) => {
+      for (const { name, limitBytes } of budgets) {
+        report({ budget: name }, limitBytes);
+      }
+    },
+  });
+  addGauge(registry, {
+    name: 'lastseen_budget_waiting_requests',
+    help: 'Requests that wait for bytes of a memory budget.',
+    labelNames: ['budget'],
+    read: (report) => {
+      for (const { name, waiting } of budgets) {
+        report({ budget: name }, waiting);
+      }
+    },
+  });
+  addCounter(registry, {
+    name: 'lastseen_budget_refusals_total',
+    help: 'Requests that a memory budget has refused.',
+    labelNames: ['budget'],
+    read: (report) => {
+      for (const { name, refusals } of budgets) {
+        report({ budget: name }, refusals);
+      }
     },
   });
   if (walBytes === undefined) {
@@ -263,6 +303,6 @@ function addGauge<T extends string>(
 }
 
 /** Returns true if a reader has not reached the tail, or has fallen behind because its buffer is full. */
-function isBehind(session: Session, feed: SessionFeed): boolean {
+function isBehind(session: HubSession, feed: SessionFeed): boolean {
   return !feed.isLive || session.connection.bufferedBytes >= HIGH_WATER_BYTES;
 }
