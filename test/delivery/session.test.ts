@@ -66,7 +66,7 @@ describe('a session at the health check of the hub', () => {
   let session: Session;
 
   beforeEach(() => {
-    mock.timers.enable({ apis: ['setInterval', 'Date'] });
+    mock.timers.enable({ apis: ['setInterval', 'setTimeout', 'Date'] });
     hub = createHub(systemRuntime);
     wire = testWire();
     session = createSession({
@@ -155,8 +155,8 @@ describe('a session at the health check of the hub', () => {
     assert.deepEqual(answer.closed, []);
     pass(72);
     assert.equal(answer.closed[0], 'stalled');
-    assert.ok(page.signal.aborted);
     hub.remove(page);
+    assert.ok(page.signal.aborted, 'what the page waits for has ended');
     assert.equal(hub.countOf(ADMIN.subject), 1);
   });
 
