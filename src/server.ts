@@ -88,7 +88,7 @@ async function start(
     ...identity,
     ...delivery,
     ...edge,
-    budgets: [delivery.pageBudget],
+    budgets: [delivery.pageBudget, edge.bodies.budget],
     listenOn: edge.listeners.add,
     log,
     peers: engine.peers,

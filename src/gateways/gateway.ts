@@ -8,6 +8,7 @@ import type { Queries } from '../analysis/queries.ts';
 import type { Admission } from '../delivery/admission.ts';
 import type { ByteBudget } from '../delivery/byte-budget.ts';
 import type { Hub } from '../delivery/hub.ts';
+import type { Bodies } from '../http/bodies.ts';
 import type { Description } from '../http/description.ts';
 import type { ErrorReporter } from '../http/error-reporter.ts';
 import type { Guards } from '../http/guards.ts';
@@ -36,6 +37,7 @@ export interface Ports {
   readonly listenOn: (server: Server, port: number) => void;
   readonly guards: Guards;
   readonly limits: RateLimits;
+  readonly bodies: Bodies;
   readonly admission: Admission;
   readonly log: Log;
   readonly hub: Hub;
