@@ -101,6 +101,7 @@ async function start(
     ...identity,
     ...delivery,
     ...edge,
+    budgets: [delivery.pageBudget, edge.bodies.budget],
     listenOn: edge.listeners.add,
     log,
     peers: engine.peers,
