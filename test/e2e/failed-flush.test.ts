@@ -40,7 +40,9 @@ async function storedBatches(url: string): Promise<Map<string, number>> {
   const batches = new Map<string, number>();
   let version = 0;
   for (let cursor = 'start'; ;) {
-    const response = await fetch(`${url}/events?access_id=disk&limit=500&after=${cursor}`, { headers: HEADERS });
+    const response = await fetch(`${url}/events?access_id=disk&limit=500&after=${cursor}`, {
+      headers: HEADERS,
+    });
     assert.equal(response.status, 200);
     const page = (await response.json()) as {
       events: { id: string; version: number }[];
@@ -89,7 +91,9 @@ describe('a commit that fails', () => {
     const [failed] = answers.filter(({ status }) => status !== 200);
     assert.deepEqual([failed?.status, failed?.code], [504, 'ERR_OUTCOME_UNKNOWN']);
     for (const { status, code } of answers) {
-      assert.ok(status === 200 || code === (status === 504 ? 'ERR_OUTCOME_UNKNOWN' : 'ERR_STORE_UNAVAILABLE'));
+      assert.ok(
+        status === 200 || code === (status === 504 ? 'ERR_OUTCOME_UNKNOWN' : 'ERR_STORE_UNAVAILABLE'),
+      );
     }
     assertHonest(answers, await storedBatches(server.url));
     await server.end('SIGKILL');

@@ -33,7 +33,10 @@ it('G8: a tool that keeps a read transaction open stops no push, the log names i
     assert.ok(await push(`small ${count}`));
   }
   await until(async () => (await pinnedSeconds()) > 0, 'the metric of the pinned log');
-  await until(() => server.output().includes('a reader has kept a transaction open'), 'the line about the reader');
+  await until(
+    () => server.output().includes('a reader has kept a transaction open'),
+    'the line about the reader',
+  );
   if (process.platform === 'linux') {
     assert.match(server.output(), new RegExp(`process ${process.pid} \\(`));
   }

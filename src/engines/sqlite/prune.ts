@@ -47,7 +47,7 @@ const SLICE_EVENTS = 250;
 const SLICE_ROWS = 1_000;
 
 /** Segments of the index that are read without a turn: a silent feed can have none of its events in any of them. */
-const SLICE_PROBES = 200;
+const SLICE_PROBES = 300;
 
 export interface SqlitePrunerOptions {
   readonly db: Database;
@@ -229,10 +229,7 @@ export function createSqlitePruner(options: SqlitePrunerOptions): SqlitePruner {
 
   /** Deletes keys whose batches are gone, and rows of the index below the floor. */
   async function sweep(signal: AbortSignal): Promise<void> {
-    const statements = [
-      () => deleteKeys.run(SLICE_ROWS),
-      () => deleteIndexRows.run(SLICE_ROWS),
-    ];
+    const statements = [() => deleteKeys.run(SLICE_ROWS), () => deleteIndexRows.run(SLICE_ROWS)];
     for (const statement of statements) {
       for (let changes = SLICE_ROWS; changes >= SLICE_ROWS && !signal.aborted;) {
         transactions.run(() => {

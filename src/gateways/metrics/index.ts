@@ -62,10 +62,7 @@ export const metrics = defineGateway({
 });
 
 /** Registers the metrics that a scrape reads. */
-function registerMetrics(
-  { log, hub, wal, meters, errors }: PortsOf<typeof needs>,
-  registry: Registry,
-): void {
+function registerMetrics({ log, hub, wal, meters, errors }: PortsOf<typeof needs>, registry: Registry): void {
   addCounter(registry, {
     name: 'lastseen_events_appended_total',
     help: 'Events appended by this node.',
