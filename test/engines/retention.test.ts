@@ -129,16 +129,16 @@ describe('retention', () => {
       const database = await engine.createDatabase();
       const store = await openStore(database);
       const positions = new Map<string, number>();
-      let isOver = false;
+      const over = new AbortController();
       const pruning = (async () => {
-        while (!isOver) {
+        while (!over.signal.aborted) {
           await store.prune({ through: Number.MAX_SAFE_INTEGER });
         }
       })();
       for (let count = 0; count < 100; count += 1) {
         positions.set(`key ${count}`, await append(store, `key ${count}`, `feed ${count % 7}`));
       }
-      isOver = true;
+      over.abort();
       await pruning;
       assert.deepEqual(
         [...positions.values()],
