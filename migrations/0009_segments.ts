@@ -15,10 +15,10 @@ export async function up(knex: Knex): Promise<void> {
     table.text('sha256').notNullable();
     table.bigInteger('checked_at').notNullable();
   });
-  await knex.schema.createTable('pending_import', (table) => {
-    table.integer('id').primary();
-    table.bigInteger('started_at').notNullable();
-  });
+  // An import makes this table before it runs the migrations.
+  await knex.raw(
+    'create table if not exists pending_import (id integer primary key, started_at bigint not null)',
+  );
 }
 
 export async function down(knex: Knex): Promise<void> {

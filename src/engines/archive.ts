@@ -164,3 +164,7 @@ export function importUnfinished(name: string): LastseenError {
     `an import into ${name} did not finish, and nothing of it was kept: run "lastseen import" again, or begin with a new database`,
   );
 }
+
+/** The mark of an import that has begun: a server refuses to start while it is there. The migration makes the same table. */
+export const PENDING_IMPORT_TABLE =
+  'create table if not exists pending_import (id integer primary key, started_at bigint not null)';

@@ -11,11 +11,12 @@ import {
   type LogTarget,
   notEmpty,
   outOfBounds,
+  PENDING_IMPORT_TABLE,
 } from '../archive.ts';
 import { insertEvents } from './columns.ts';
 import { connect, createPool } from './connection.ts';
 import { openPostgresCut } from './cut.ts';
-import { migratePostgres } from './migrate.ts';
+import { migratePostgres, notServed } from './migrate.ts';
 import { createPostgresReader } from './reader.ts';
 import { APPEND_LOCK } from './settle.ts';
 
@@ -101,23 +102,30 @@ export async function openPostgresTarget(
   url: string,
   { clock, timers }: Pick<Runtime, 'clock' | 'timers'>,
 ): Promise<LogTarget> {
-  await migratePostgres(url, { timers });
-  const client = await connect(url);
-  // The lock keeps nodes from appending meanwhile.
-  await client.query(`begin; select pg_advisory_xact_lock(${APPEND_LOCK})`);
-  const { rows } = await client.query<{ floor: number; head: number }>('select floor, head from log');
-  if (rows[0]?.floor !== 1 || rows[0].head !== 0) {
-    await client.end();
-    throw notEmpty('the database');
-  }
-  // An archive of the first version has events without tags; the commit sets where tags begin.
-  await client.query(`update log set tagged_from = ${Number.MAX_SAFE_INTEGER}`);
-  // Committed before the first event: a server that starts after a crash finds it.
   const marker = await connect(url);
-  await marker.query(
-    'insert into pending_import values (1, $1) on conflict (id) do update set started_at = $1',
-    [clock.now()],
-  );
+  const client = await connect(url);
+  try {
+    await refuseEvents(marker);
+    // A server that starts after a crash finds the mark.
+    await marker.query(PENDING_IMPORT_TABLE);
+    await marker.query(
+      'insert into pending_import values (1, $1) on conflict (id) do update set started_at = $1',
+      [clock.now()],
+    );
+    await migratePostgres(url, { timers });
+    // The lock keeps nodes from appending meanwhile.
+    await client.query(`begin; select pg_advisory_xact_lock(${APPEND_LOCK})`);
+    await refuseEvents(client).catch(async (error: unknown) => {
+      await marker.query('delete from pending_import');
+      throw error;
+    });
+    // An archive of the first version has events without tags; the commit sets where tags begin.
+    await client.query(`update log set tagged_from = ${Number.MAX_SAFE_INTEGER}`);
+  } catch (error) {
+    await client.end();
+    await marker.end();
+    throw notServed(error);
+  }
   let isCommitted = false;
 
   return {
@@ -204,6 +212,18 @@ export async function openPostgresTarget(
       }
     },
   };
+}
+
+/** @throws ERR_REQUEST_INVALID if the database has a log with events, or with a past */
+async function refuseEvents(connection: pg.Client): Promise<void> {
+  const { rows } = await connection.query(`select 1 where to_regclass('log') is not null`);
+  if (rows.length === 0) {
+    return;
+  }
+  const log = await connection.query<{ floor: number; head: number }>('select floor, head from log');
+  if (log.rows[0]?.floor !== 1 || log.rows[0].head !== 0) {
+    throw notEmpty('the database');
+  }
 }
 
 /** @throws ERR_STORE_UNAVAILABLE when an import into the database did not finish */

@@ -1,5 +1,6 @@
 /** An SQLite file as the source and the target of a move: `lastseen export` and `lastseen import`. */
-import { statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Knex } from 'knex';
 import { LastseenError } from '../../errors.ts';
@@ -12,15 +13,17 @@ import {
   type LogTarget,
   notEmpty,
   outOfBounds,
+  PENDING_IMPORT_TABLE,
   type PrunedFeed,
 } from '../archive.ts';
 import { cutSqlite } from './cut.ts';
 import { openDeferredIndex, openIndexReader, SEGMENT_EVENTS } from './deferred-index.ts';
 import { hasTags, openReadonly, readState } from './file.ts';
 import { lockFile } from './lock.ts';
-import { migrateSqlite } from './migrate.ts';
+import { migrateLocked } from './migrate.ts';
 import { createSqliteReader } from './reader.ts';
 import { createRecentPositions } from './recent-positions.ts';
+import { settleRestore } from './restore.ts';
 
 const PAGE_BYTES = 8 * 1024 * 1024;
 
@@ -100,18 +103,42 @@ export function openSqliteSource(path: string, timers: Timers): Promise<LogSourc
 }
 
 export async function openSqliteTarget(path: string, { clock }: Pick<Runtime, 'clock'>): Promise<LogTarget> {
-  await migrateSqlite(path);
+  mkdirSync(dirname(path), { recursive: true });
   const unlock = lockFile(path);
-  const db = new Database(path);
+  let db: Database.Database | undefined;
+  try {
+    settleRestore(path);
+    db = new Database(path);
+    beginImport(db, clock.now());
+    await migrateLocked(path);
+    return fillSqlite(db, unlock);
+  } catch (error) {
+    db?.close();
+    unlock();
+    throw error;
+  }
+}
+
+/** Marks the import as begun: a server that starts after a crash finds the mark. @throws ERR_REQUEST_INVALID if there are events */
+function beginImport(db: Database.Database, startedAt: number): void {
   db.pragma('journal_mode = WAL');
   db.pragma('synchronous = FULL');
   db.pragma('cache_size = -65536');
-  const { floor, head } = readState(db);
-  if (floor !== 1 || head !== 0) {
-    db.close();
-    unlock();
-    throw notEmpty(path);
+  if (db.prepare(`select 1 from sqlite_master where name = 'log'`).get() !== undefined) {
+    const { floor, head } = readState(db);
+    if (floor !== 1 || head !== 0) {
+      throw notEmpty(db.name);
+    }
   }
+  const mark = db.transaction(() => {
+    db.exec(PENDING_IMPORT_TABLE);
+    db.prepare('insert or replace into pending_import values (1, ?)').run(startedAt);
+  });
+  mark.immediate();
+}
+
+/** Fills the log in one transaction, which also removes the mark of the import. */
+function fillSqlite(db: Database.Database, unlock: () => void): LogTarget {
   const index = openDeferredIndex(db);
   const indexedPositions = openIndexReader(db);
   const insert = db.prepare('insert into events values (?, ?, ?, ?, ?, ?, ?, ?)');
@@ -126,8 +153,6 @@ export async function openSqliteTarget(path: string, { clock }: Pick<Runtime, 'c
   const saveSegment = db.prepare('insert into segments values (?, ?, ?, ?, ?)');
   const deleteEvent = db.prepare('delete from events where position = ?');
   const forgetImport = db.prepare('delete from pending_import');
-  // Committed before the first event: a server that starts after a crash finds it.
-  db.prepare('insert or replace into pending_import values (1, ?)').run(clock.now());
   db.exec('begin immediate');
 
   function flush({ isForced } = { isForced: false }): void {

@@ -22,7 +22,7 @@ import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { moveIntoPlace, syncDirectory } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
-import { copyInto } from './backup.ts';
+import { copyInto, removeDatabase, SIDE_FILES } from './backup.ts';
 import { openReadonly } from './file.ts';
 import { lockFile, REPLACED_SUFFIX } from './lock.ts';
 
@@ -229,20 +229,10 @@ function hasLog(path: string): boolean {
   }
 }
 
-/** The files of SQLite that belong to one database, and would change another one that is put in its place. */
-const SIDE_FILES = ['-wal', '-journal'];
-
 function moveSideFiles(from: string, to: string): void {
   for (const suffix of SIDE_FILES) {
     if (existsSync(from + suffix)) {
       moveIntoPlace(from + suffix, to + suffix);
     }
-  }
-}
-
-/** Removes a database, and what SQLite has left beside it. */
-function removeDatabase(path: string): void {
-  for (const suffix of ['', ...SIDE_FILES, '-shm']) {
-    rmSync(path + suffix, { force: true });
   }
 }
