@@ -136,7 +136,10 @@ describe('a tool that is killed', () => {
       run: (where: string, kill: { call: FileCall; nth: number }) => Promise<boolean>,
     ): Promise<void> {
       for (const [call, step] of Object.entries(steps) as [FileCall, number][]) {
-        for (let nth = 1; await run(`${call}-${nth}`, { call, nth }); nth += step) {}
+        let nth = 1;
+        while (await run(`${call}-${nth}`, { call, nth })) {
+          nth += step;
+        }
       }
     }
 
