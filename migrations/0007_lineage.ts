@@ -38,6 +38,16 @@ const POSTGRES = [
     node text not null
   )`,
   `create index terms_first_position on terms (first_position)`,
+  // A node of the release before that wakes up late must not append without tags.
+  `create function events_need_tags() returns trigger language plpgsql as $$
+    begin
+      if new.position >= (select tagged_from from log) then
+        raise exception 'an event needs a tag: this program is older than the database';
+      end if;
+      return new;
+    end $$`,
+  `create trigger events_need_tags before insert on events
+    for each row when (new.tag is null) execute function events_need_tags()`,
   // Another server, a restarted one, or one that was promoted has another name.
   `create function lastseen_server() returns text language sql volatile as $$
     select extract(epoch from pg_postmaster_start_time())::text || ' ' ||

@@ -9,7 +9,7 @@ import { openPostgresSource, openPostgresTarget } from './postgres/archive.ts';
 import { renewPostgresEpoch } from './postgres/backup.ts';
 import { openPostgresEngine } from './postgres/engine.ts';
 import { createKnexPool, postgresKnexConfig } from './postgres/knex.ts';
-import { migratePostgres } from './postgres/migrate.ts';
+import { migratePostgres, type MigrationContext } from './postgres/migrate.ts';
 import { openPostgresCheck } from './postgres/verify.ts';
 import { openSqliteSource, openSqliteTarget } from './sqlite/archive.ts';
 import { renewSqliteEpoch } from './sqlite/backup.ts';
@@ -27,8 +27,8 @@ export function openEngine(database: Database, options: EngineOptions): Promise<
 }
 
 /** Runs missing migrations and returns their names. @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE */
-export function migrateDatabase(database: Database, { timers }: Pick<Runtime, 'timers'>): Promise<string[]> {
-  return database.kind === 'sqlite' ? migrateSqlite(database.path) : migratePostgres(database.url, timers);
+export function migrateDatabase(database: Database, context: MigrationContext): Promise<string[]> {
+  return database.kind === 'sqlite' ? migrateSqlite(database.path) : migratePostgres(database.url, context);
 }
 
 /** Opens a log to read it. A server may be running over it. @throws ERR_STORE_UNAVAILABLE */

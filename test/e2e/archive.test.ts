@@ -10,7 +10,7 @@ import { event, PAYLOADS, readAll } from '../engines/contract.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
 import { missing } from '../support/programs.ts';
-import { type Problem, startService } from '../support/service.ts';
+import { type Page, type Problem, startService } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 describe('moving and restoring', () => {
@@ -135,18 +135,13 @@ describe('moving and restoring', () => {
   it('G13: after a backup under load, more events and a restore, cursors of lost events are refused, others hold, and pushes work', async () => {
     const url = sqlite('live.db');
     const server = await startProcess(file('live.db'));
-    const count = async (at: string): Promise<number> => {
+    const pageOf = async (at: string): Promise<Page> => {
       const response = await fetch(`${at}/events?access_id=a&limit=5000`, {
         headers: { Authorization: `Bearer ${TOKEN}` },
       });
-      return ((await response.json()) as { events: unknown[] }).events.length;
+      return (await response.json()) as Page;
     };
-    const cursorAtEnd = async (at: string): Promise<string> => {
-      const response = await fetch(`${at}/events?access_id=a&limit=5000`, {
-        headers: { Authorization: `Bearer ${TOKEN}` },
-      });
-      return ((await response.json()) as { cursor: string }).cursor;
-    };
+    const count = async (at: string): Promise<number> => (await pageOf(at)).events.length;
     let pushed = 0;
     const push = async (): Promise<void> => {
       assert.ok(await tryPush(server.url, [{ accessid: 'a', created_at: pushed, payload: pushed }]));
@@ -156,7 +151,7 @@ describe('moving and restoring', () => {
       await push();
     }
     const atLeast = pushed;
-    const early = await cursorAtEnd(server.url);
+    const { cursor: kept } = await pageOf(server.url);
     const backup = run(['backup', file('backup.db')], url);
     for (let n = 0; n < 50; n += 1) {
       await push();
@@ -165,7 +160,7 @@ describe('moving and restoring', () => {
     for (let n = 0; n < 10; n += 1) {
       await push();
     }
-    const cursor = await cursorAtEnd(server.url);
+    const { cursor } = await pageOf(server.url);
     const busy = await runCommand(['restore', file('backup.db')], { DATABASE_URL: url });
     assert.deepEqual([busy.code, busy.stderr.includes('in use by another')], [1, true]);
     assert.equal(await server.end('SIGTERM'), 0);
@@ -177,7 +172,10 @@ describe('moving and restoring', () => {
     const refused = await again.fetch(`/events?access_id=a&after=${cursor}`);
     const problem = (await refused.json()) as Problem;
     assert.deepEqual([refused.status, problem.code], [409, 'ERR_CURSOR_DIVERGED']);
-    assert.equal((await again.fetch(`/events?access_id=a&after=${early}`)).status, 200);
+    // The backup has the term of the lost events: the last restored event is common.
+    const shared = (await again.page('a', '&limit=5000')).cursor;
+    assert.deepEqual([problem.common, problem.common_by], [shared, 'term']);
+    assert.deepEqual((await again.page('a', `&after=${kept}`)).events.length, restored - 50);
     assert.equal((await again.fetch(`/events?access_id=a&after=${problem.floor ?? ''}`)).status, 200);
     await again.push({ accessid: 'a', created_at: 1, payload: 'after' });
     assert.equal(await count(again.url), restored + 1);

@@ -9,19 +9,14 @@ import { type Client, type Problem, type Service, startService, type WireEvent }
 import { temporaryDirectory } from '../support/temporary.ts';
 import { until } from '../support/until.ts';
 
-interface Verdict extends Problem {
-  readonly common?: string;
-  readonly common_by?: string;
-}
-
 const push = (service: Service, payload: unknown, accessId = 'a'): Promise<void> =>
   service.push({ accessid: accessId, created_at: 1, payload });
 
 const payloadsOf = (events: readonly WireEvent[]): unknown[] => events.map(({ payload }) => payload);
 
-async function verdictOf(service: Service, query: string, accept = 'application/json'): Promise<Verdict> {
+async function verdictOf(service: Service, query: string, accept = 'application/json'): Promise<Problem> {
   const response = await service.fetch(`/events?access_id=a&${query}`, { headers: { Accept: accept } });
-  const problem = (await response.json()) as Verdict;
+  const problem = (await response.json()) as Problem;
   assert.equal(response.status, 409, JSON.stringify(problem));
   return problem;
 }

@@ -15,7 +15,7 @@ import { type FileCall, runKilled } from '../support/strace.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 const STEP_PROGRAM = join(import.meta.dirname, '../support/restore-step.ts');
-const MIN_STEPS = 6;
+const MIN_STEPS = 4;
 const OLD_EVENTS = 60;
 const BACKUP_EVENTS = 20;
 

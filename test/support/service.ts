@@ -31,6 +31,8 @@ export interface Problem {
   readonly code: string;
   readonly detail: string;
   readonly floor?: string;
+  readonly common?: string;
+  readonly common_by?: string;
   readonly errors?: { pointer: string; detail: string }[];
 }
 

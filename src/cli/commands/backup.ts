@@ -1,5 +1,6 @@
-/** lastseen backup, lastseen restore. */
+/** lastseen backup, lastseen restore, lastseen reset. */
 import type { Command } from 'commander';
+import type { Database } from '../../engines/engine.ts';
 import { renewEpoch } from '../../engines/open.ts';
 import { backupSqlite } from '../../engines/sqlite/backup.ts';
 import { restoreSqlite } from '../../engines/sqlite/restore.ts';
@@ -38,25 +39,23 @@ export function addRestore(program: Command): void {
     program
       .command('restore')
       .description('replace the SQLite database with a backup')
-      .argument('[file]', 'backup to restore; omitted: only give the present database a new epoch'),
+      .argument('[file]', 'backup to restore; omitted: as "lastseen reset"'),
   )
     .addHelpText(
       'after',
       `
-Clients continue with their cursors. The server refuses the cursor of an event that the restored log lacks, with
-ERR_CURSOR_DIVERGED. The replaced database is kept beside the new one. A restore that is interrupted has either not
-happened or is complete: the next start says which. PostgreSQL: restore with its own tools; no further command is needed.
-Without FILE the log gets a new epoch, and the server refuses every older cursor.`,
+Clients continue with the cursors that the restored log can prove. The server refuses every other cursor with
+ERR_CURSOR_DIVERGED, so that no client silently misses the events that were lost. The replaced database is kept beside the
+new one. Restore PostgreSQL with its own tools; nothing needs to be run afterwards.`,
     )
     .action(async (file: string | undefined, options: DatabaseOptions) => {
       const database = readDatabase(options);
       if (file === undefined) {
-        await renewEpoch(database, systemRuntime);
-        process.stderr.write('the log has a new epoch: older cursors get ERR_CURSOR_EPOCH\n');
+        await reset(database);
         return;
       }
       if (database.kind === 'postgres') {
-        const message = 'restore PostgreSQL with its own tools: no further command is needed';
+        const message = 'restore PostgreSQL with its own tools: nothing needs to be run afterwards';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
       const { keptPath, notice } = restoreSqlite(database.path, file);
@@ -66,6 +65,26 @@ Without FILE the log gets a new epoch, and the server refuses every older cursor
       if (keptPath !== undefined) {
         process.stderr.write(`the replaced database is kept as ${keptPath}\n`);
       }
-      process.stderr.write('the log is restored: cursors of events that it lacks get ERR_CURSOR_DIVERGED\n');
+      process.stderr.write('restored: cursors of events that were lost get ERR_CURSOR_DIVERGED\n');
     });
+}
+
+export function addReset(program: Command): void {
+  addDatabaseOption(
+    program.command('reset').description('give the log a new epoch, so that every older cursor is refused'),
+  )
+    .addHelpText(
+      'after',
+      `
+The events stay. Clients get ERR_CURSOR_EPOCH and read again from the start. Use it if clients must not continue: after a
+restore or a failover it is not needed, since a cursor proves its history.`,
+    )
+    .action(async (options: DatabaseOptions) => {
+      await reset(readDatabase(options));
+    });
+}
+
+async function reset(database: Database): Promise<void> {
+  await renewEpoch(database, systemRuntime);
+  process.stderr.write('the log has a new epoch: older cursors get ERR_CURSOR_EPOCH\n');
 }

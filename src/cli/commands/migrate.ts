@@ -9,7 +9,10 @@ export function addMigrate(program: Command): void {
   addDatabaseOption(
     program.command('migrate').description('run the migrations that the database lacks'),
   ).action(async (options: DatabaseOptions) => {
-    const ran = await migrateDatabase(readDatabase(options), systemRuntime);
+    const ran = await migrateDatabase(readDatabase(options), {
+      timers: systemRuntime.timers,
+      onNotice: (message) => process.stderr.write(`${message}\n`),
+    });
     process.stdout.write(ran.length === 0 ? 'nothing to migrate\n' : `migrated: ${ran.join(', ')}\n`);
   });
 }

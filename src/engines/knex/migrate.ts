@@ -22,6 +22,12 @@ export async function migrate(knex: Knex): Promise<string[]> {
   return ran;
 }
 
+/** True if the database has a schema of ours to which migrations are missing. */
+export async function isUpgrade(knex: Knex): Promise<boolean> {
+  const done = await completed(knex);
+  return done.length > 0 && migrations.some((migration) => !done.includes(migration.name));
+}
+
 /** @throws ERR_STORE_UNAVAILABLE when migrations are missing, or the database is newer than this code. */
 export async function requireMigrated(knex: Knex): Promise<void> {
   await refuseNewer(knex);

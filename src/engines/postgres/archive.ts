@@ -112,13 +112,15 @@ export async function openPostgresTarget(
       'insert into pending_import values (1, $1) on conflict (id) do update set started_at = $1',
       [clock.now()],
     );
-    await migratePostgres(url, timers);
+    await migratePostgres(url, { timers });
     // The lock keeps nodes from appending meanwhile.
     await client.query(`begin; select pg_advisory_xact_lock(${APPEND_LOCK})`);
     await refuseEvents(client).catch(async (error: unknown) => {
       await marker.query('delete from pending_import');
       throw error;
     });
+    // An archive of the first version has events without tags; the commit sets where tags begin.
+    await client.query(`update log set tagged_from = ${Number.MAX_SAFE_INTEGER}`);
   } catch (error) {
     await client.end();
     await marker.end();

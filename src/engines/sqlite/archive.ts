@@ -3,6 +3,7 @@ import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Knex } from 'knex';
+import { LastseenError } from '../../errors.ts';
 import { type Lineage, originOf, type Place } from '../../log/place.ts';
 import type { Runtime, Timers } from '../../runtime.ts';
 import {
@@ -17,7 +18,7 @@ import {
 } from '../archive.ts';
 import { cutSqlite } from './cut.ts';
 import { openDeferredIndex, openIndexReader, SEGMENT_EVENTS } from './deferred-index.ts';
-import { openReadonly, readState } from './file.ts';
+import { hasTags, openReadonly, readState } from './file.ts';
 import { lockFile } from './lock.ts';
 import { migrateLocked } from './migrate.ts';
 import { createSqliteReader } from './reader.ts';
@@ -28,6 +29,13 @@ const PAGE_BYTES = 8 * 1024 * 1024;
 
 export function openSqliteSource(path: string, timers: Timers): Promise<LogSource> {
   const db = openReadonly(path);
+  if (!hasTags(db)) {
+    db.close();
+    throw new LastseenError(
+      'ERR_REQUEST_INVALID',
+      `${path} has the schema of an earlier release: run "lastseen migrate"`,
+    );
+  }
   const file = statSync(path).ino;
   const lineage: Lineage = { epoch: readState(db).epoch };
   const reader = createSqliteReader({ path, lineage, recent: createRecentPositions(0), timers });

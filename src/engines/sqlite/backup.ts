@@ -61,6 +61,7 @@ export function renewSqliteEpoch(path: string, random: Random): void {
   }
 }
 
+/** Gives a database that nobody else has open a new epoch. */
 function setEpoch(path: string, random: Random): void {
   const db = new Database(path, { fileMustExist: true });
   try {

@@ -38,6 +38,12 @@ export function readState(db: Database.Database): LogState {
   throw new LastseenError('ERR_REQUEST_INVALID', `${db.name} is not a whole lastseen database`);
 }
 
+/** False for a database of an earlier release, which `lastseen migrate` or a server has not opened yet. */
+export function hasTags(db: Database.Database): boolean {
+  const columns = db.prepare<[], string>(`select name from pragma_table_info('log')`).pluck().all();
+  return columns.includes('tagged_from');
+}
+
 export function missingFile(path: string): LastseenError {
   return new LastseenError('ERR_REQUEST_INVALID', `there is no file ${path}`);
 }

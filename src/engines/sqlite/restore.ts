@@ -24,7 +24,7 @@ import { moveIntoPlace, syncDirectory } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
 import { copyInto, removeDatabase, SIDE_FILES } from './backup.ts';
 import { openReadonly } from './file.ts';
-import { lockFile } from './lock.ts';
+import { lockFile, REPLACED_SUFFIX } from './lock.ts';
 
 export interface RestoreOptions {
   /** Called before each step. A test ends the process there. */
@@ -174,7 +174,7 @@ function namesOf(path: string): Names {
     restoring: `${path}-restoring`,
     restored: `${path}-restored`,
     replacing: `${path}-replacing`,
-    replaced: `${path}-replaced`,
+    replaced: path + REPLACED_SUFFIX,
   };
 }
 
