@@ -101,7 +101,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
         : Promise.reject(storeFailed(failure.message));
     },
     lastPosition: (accessId) => Promise.resolve(reader.lastPosition(accessId)),
-    positionBefore: (accessId, createdAt) => reader.positionBefore(accessId, createdAt, writer.head),
+    async positionBefore(accessId, createdAt) {
+      await nextTurn(timers);
+      return reader.positionBefore(accessId, createdAt, writer.head);
+    },
     prunedThrough: (accessId) => Promise.resolve(reader.prunedThrough(accessId)),
     prune: writer.prune,
     // One process per file: nobody else appends.
