@@ -4,9 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemRuntime } from '../../system-runtime.ts';
-import type { AppendColumns, ReceiptColumns } from '../group.ts';
-import { emptyReceipts, partsOf } from '../group.ts';
-import { createSqliteAppender, readHead, type SqliteAppender } from './append.ts';
+import { createSqliteAppender, readHead, refuseAll, type SqliteAppender } from './append.ts';
 import { openDeferredIndex } from './deferred-index.ts';
 import { createSqlitePruner, type SqlitePruner } from './prune.ts';
 import type { UnindexedColumns, WriterMessage, WriterReply } from './thread-protocol.ts';
@@ -215,7 +213,7 @@ function isSameFile(): boolean {
   return false;
 }
 
-function append(columns: AppendColumns): void {
+function append({ columns }: WriterMessage & { type: 'append' }): void {
   const recordedAt = clock.now();
   if (doubt !== undefined) {
     tryCheck();
@@ -234,14 +232,6 @@ function append(columns: AppendColumns): void {
     send({ type: 'frozen' });
   }
   flushWhenIdle();
-}
-
-function refuseAll(columns: AppendColumns, reason: string): ReceiptColumns {
-  const receipts = emptyReceipts(columns);
-  for (const { request } of partsOf(columns)) {
-    receipts.refusals.set(request, { failed: reason });
-  }
-  return receipts;
 }
 
 async function prune(message: WriterMessage & { type: 'prune' }): Promise<void> {
@@ -293,7 +283,7 @@ port.on('message', (message: WriterMessage) => {
   }
   switch (message.type) {
     case 'append':
-      append(message.columns);
+      append(message);
       break;
     case 'prune':
       void prune(message);
