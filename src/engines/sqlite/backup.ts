@@ -6,6 +6,7 @@ import { moveIntoPlace } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
 import type { Random, Runtime } from '../../runtime.ts';
 import { newEpoch } from '../epoch.ts';
+import { copyLog } from './copy.ts';
 import { missingFile, openReadonly, readState } from './file.ts';
 import { lockFile } from './lock.ts';
 
@@ -20,7 +21,7 @@ export function backupSqlite(path: string, backupPath: string): void {
   const db = openReadonly(path);
   const partial = `${backupPath}-partial`;
   try {
-    copyInto(db, partial);
+    copyLog(db, partial);
   } finally {
     db.close();
   }
