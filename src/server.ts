@@ -97,6 +97,7 @@ async function start(
   onClose(queries.close);
   const errors = createErrorReporter(logger, runtime.random);
   const edge = createEdge({ ...identity, ...delivery, settings: config, errors, logger, runtime });
+  onClose(edge.bodies.close);
   const ports = {
     ...identity,
     ...delivery,

@@ -83,7 +83,6 @@ export function createEdge({
       hub.closeAll('restarting');
       sockets.closeAll('restarting');
       await drained;
-      bodies.close();
     },
   };
 }
