@@ -11,7 +11,7 @@ import { openSqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import { createSqlitePruner } from '../../src/engines/sqlite/prune.ts';
 import { createTransactions } from '../../src/engines/sqlite/transaction.ts';
 import { RetentionRefused, startRetention } from '../../src/log/retention.ts';
-import type { EventStore } from '../../src/log/store.ts';
+import type { History } from '../../src/log/store.ts';
 import type { Logger } from '../../src/logger.ts';
 import type { Runtime } from '../../src/runtime.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
@@ -40,13 +40,13 @@ async function execute(database: EngineDatabase, sql: string): Promise<void> {
 /** Fills an empty log with events of one feed that were recorded at these times. */
 async function fill(database: EngineDatabase, recordedAts: readonly number[]): Promise<void> {
   await (await openEngine(database.target, { runtime: systemRuntime })).store.close();
-  const rows = recordedAts.map((time, index) => `(${index + 1}, 'aged', ${index + 1}, 0, ${time}, '0')`);
+  const rows = recordedAts.map((time, index) => `(${index + 1}, 'aged', ${index + 1}, 0, ${time}, '0', 1)`);
   await execute(
     database,
-    `insert into events (position, access_id, version, created_at, recorded_at, payload) values ${rows.join(', ')}`,
+    `insert into events (position, access_id, version, created_at, recorded_at, payload, tag) values ${rows.join(', ')}`,
   );
   if (database.target.kind === 'postgres') {
-    await execute(database, `update log set head = ${recordedAts.length}`);
+    await execute(database, `update log set head = ${recordedAts.length}, head_tag = 1`);
   }
 }
 
@@ -55,7 +55,7 @@ function aheadBy(ms: number): Runtime {
   return { ...systemRuntime, clock: { now: () => clock.now() + ms, steady: () => clock.steady() } };
 }
 
-async function append(store: EventStore, key: string, accessId = 'a'): Promise<number> {
+async function append(store: History, key: string, accessId = 'a'): Promise<number> {
   const answer = await store.append([
     { events: [event(accessId, key)], key: { value: key, fingerprint: key } },
   ]);
@@ -67,10 +67,10 @@ async function append(store: EventStore, key: string, accessId = 'a'): Promise<n
 describe('retention', () => {
   eachEngine((engine) => {
     const open: Engine[] = [];
-    async function openStore(database: EngineDatabase, runtime = systemRuntime): Promise<EventStore> {
+    async function openStore(database: EngineDatabase, runtime = systemRuntime): Promise<History> {
       const opened = await openEngine(database.target, { runtime });
       open.push(opened);
-      return opened.store;
+      return opened.store.open();
     }
     async function closeAll(): Promise<void> {
       for (const { store } of open.splice(0)) {
@@ -165,7 +165,7 @@ describe('retention', () => {
       await store.append([{ events, key: null }]);
       const stop = new AbortController();
       const running = store.prune({ keepPerAccessId: 1 }, stop.signal);
-      await until(async () => (await store.prunedThrough('feed 0')) > 0, 'the first deletion');
+      await until(async () => (await store.prunedThrough(['feed 0'])).position > 0, 'the first deletion');
       stop.abort();
       const pruned = await running;
       assert.ok(pruned > 0 && pruned < 10_000, String(pruned));
@@ -182,10 +182,10 @@ describe('retention', () => {
         await other.connect();
         try {
           await other.query(`begin; select pg_advisory_xact_lock(4793211001);
-            insert into events (position, access_id, version, created_at, recorded_at, payload)
-              values (2, 'a', 2, 0, 0, '0');
-            insert into batches values ('second', 'second', 2, 2);
-            update log set head = 2`);
+            insert into events (position, access_id, version, created_at, recorded_at, payload, tag)
+              values (2, 'a', 2, 0, 0, '0', 1);
+            insert into batches values ('second', 'second', 2, 2, 1);
+            update log set head = 2, head_tag = 1`);
           const pruning = store.prune({ through: 1 });
           await until(async () => {
             const { rows } = await runSql(
@@ -224,8 +224,9 @@ describe('retention', () => {
     before(async () => {
       const { store } = await openSqliteEngine({ path, runtime: systemRuntime });
       const events = Array.from({ length: 20_000 }, (_, index) => event(`feed ${index % 10_000}`, index));
-      await store.append([{ events, key: null }]);
-      await store.prune({ through: 0 });
+      const history = await store.open();
+      await history.append([{ events, key: null }]);
+      await history.prune({ through: 0 });
       await store.close();
     });
     after(() => {
