@@ -53,7 +53,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     signal: stop.signal,
     store: {
       load: (name) => (options.after === undefined ? state?.load(name) : undefined),
-      save: (name, cursor) => state?.save(name, cursor),
+      save: (name, cursor, place) => state?.save(name, cursor, place),
     },
     onState: (state) => {
       if (state.name === 'live' && !options.follow) {
