@@ -1,4 +1,4 @@
-/** The subscription against a log that goes back to an older copy of its files, over every transport. */
+/** The subscription and `lastseen tail` against a log that goes back to an older copy of its files, over every transport. */
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import {
   type SubscribeOptions,
 } from '../../src/client/index.ts';
 import { fileStore } from '../../src/client/node.ts';
+import { runCommand } from '../support/process.ts';
 import { type Service, startService, TOKEN } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
@@ -86,6 +87,12 @@ for (const knowledge of ['trail', 'term'] as const) {
         );
       }
     };
+    /** Prints the feed of the first transport, from its state file. */
+    const tail = (...more: readonly string[]): ReturnType<typeof runCommand> =>
+      runCommand(
+        ['tail', TRANSPORTS[0], '--no-follow', '--state', join(directory.path, 'tail.json'), ...more],
+        { LASTSEEN_URL: service.url },
+      );
     const range = (from: number, through: number): number[] =>
       Array.from({ length: through - from + 1 }, (_, index) => from + index);
 
@@ -130,6 +137,8 @@ for (const knowledge of ['trail', 'term'] as const) {
         stores.set(transport, places);
         plainStores.set(transport, cursors);
       }
+      const printed = await tail();
+      assert.equal(printed.code, 0, printed.stderr);
       await service.stop();
       copyLog(copy, path);
       service = await startService({}, path);
@@ -138,6 +147,29 @@ for (const knowledge of ['trail', 'term'] as const) {
     after(async () => {
       await service.stop();
       directory.remove();
+    });
+
+    it('G13: tail says which events did not happen, and how to continue from what is common', async () => {
+      const refused = await tail();
+      assert.deepEqual([refused.code, refused.stdout], [1, '']);
+      const [, from = '', through] =
+        /Versions (\d+) to (\d+) must count as not having happened/.exec(refused.stderr) ?? [];
+      assert.equal(through, String(SHARED + LOST), refused.stderr);
+      assert.ok(refused.stderr.includes('ERR_CURSOR_DIVERGED'));
+      const [, cursor = ''] = /last common event: --after (\S+)/.exec(refused.stderr) ?? [];
+      const printed = await tail('--after', cursor);
+      assert.deepEqual(
+        printed.stdout
+          .split('\n')
+          .filter(Boolean)
+          .map((text) => (JSON.parse(text) as { version: number }).version),
+        range(Number(from), SHARED + 5),
+      );
+      // The state file has the new place.
+      assert.deepEqual(
+        [await tail()].map(({ code, stdout }) => [code, stdout]),
+        [[0, '']],
+      );
     });
 
     for (const transport of TRANSPORTS) {
