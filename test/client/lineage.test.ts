@@ -1,0 +1,268 @@
+/** The subscription and `lastseen tail` against a log that goes back to an older copy of its files, over every transport. */
+import assert from 'node:assert/strict';
+import { copyFileSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { WebSocket } from 'ws';
+import {
+  ClientError,
+  type ClientEvent,
+  type CursorStore,
+  subscribe,
+  type SubscribeOptions,
+} from '../../src/client/index.ts';
+import { fileStore } from '../../src/client/node.ts';
+import { runCommand } from '../support/process.ts';
+import { type Service, startService, TOKEN } from '../support/service.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
+
+/** Versions before the copy, and versions after it that are lost. */
+const SHARED = 20;
+const LOST = 3;
+
+const TRANSPORTS = ['websocket', 'stream', 'poll'] as const;
+
+/** The event `version` of a history. */
+const payloadOf = (history: string, version: number): string => `${history} ${version}`;
+
+function copyLog(from: string, to: string): void {
+  for (const suffix of ['', '-wal', '-shm']) {
+    rmSync(to + suffix, { force: true });
+    if (existsSync(from + suffix)) {
+      copyFileSync(from + suffix, to + suffix);
+    }
+  }
+}
+
+/** A store in memory that keeps what `save` gets, or the cursor alone. */
+function memoryStore(keeps: 'places' | 'cursors'): CursorStore & { readonly saved: Map<string, unknown> } {
+  const saved = new Map<string, unknown>();
+  return {
+    saved,
+    load: (accessId) => saved.get(accessId) as ReturnType<CursorStore['load']>,
+    save: (accessId, cursor, place) => {
+      saved.set(accessId, keeps === 'places' ? structuredClone(place) : cursor);
+    },
+  };
+}
+
+/** What the copy knows: only the trail of a client tells what is common, or the term of the lost events too. */
+for (const knowledge of ['trail', 'term'] as const) {
+  describe(`a log that went back, where the ${knowledge} tells what is common`, () => {
+    let directory: TemporaryDirectory;
+    let service: Service;
+    const stores = new Map<string, CursorStore>();
+    const plainStores = new Map<string, CursorStore>();
+
+    async function read(
+      options: Partial<SubscribeOptions> & { readonly accessId: string },
+      until: (event: ClientEvent) => boolean,
+    ): Promise<ClientEvent[]> {
+      const events: ClientEvent[] = [];
+      const signal = AbortSignal.timeout(60_000);
+      for await (const event of subscribe({
+        url: service.url,
+        token: TOKEN,
+        WebSocket,
+        after: 'start',
+        signal,
+        ...options,
+      })) {
+        events.push(event);
+        if (until(event)) {
+          break;
+        }
+      }
+      return events;
+    }
+
+    const push = async (history: string, versions: readonly number[]): Promise<void> => {
+      for (const version of versions) {
+        await service.push(
+          ...TRANSPORTS.map((name) => ({
+            accessid: name,
+            created_at: 1,
+            payload: payloadOf(history, version),
+          })),
+        );
+      }
+    };
+    /** Prints the feed of the first transport, from its state file. */
+    const tail = (...more: readonly string[]): ReturnType<typeof runCommand> =>
+      runCommand(
+        ['tail', TRANSPORTS[0], '--no-follow', '--state', join(directory.path, 'tail.json'), ...more],
+        { LASTSEEN_URL: service.url },
+      );
+    const range = (from: number, through: number): number[] =>
+      Array.from({ length: through - from + 1 }, (_, index) => from + index);
+
+    before(async () => {
+      directory = temporaryDirectory();
+      const path = join(directory.path, 'log.db');
+      const copy = join(directory.path, 'copy.db');
+      service = await startService({}, path);
+      await push('shared', range(1, SHARED));
+      if (knowledge === 'term') {
+        copyLog(path, copy);
+      } else {
+        await service.stop();
+        copyLog(path, copy);
+        service = await startService({}, path);
+      }
+      await push('lost', range(SHARED + 1, SHARED + LOST));
+      for (const transport of TRANSPORTS) {
+        const places = memoryStore('places');
+        const cursors = memoryStore('cursors');
+        for (const store of [places, cursors]) {
+          // The loop takes an event when it asks for the next one: the signal ends it after that.
+          const stop = new AbortController();
+          await read(
+            {
+              accessId: transport,
+              transports: [transport],
+              signal: stop.signal,
+              store: {
+                load: store.load,
+                async save(accessId, cursor, place) {
+                  await store.save(accessId, cursor, place);
+                  if (place?.version === SHARED + LOST) {
+                    stop.abort();
+                  }
+                },
+              },
+            },
+            () => false,
+          );
+        }
+        stores.set(transport, places);
+        plainStores.set(transport, cursors);
+      }
+      const printed = await tail();
+      assert.equal(printed.code, 0, printed.stderr);
+      await service.stop();
+      copyLog(copy, path);
+      service = await startService({}, path);
+      await push('new', range(SHARED + 1, SHARED + 5));
+    });
+    after(async () => {
+      await service.stop();
+      directory.remove();
+    });
+
+    it('G13: tail says which events did not happen, and how to continue from what is common', async () => {
+      const refused = await tail();
+      assert.deepEqual([refused.code, refused.stdout], [1, '']);
+      const [, from = '', through] =
+        /Versions (\d+) to (\d+) must count as not having happened/.exec(refused.stderr) ?? [];
+      assert.equal(through, String(SHARED + LOST), refused.stderr);
+      assert.ok(refused.stderr.includes('ERR_CURSOR_DIVERGED'));
+      const [, cursor = ''] = /last common event: --after (\S+)/.exec(refused.stderr) ?? [];
+      const printed = await tail('--after', cursor);
+      assert.deepEqual(
+        printed.stdout
+          .split('\n')
+          .filter(Boolean)
+          .map((text) => (JSON.parse(text) as { version: number }).version),
+        range(Number(from), SHARED + 5),
+      );
+      // The state file has the new place.
+      assert.deepEqual(
+        [await tail()].map(({ code, stdout }) => [code, stdout]),
+        [[0, '']],
+      );
+    });
+
+    for (const transport of TRANSPORTS) {
+      it(`G13: over ${transport}, the verdict names what cannot be proven, and the loop continues exactly after what is common`, async () => {
+        const store = stores.get(transport);
+        assert.ok(store !== undefined);
+        const options = { accessId: transport, transports: [transport], store };
+        let thrown: ClientError | undefined;
+        await assert.rejects(
+          read(options, () => true),
+          (error) => {
+            thrown = error as ClientError;
+            return error instanceof ClientError && error.code === 'ERR_CURSOR_DIVERGED';
+          },
+        );
+        assert.ok(thrown?.unproven !== undefined && thrown.common !== undefined);
+        assert.equal(thrown.commonBy, knowledge);
+        assert.equal(thrown.accessId, transport);
+        const { from = 0, through } = thrown.unproven;
+        assert.equal(through, SHARED + LOST);
+        if (knowledge === 'term') {
+          assert.equal(from, SHARED + 1);
+        } else {
+          // At doubling distances, the newest common cursor is at most as far back as twice the loss.
+          assert.ok(from <= SHARED + 1 && from > SHARED + 1 - 2 * LOST, `from ${from}`);
+        }
+        const verdicts: ClientError[] = [];
+        const events = await read(
+          {
+            ...options,
+            onVerdict: (error) => {
+              verdicts.push(error);
+              return Promise.resolve(error.common ?? 'throw');
+            },
+          },
+          ({ version }) => version === SHARED + 5,
+        );
+        assert.equal(verdicts.length, 1);
+        assert.deepEqual(verdicts[0]?.unproven, thrown.unproven);
+        assert.deepEqual(
+          events.map(({ version, payload }) => [version, payload]),
+          range(from, SHARED + 5).map((version) => [
+            version,
+            payloadOf(version <= SHARED ? 'shared' : 'new', version),
+          ]),
+        );
+      });
+
+      it(`G13: over ${transport}, a store of plain cursors gets the verdict, and the floor is a way on`, async () => {
+        const store = plainStores.get(transport);
+        assert.ok(store !== undefined);
+        const verdicts: ClientError[] = [];
+        const events = await read(
+          {
+            accessId: transport,
+            transports: [transport],
+            store,
+            onVerdict: (error) => {
+              verdicts.push(error);
+              return 'floor';
+            },
+          },
+          ({ version }) => version === SHARED + 5,
+        );
+        assert.deepEqual(
+          verdicts.map(({ code, unproven }) => [code, unproven]),
+          [
+            [
+              'ERR_CURSOR_DIVERGED',
+              { from: knowledge === 'term' ? SHARED + 1 : undefined, through: undefined },
+            ],
+          ],
+        );
+        assert.deepEqual(
+          events.map(({ version }) => version),
+          range(1, SHARED + 5),
+        );
+      });
+    }
+  });
+}
+
+it('the stores keep the trail with the cursor, and load what earlier releases wrote', async () => {
+  const directory = temporaryDirectory();
+  const path = join(directory.path, 'cursors.json');
+  const place = { cursor: 'e.3', version: 3, trail: [{ cursor: 'e.2', version: 2 }] };
+  const store = fileStore(path, { maxLagMs: 60_000 });
+  await store.save('a', 'e.3', place);
+  // An application that wraps the store may pass the cursor alone.
+  await store.save('b', 'e.1');
+  store.flush();
+  assert.deepEqual(JSON.parse(readFileSync(path, 'utf8')), { a: place, b: 'e.1' });
+  assert.deepEqual(fileStore(path).load('a'), place);
+  assert.equal(fileStore(path).load('b'), 'e.1');
+  directory.remove();
+});
