@@ -92,6 +92,16 @@ for (const knowledge of ['trail', 'term'] as const) {
         );
       }
     };
+    /** The verdicts on each transport while the log has no event after what is common. */
+    const early = new Map<string, ClientError>();
+    async function readBeforeGrowth(): Promise<void> {
+      for (const transport of TRANSPORTS) {
+        const store = stores.get(transport) ?? assert.fail('no store');
+        await read({ accessId: transport, transports: [transport], store }, () => true).catch(
+          (error: unknown) => early.set(transport, error as ClientError),
+        );
+      }
+    }
     /** Prints the feed of the first transport, from its state file. */
     const tail = (...more: readonly string[]): ReturnType<typeof runCommand> =>
       runCommand(
@@ -147,6 +157,7 @@ for (const knowledge of ['trail', 'term'] as const) {
       await service.stop();
       copyLog(copy, path);
       service = await startService({}, path);
+      await readBeforeGrowth();
       await push('new', range(SHARED + 1, SHARED + 5));
     });
     after(async () => {
@@ -192,6 +203,8 @@ for (const knowledge of ['trail', 'term'] as const) {
         );
         assert.ok(thrown?.unproven !== undefined && thrown.common !== undefined);
         assert.equal(thrown.commonBy, knowledge);
+        const { common, unproven } = early.get(transport) ?? assert.fail('no verdict before the log grew');
+        assert.deepEqual([common, unproven], [thrown.common, thrown.unproven]);
         assert.equal(thrown.accessId, transport);
         const { from = 0, through } = thrown.unproven;
         assert.equal(through, SHARED + LOST);
