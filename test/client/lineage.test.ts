@@ -8,10 +8,15 @@ import {
   ClientError,
   type ClientEvent,
   type CursorStore,
+  type FeedPlace,
+  localStorageStore,
   subscribe,
   type SubscribeOptions,
 } from '../../src/client/index.ts';
 import { fileStore } from '../../src/client/node.ts';
+import { parsePlace, placeAfter } from '../../src/client/subscribe/feed-place.ts';
+import { subscribeWith } from '../../src/client/subscribe/subscription.ts';
+import { createManualRuntime } from '../support/manual-runtime.ts';
 import { runCommand } from '../support/process.ts';
 import { type Service, startService, TOKEN } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
@@ -87,6 +92,16 @@ for (const knowledge of ['trail', 'term'] as const) {
         );
       }
     };
+    /** The verdicts on each transport while the log has no event after what is common. */
+    const early = new Map<string, ClientError>();
+    async function readBeforeGrowth(): Promise<void> {
+      for (const transport of TRANSPORTS) {
+        const store = stores.get(transport) ?? assert.fail('no store');
+        await read({ accessId: transport, transports: [transport], store }, () => true).catch(
+          (error: unknown) => early.set(transport, error as ClientError),
+        );
+      }
+    }
     /** Prints the feed of the first transport, from its state file. */
     const tail = (...more: readonly string[]): ReturnType<typeof runCommand> =>
       runCommand(
@@ -142,6 +157,7 @@ for (const knowledge of ['trail', 'term'] as const) {
       await service.stop();
       copyLog(copy, path);
       service = await startService({}, path);
+      await readBeforeGrowth();
       await push('new', range(SHARED + 1, SHARED + 5));
     });
     after(async () => {
@@ -187,6 +203,8 @@ for (const knowledge of ['trail', 'term'] as const) {
         );
         assert.ok(thrown?.unproven !== undefined && thrown.common !== undefined);
         assert.equal(thrown.commonBy, knowledge);
+        const { common, unproven } = early.get(transport) ?? assert.fail('no verdict before the log grew');
+        assert.deepEqual([common, unproven], [thrown.common, thrown.unproven]);
         assert.equal(thrown.accessId, transport);
         const { from = 0, through } = thrown.unproven;
         assert.equal(through, SHARED + LOST);
@@ -265,4 +283,90 @@ it('the stores keep the trail with the cursor, and load what earlier releases wr
   assert.deepEqual(fileStore(path).load('a'), place);
   assert.equal(fileStore(path).load('b'), 'e.1');
   directory.remove();
+});
+
+describe('the trail', () => {
+  it('has one older cursor for each power of two of versions back, and at most 24', () => {
+    let place: FeedPlace = { cursor: 'e.0', trail: [] };
+    for (let version = 1; version <= 5_000; version += 1) {
+      place = placeAfter(place, { cursor: `e.${version}`, version });
+      const distances = place.trail.map((mark) => version - mark.version);
+      const powers = distances.map((distance) => Math.floor(Math.log2(distance)));
+      assert.deepEqual(powers, [...Array(Math.floor(Math.log2(version)) + 1).keys()], `version ${version}`);
+      assert.ok(place.trail.every((mark) => mark.cursor === `e.${mark.version}`));
+    }
+    const trail = Array.from({ length: 100 }, (_, index) => ({ cursor: `e.${index}`, version: 99 - index }));
+    const far = placeAfter(
+      { cursor: 'e.100', version: 2 ** 40, trail },
+      { cursor: 'e.101', version: 2 ** 40 + 1 },
+    );
+    assert.deepEqual(far.trail, [{ cursor: 'e.100', version: 2 ** 40 }]);
+    assert.equal(parsePlace({ cursor: 'e.100', version: 100, trail })?.trail.length, 24);
+  });
+
+  it('of a store is used only as far as it is one', () => {
+    for (const nothing of [undefined, null, 7, [], {}, { cursor: 7 }]) {
+      assert.equal(parsePlace(nothing), undefined);
+    }
+    assert.deepEqual(parsePlace('e.3'), { cursor: 'e.3', trail: [] });
+    assert.deepEqual(parsePlace({ cursor: 'e.3' }), { cursor: 'e.3', trail: [] });
+    const trail = [null, 'e.2', { cursor: 'e.4', version: 4 }, { cursor: 'e.1', version: 1 }];
+    assert.deepEqual(parsePlace({ cursor: 'e.3', version: 3, trail }), {
+      cursor: 'e.3',
+      version: 3,
+      trail: [{ cursor: 'e.1', version: 1 }],
+    });
+  });
+
+  it('survives a reload of the page in localStorageStore, which also loads the cursor of an earlier release', async () => {
+    const items = new Map([['lastseen:old', 'e.7']]);
+    const store = localStorageStore('lastseen:', {
+      getItem: (key) => items.get(key) ?? null,
+      setItem: (key, value) => void items.set(key, value),
+    });
+    const place = { cursor: 'e.3', version: 3, trail: [{ cursor: 'e.2', version: 2 }] };
+    await store.save('a', 'e.3', place);
+    await store.save('b', 'e.1');
+    assert.deepEqual(['a', 'b', 'old', 'none'].map(store.load), [place, 'e.1', 'e.7', null]);
+  });
+});
+
+it('G3, G13: a poll whose page cursor is refused continues from the cursor of the loop', async () => {
+  const runtime = createManualRuntime();
+  const refusal = { code: 'ERR_CURSOR_DIVERGED', detail: 'no', floor: 'e.0', access_id: 'a' };
+  const event = (version: number): unknown => ({ cursor: `e.${version}`, access_id: 'a', version });
+  const requests: string[] = [];
+  const answers = [
+    Response.json({ events: [event(1)], cursor: 'e.1', caught_up: false }),
+    // The page ends after events of other feeds.
+    Response.json({ events: [event(2)], cursor: 'e.9', caught_up: true }),
+    Response.json(refusal, { status: 409 }),
+    Response.json({ events: [event(3)], cursor: 'e.3', caught_up: true }),
+  ];
+  const options: SubscribeOptions = {
+    url: 'http://server',
+    accessId: 'a',
+    after: 'e.0',
+    transports: ['poll'],
+    fetch: (url) => {
+      const query = new URL(url).searchParams;
+      requests.push([query.get('after'), query.get('trail')].join(' '));
+      return Promise.resolve(answers.shift() ?? assert.fail('one request too many'));
+    },
+    onState: (state) => {
+      if (state.name === 'waiting') {
+        void runtime.advance(state.pauseMs);
+      }
+    },
+    onVerdict: () => assert.fail('nothing of this feed is lost'),
+  };
+  const seen: number[] = [];
+  for await (const { version } of subscribeWith(options, runtime)) {
+    seen.push(version);
+    if (version === 3) {
+      break;
+    }
+  }
+  assert.deepEqual(seen, [1, 2, 3]);
+  assert.deepEqual(requests, ['e.0 ', 'e.1 ', 'e.9 ', 'e.2 e.1,e.0']);
 });

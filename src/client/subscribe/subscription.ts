@@ -5,9 +5,9 @@
 import { type Runtime, sleep } from '../../runtime.ts';
 import { ClientError } from '../errors.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
+import { findVersion } from './common-version.ts';
 import type { CursorStore } from './cursor-store.ts';
 import type { ClientEvent } from './event.ts';
-import { fetchPage } from './event-request.ts';
 import { loadFeedCursors } from './feed-cursors.ts';
 import { pollTransport } from './poll-transport.ts';
 import { createReconnectPolicy } from './reconnect-policy.ts';
@@ -183,7 +183,10 @@ async function* iterate(
       throw error;
     }
     const accessId = error.accessId ?? (accessIds.length === 1 ? accessIds[0] : undefined);
-    const common = accessId === undefined ? undefined : await versionAt(accessId, error.common);
+    const common =
+      accessId === undefined || error.common === undefined
+        ? undefined
+        : await versionAt(accessId, error.common);
     const verdict =
       error.code === 'ERR_CURSOR_DIVERGED' && accessId !== undefined
         ? new ClientError(error.code, error.message, {
@@ -204,23 +207,14 @@ async function* iterate(
     });
   }
 
-  /** The version before a cursor that the log holds: of the trail, or else of the event after it, if there is one. */
-  async function versionAt(accessId: string, cursor: string | undefined): Promise<number | undefined> {
-    const known = cursor === undefined ? undefined : cursors.versionAt(accessId, cursor);
-    if (cursor === undefined || known !== undefined) {
-      return known;
-    }
-    try {
-      const page = await fetchPage(
-        { ...connectionOptions, starts: cursors.starts() },
-        { accessId, after: cursor, waitSeconds: 0, maxEvents: 1 },
-      );
-      const next = page.events[0]?.version;
-      return next === undefined ? undefined : next - 1;
-    } catch {
-      // A page of another origin may not read pages.
-      return undefined;
-    }
+  /** The version before a cursor that the log holds; `undefined` if it is not known. */
+  async function versionAt(accessId: string, cursor: string): Promise<number | undefined> {
+    const starts = cursors.starts();
+    const trail = starts.get(accessId)?.trail ?? [];
+    return (
+      cursors.versionAt(accessId, cursor) ??
+      (await findVersion({ ...connectionOptions, starts }, { accessId, cursor, trail }))
+    );
   }
 }
 
