@@ -60,9 +60,9 @@ function copyInto(source: Database.Database, target: Database.Database): void {
   const copyInTransaction = target.transaction(copyPage);
   // Pushes that are faster than the copy do not keep it from its end.
   const head = source.prepare<[], number | null>('select max(position) from events').pluck().get() ?? 0;
-  while (copyInTransaction() === PAGE_EVENTS && last < head);
+  while (copyInTransaction() === PAGE_EVENTS && last < head){;}
   const copyRest = target.transaction(() => {
-    while (copyPage() === PAGE_EVENTS);
+    while (copyPage() === PAGE_EVENTS){;}
     for (const { name } of tables.filter((table) => table.name !== 'events')) {
       copyTable(source, target, name);
     }
@@ -95,7 +95,7 @@ function copyTable(source: Database.Database, target: Database.Database, name: s
   }
 }
 
-function insertInto(target: Database.Database, name: string, columns: number): Database.Statement<unknown[]> {
+function insertInto(target: Database.Database, name: string, columns: number): Database.Statement {
   return target.prepare(`insert into ${quoted(name)} values (${Array(columns).fill('?').join(', ')})`);
 }
 
