@@ -60,15 +60,9 @@ function copyInto(source: Database.Database, target: Database.Database): void {
   const copyInTransaction = target.transaction(copyPage);
   // Pushes that are faster than the copy do not keep it from its end.
   const head = source.prepare<[], number | null>('select max(position) from events').pluck().get() ?? 0;
-  let isMore = true;
-  while (isMore) {
-    isMore = copyInTransaction() === PAGE_EVENTS && last < head;
-  }
+  while (copyInTransaction() === PAGE_EVENTS && last < head){;}
   const copyRest = target.transaction(() => {
-    let count = PAGE_EVENTS;
-    while (count === PAGE_EVENTS) {
-      count = copyPage();
-    }
+    while (copyPage() === PAGE_EVENTS){;}
     for (const { name } of tables.filter((table) => table.name !== 'events')) {
       copyTable(source, target, name);
     }
