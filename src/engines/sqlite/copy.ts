@@ -60,9 +60,14 @@ function copyInto(source: Database.Database, target: Database.Database): void {
   const copyInTransaction = target.transaction(copyPage);
   // Pushes that are faster than the copy do not keep it from its end.
   const head = source.prepare<[], number | null>('select max(position) from events').pluck().get() ?? 0;
-  while (copyInTransaction() === PAGE_EVENTS && last < head){;}
+  let copied = PAGE_EVENTS;
+  while (copied === PAGE_EVENTS && last < head) {
+    copied = copyInTransaction();
+  }
   const copyRest = target.transaction(() => {
-    while (copyPage() === PAGE_EVENTS){;}
+    while (copyPage() === PAGE_EVENTS) {
+      // The next page.
+    }
     for (const { name } of tables.filter((table) => table.name !== 'events')) {
       copyTable(source, target, name);
     }

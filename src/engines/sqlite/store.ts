@@ -144,11 +144,7 @@ function startThreadFile(name: ThreadName, path: string): Worker {
 function recentAtStart({ indexed, unindexed }: ReadyReply): RecentPositions {
   const recent = createRecentPositions(indexed);
   unindexed.positions.forEach((position, index) => {
-    recent.add({
-      position,
-      accessId: unindexed.accessIds[index] ?? '',
-      createdAt: unindexed.createdAts[index] ?? 0,
-    });
+    recent.add(position, unindexed.accessIds[index] ?? '', unindexed.createdAts[index] ?? 0);
   });
   return recent;
 }
