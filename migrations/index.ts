@@ -7,6 +7,8 @@ import * as userMeta from './0004_user_meta.ts';
 import * as shown from './0005_shown.ts';
 import * as secrets from './0006_secrets.ts';
 import * as lineage from './0007_lineage.ts';
+import * as retention from './0008_retention.ts';
+import * as segments from './0009_segments.ts';
 
 export interface Migration {
   readonly name: string;
@@ -14,4 +16,14 @@ export interface Migration {
   down(knex: Knex): Promise<void>;
 }
 
-export const migrations: readonly Migration[] = [log, identity, analysis, userMeta, shown, secrets, lineage];
+export const migrations: readonly Migration[] = [
+  log,
+  identity,
+  analysis,
+  userMeta,
+  shown,
+  secrets,
+  lineage,
+  retention,
+  segments,
+];

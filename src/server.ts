@@ -31,6 +31,11 @@ export interface RunningServer {
   readonly url: string;
   /** What is served, as `GET /health`: what the description is compared with. */
   readonly routes: readonly string[];
+  /**
+   * Resolves when the store can append nothing more, for example because its file was replaced. End the process at once,
+   * without `stop()`: nothing may be written any more.
+   */
+  readonly failed: Promise<Error>;
   /** Drains: stops accepting, answers what is in flight, closes sockets, flushes, closes the store. */
   stop(): Promise<void>;
 }
@@ -58,8 +63,16 @@ async function start(
     meters.countFault();
     logger.error({ err: error }, 'background failure');
   };
+  let onFatal: (error: Error) => void = () => undefined;
+  const failed = new Promise<Error>((resolve) => {
+    onFatal = resolve;
+  });
   const engine = await openEngine(config.database, {
     runtime,
+    onFatal: (error) => {
+      meters.countFault();
+      onFatal(error);
+    },
     migrate: config.shouldMigrate,
     onError: onFault,
     onNotice: (message) => {
@@ -95,7 +108,7 @@ async function start(
     peers: engine.peers,
     queries,
     meters,
-    walBytes: engine.walBytes,
+    wal: engine.wal,
     descriptions: GATEWAYS.map(({ description }) => description),
     version: packageVersion(),
     devices,
@@ -117,5 +130,5 @@ async function start(
   if (identity.newAdminToken !== undefined) {
     onAdminToken?.(identity.newAdminToken, url);
   }
-  return { url, routes: edge.served() };
+  return { url, routes: edge.served(), failed };
 }

@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   backup: async () => (await import('./commands/backup.ts')).addBackup,
   restore: async () => (await import('./commands/backup.ts')).addRestore,
   reset: async () => (await import('./commands/backup.ts')).addReset,
+  verify: async () => (await import('./commands/verify.ts')).addVerify,
   export: async () => (await import('./commands/export.ts')).addExport,
   import: async () => (await import('./commands/import.ts')).addImport,
   prune: async () => (await import('./commands/prune.ts')).addPrune,

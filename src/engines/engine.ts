@@ -8,8 +8,14 @@ export interface Engine {
   readonly store: EventStore;
   readonly identity: IdentityStores;
   readonly peers: Peers;
-  /** Bytes of the write-ahead log, where it is a file of ours. */
-  readonly walBytes?: () => number;
+  /** The write-ahead log, where it is a file of ours. */
+  readonly wal?: WriteAheadLog;
+}
+
+export interface WriteAheadLog {
+  bytes(): number;
+  /** How long a reader has kept its pages from being reused; 0 if none does. */
+  pinnedMs(): number;
 }
 
 /** Where the log is kept. */
@@ -31,4 +37,6 @@ export interface EngineOptions {
   readonly onError?: (error: unknown) => void;
   /** Called once with each thing that the operator should know. */
   readonly onNotice?: (message: string) => void;
+  /** Called once when nothing can be appended any more: the process must end at once, without closing the store. */
+  readonly onFatal?: (error: Error) => void;
 }

@@ -5,7 +5,7 @@
 import type { LastseenError } from '../errors.ts';
 import type { Lineage } from '../log/place.ts';
 import type { AppendOutcome, AppendRequest, RowChange } from '../log/store.ts';
-import { changedMeanwhile, conflict, storeFailed } from './refusal.ts';
+import { changedMeanwhile, conflict, outcomeUnknown, storeFailed } from './refusal.ts';
 
 /** The events of all requests, one after the other. */
 export interface AppendColumns {
@@ -29,11 +29,15 @@ export interface Part {
   readonly end: number;
 }
 
-/** Why a request was refused; `index` is −1 when the batch's key, not one of its events, is in conflict. */
+/**
+ * Why a request has no receipts; `index` is −1 when the batch's key, not one of its events, is in conflict. After
+ * `unknown` the request may be in the log; after any other it is not (G14).
+ */
 export type Refusal =
   | { readonly conflict: { readonly index: number } }
   | { readonly changed: true }
-  | { readonly failed: string };
+  | { readonly failed: string }
+  | { readonly unknown: string };
 
 /** Receipts of every event, in the columns' order; zeros where the request was refused. */
 export interface ReceiptColumns {
@@ -121,6 +125,9 @@ export function outcomesOf(
 function errorOf(request: AppendRequest, refusal: Refusal): LastseenError {
   if ('failed' in refusal) {
     return storeFailed(refusal.failed);
+  }
+  if ('unknown' in refusal) {
+    return outcomeUnknown(refusal.unknown);
   }
   return 'changed' in refusal ? changedMeanwhile() : conflict(request, refusal.conflict.index);
 }

@@ -31,3 +31,12 @@ export function storeFailed(reason: string, cause?: unknown): LastseenError {
     { cause },
   );
 }
+
+/** The database failed while it committed. The message does not contain its address. */
+export function outcomeUnknown(reason: string, cause?: unknown): LastseenError {
+  return new LastseenError(
+    'ERR_OUTCOME_UNKNOWN',
+    `the store failed while it committed (${reason}), and it is not known whether the events were appended: push again with the same ids or Idempotency-Key`,
+    { cause },
+  );
+}

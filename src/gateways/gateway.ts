@@ -54,8 +54,8 @@ export interface Ports {
   readonly keys: Keys;
   readonly queries: Queries;
   readonly meters: Meters;
-  /** Returns the bytes of the write-ahead log; `undefined` if the engine has none. */
-  readonly walBytes: (() => number) | undefined;
+  /** The write-ahead log; `undefined` if the engine has none of its own. */
+  readonly wal: { bytes(): number; pinnedMs(): number } | undefined;
   /** The descriptions of the gateways. */
   readonly descriptions: readonly Description[];
   readonly version: string;

@@ -79,7 +79,7 @@ export interface Log {
   sharedPlace(accessId: string, place: Place): Promise<Place>;
   bounds(): Promise<Bounds>;
   /** Deletes the events that the rule selects. Returns the number of deleted events. */
-  prune(rule: PruneRule): Promise<number>;
+  prune(rule: PruneRule, signal?: AbortSignal): Promise<number>;
   /**
    * Calls `listener` when the store turns out to hold another history: the caller must disconnect every reader.
    * Returns a function that stops it.
@@ -273,7 +273,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
         : laterOf(await history.lastPlace([accessId], end), await history.prunedThrough([accessId]));
     },
     bounds: async () => (await currentHistory()).bounds(),
-    prune: async (rule) => (await currentHistory()).prune(rule),
+    prune: async (rule, signal) => (await currentHistory()).prune(rule, signal),
     onEnd: (listener) => addListener(endListeners, listener),
     onReplaced: (listener) => addListener(replacedListeners, listener),
     get head() {

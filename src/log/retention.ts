@@ -1,4 +1,5 @@
 /** Deletes the events that fall outside the retention rule, once a minute. */
+import { LastseenError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Log } from './log.ts';
@@ -39,16 +40,26 @@ export function parseRetention(text: string): Retention | undefined {
   return retention;
 }
 
-/** Returns the rule at the time `now`, or `undefined` if the log keeps every event. */
-export function pruneRuleOf(retention: Retention, now: number): PruneRule | undefined {
-  const { maxAgeMs, keepPerAccessId } = retention;
+/** Returns the rule, or `undefined` if the log keeps every event. */
+export function pruneRuleOf({ maxAgeMs, keepPerAccessId }: Retention): PruneRule | undefined {
   if (maxAgeMs === undefined && keepPerAccessId === undefined) {
     return undefined;
   }
   return {
-    ...(maxAgeMs === undefined ? {} : { recordedBefore: now - maxAgeMs }),
+    ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
     ...(keepPerAccessId === undefined ? {} : { keepPerAccessId }),
   };
+}
+
+/** The clock of the database has jumped, so the store deleted no event by its age. */
+export class RetentionRefused extends LastseenError {
+  /** Number of events deleted by the other conditions of the rule. */
+  readonly pruned: number;
+
+  constructor(reason: string, pruned: number) {
+    super('ERR_REQUEST_INVALID', reason);
+    this.pruned = pruned;
+  }
 }
 
 /** The log and its retention rule. */
@@ -56,38 +67,50 @@ export interface RetentionOptions {
   readonly log: Pick<Log, 'prune'>;
   readonly retention: Retention;
   readonly logger: Logger;
-  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
+  readonly runtime: Pick<Runtime, 'timers'>;
 }
 
-/** Starts pruning. Returns a function that stops it and resolves after the current run has ended. */
+/** Starts pruning. Returns a function that stops it and resolves after the current step has ended. */
 export function startRetention({ log, retention, logger, runtime }: RetentionOptions): () => Promise<void> {
-  let running: Promise<void> | undefined;
-  if (pruneRuleOf(retention, 0) === undefined) {
+  const rule = pruneRuleOf(retention);
+  if (rule === undefined) {
     return () => Promise.resolve();
   }
+  const stop = new AbortController();
+  let running: Promise<void> | undefined;
+  let isRefused = false;
 
-  async function prune(): Promise<void> {
-    const rule = pruneRuleOf(retention, runtime.clock.now());
-    if (rule === undefined) {
-      return;
+  function report(pruned: number): void {
+    if (pruned > 0) {
+      logger.info({ pruned }, 'retention deleted events');
     }
+  }
+
+  async function prune(rule: PruneRule): Promise<void> {
     try {
-      const pruned = await log.prune(rule);
-      if (pruned > 0) {
-        logger.info({ pruned }, 'retention deleted events');
-      }
+      report(await log.prune(rule, stop.signal));
+      isRefused = false;
     } catch (error) {
-      logger.error({ err: error }, 'retention failed; the next attempt starts in 60 s');
+      if (!(error instanceof RetentionRefused)) {
+        logger.error({ err: error }, 'retention failed; the next attempt starts in 60 s');
+        return;
+      }
+      report(error.pruned);
+      if (!isRefused) {
+        logger.error(`retention by age is stopped: ${error.message}`);
+      }
+      isRefused = true;
     }
   }
 
   const tick = (): void => {
-    running ??= prune().finally(() => (running = undefined));
+    running ??= prune(rule).finally(() => (running = undefined));
   };
   const cancel = runtime.timers.every(PRUNE_INTERVAL_MS, tick);
   tick();
   return async () => {
     cancel();
+    stop.abort();
     await running;
   };
 }

@@ -90,6 +90,10 @@ export interface PruneRule {
   readonly through?: number;
   /** Deletes events recorded before this time, in milliseconds since 1970. */
   readonly recordedBefore?: number;
+  /** Deletes events that were recorded longer ago than this, by the clock of the database. */
+  readonly maxAgeMs?: number;
+  /** Deletes by `maxAgeMs` although the clock of the database has jumped. Default false. */
+  readonly trustsClock?: boolean;
   /** Deletes all but this number of latest events of each access_id. */
   readonly keepPerAccessId?: number;
 }
@@ -128,9 +132,11 @@ export interface History {
   cursorFacts(accessIds: readonly string[], cursor: Cursor): Promise<CursorFacts>;
   /**
    * Deletes the events that the rule selects, in small steps. Appends run between the steps. Positions and
-   * versions do not restart. Returns the number of deleted events.
+   * versions do not restart. `signal` ends the work after the current step. Returns the number of deleted
+   * events.
+   * @throws RetentionRefused if the clock of the database has jumped; other conditions of the rule were applied
    */
-  prune(rule: PruneRule): Promise<number>;
+  prune(rule: PruneRule, signal?: AbortSignal): Promise<number>;
   /** Calls `listener` once when the store turns out to hold another history. Returns a function that stops it. */
   onEnd(listener: () => void): () => void;
   /** Releases the history. The store stays open. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { followAlways, startConnector, untilExact } from '../support/load.ts';
 import { runSql } from '../support/postgres.ts';
+import { startProcess, tryPush } from '../support/process.ts';
 import { missing } from '../support/programs.ts';
 import { type Loss, startReplicatedPair } from '../support/replication.ts';
 import { type Service, startService } from '../support/service.ts';
@@ -64,3 +65,17 @@ describe('a synchronous standby', { skip: missing('PostgreSQL'), concurrency: tr
     });
   }
 });
+
+it(
+  'a node ends on SIGTERM while its PostgreSQL stands still',
+  { skip: missing('PostgreSQL') },
+  async (context) => {
+    const pair = await startReplicatedPair({ isSynchronous: false });
+    context.after(() => pair.remove());
+    const node = await startProcess('', { DATABASE_URL: pair.primaryUrl });
+    context.after(() => node.end('SIGKILL'));
+    assert.ok(await tryPush(node.url, [{ access_id: 'a', created_at: 1, payload: 1 }]));
+    pair.lose('stopped');
+    assert.equal(await node.end('SIGTERM'), 0);
+  },
+);

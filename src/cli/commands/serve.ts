@@ -81,6 +81,10 @@ async function serve(config: Config): Promise<void> {
   const logger = createLogger(config.logLevel, process.stdout.isTTY);
   logger.info(redacted(config), 'settings');
   const server = await startServer({ config, logger, onAdminToken: printAdminToken });
+  void server.failed.then((error) => {
+    logger.fatal(error.message);
+    process.exit(1);
+  });
   process.stdout.write(`lastseen listening on ${server.url}\n`);
   await untilSignal();
   logger.info('draining');

@@ -378,7 +378,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
     close() {
       isClosed = true;
       if (current !== undefined) {
-        void current.client.end();
+        destroyConnection(current.client);
       }
     },
   };

@@ -5,21 +5,28 @@
  */
 import pg from 'pg';
 import { LastseenError } from '../../errors.ts';
+import type { Timers } from '../../runtime.ts';
 import { type PostgresHost, readPostgresUrl } from '../postgres-url.ts';
 import { storeFailed } from '../refusal.ts';
-import { isSameServer, readServerState, type ServerIdentity, type ServerState } from './server-identity.ts';
+import {
+  CONNECT_TIMEOUT_MS,
+  destroyConnection,
+  findWritable,
+  NoWritableServer,
+  readStateInTime,
+} from './host-choice.ts';
+import { isSameServer, type ServerIdentity, type ServerState } from './server-identity.ts';
+
+export { destroyConnection };
 
 /** A statement without an answer after this time has lost its server. */
 const QUERY_TIMEOUT_MS = 15_000;
 
-/** Until a server has accepted the user. */
-const CONNECT_TIMEOUT_MS = 3_000;
-
-/** Until a server that accepted the user has said whether it accepts writes. */
-const STATE_TIMEOUT_MS = 2_000;
+/** Until statements are given up when their pool ends. */
+const END_TIMEOUT_MS = 2_000;
 
 /** Time for a free connection of a pool, or a new one. */
-const POOL_TIMEOUT_MS = 5_000;
+const POOL_TIMEOUT_MS = 10_000;
 
 const BIGINT = pg.types.builtins.INT8;
 const JSON_TYPE = pg.types.builtins.JSON;
@@ -154,62 +161,6 @@ class SeekingClient extends pg.Client {
   }
 }
 
-/** No host of the address accepts writes now. The message names the hosts: it is for the operator. */
-export class NoWritableServer extends Error {
-  /** What clients may read. */
-  readonly code = 'no server accepts writes';
-}
-
-function readStateInTime(client: pg.Client): Promise<ServerState> {
-  return readServerState({
-    query: ((text: string) =>
-      client.query({ text, query_timeout: STATE_TIMEOUT_MS } as pg.QueryConfig)) as pg.ClientBase['query'],
-  });
-}
-
-/** The first host that says that it accepts writes. @throws NoWritableServer which says of each host why not */
-async function findWritable(hosts: readonly PostgresHost[]): Promise<Pick<pg.Client, 'host' | 'port'>> {
-  const asked = hosts.map((host) => askHost(host));
-  try {
-    return await Promise.any(asked.map(({ answer }) => answer));
-  } catch (error) {
-    const reasons = error instanceof AggregateError ? error.errors.map(reasonOf) : [reasonOf(error)];
-    const message = hosts.map(({ name }, index) => `${name}: ${reasons[index] ?? 'no answer'}`).join('; ');
-    throw new NoWritableServer(`no host accepts writes (${message})`, { cause: error });
-  } finally {
-    for (const { client } of asked) {
-      destroyConnection(client);
-    }
-  }
-}
-
-function askHost({ url }: PostgresHost): {
-  readonly client: pg.Client;
-  readonly answer: Promise<pg.Client>;
-} {
-  const client = new pg.Client({
-    connectionString: url,
-    application_name: 'lastseen probe',
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-  });
-  client.on('error', () => undefined);
-  const ask = async (): Promise<pg.Client> => {
-    await client.connect();
-    const { refusal } = await readStateInTime(client);
-    if (refusal !== undefined) {
-      throw new Error(refusal);
-    }
-    return client;
-  };
-  return { client, answer: ask() };
-}
-
-/** Why a host was not taken. Its name is beside it: the code of a network error says the rest. */
-function reasonOf(error: unknown): string {
-  const { code, message } = error as { code?: string; message?: string };
-  return error instanceof pg.DatabaseError || code === undefined ? (message ?? 'no answer') : code;
-}
-
 export interface ConnectOptions extends ConnectionOptions {
   /** The connection is lost. It may be lost before `connect` has returned it. */
   readonly onLost?: (client: pg.Client) => void;
@@ -277,10 +228,15 @@ export function createPool(
   });
 }
 
-/** Closes a connection without waiting for its server. */
-export function destroyConnection(client: pg.Client): void {
-  client.end().catch(() => undefined);
-  client.connection.stream.destroy();
+/** Ends a pool. Statements under way have 2 s, since their server may stand still. */
+export async function endPool(pool: ConnectionPool, timers: Timers): Promise<void> {
+  const cancel = timers.after(END_TIMEOUT_MS, () => {
+    pool.dropConnections();
+  });
+  await pool.end();
+  cancel();
+  // The pool has said goodbye, and does not wait for the server; its sockets would.
+  pool.dropConnections();
 }
 
 /** The function of PostgreSQL that warns when it has committed without waiting for its synchronous standby. */

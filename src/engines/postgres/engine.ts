@@ -7,10 +7,12 @@ import { LastseenError } from '../../errors.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import { createIdentityStores } from '../knex/identity.ts';
 import { requireMigrated } from '../knex/migrate.ts';
-import { createPool } from './connection.ts';
+import { refuseUnfinishedImport } from './archive.ts';
+import { createPool, endPool } from './connection.ts';
 import { createKnexPool, postgresKnexConfig } from './knex.ts';
 import { migratePostgres, notServed } from './migrate.ts';
 import { startPeers } from './peers.ts';
+import { forgetOldWriters } from './prune.ts';
 import { startServerWatch } from './server-watch.ts';
 import { createPostgresStore } from './store.ts';
 
@@ -41,6 +43,8 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
       await requireMigrated(knex);
     }
     await requireUtf8(knex);
+    await forgetOldWriters(pool);
+    await refuseUnfinishedImport(pool);
   } catch (error) {
     await knex.destroy();
     await identityPool.end();
@@ -53,13 +57,16 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
     onNotice(`${reason}: all connections to it are closed, and open anew at the host that accepts writes`);
     pool.dropConnections(serving);
     identityPool.dropConnections(serving);
+    if (serving !== undefined) {
+      peers.shareAgain();
+    }
   });
   async function release(): Promise<void> {
     watch.stop();
     await peers.stop();
-    await pool.end();
+    await endPool(pool, runtime.timers);
     await knex.destroy();
-    await identityPool.end();
+    await endPool(identityPool, runtime.timers);
   }
   const store = createPostgresStore({
     url,

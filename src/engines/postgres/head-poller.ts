@@ -48,7 +48,7 @@ export interface HeadPollerOptions {
 export interface HeadPoller {
   /** Opens the LISTEN connection anew, unless it is one to the server `except`. */
   dropConnection(except: ServerIdentity | undefined): void;
-  stop(): Promise<void>;
+  stop(): void;
 }
 
 export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
@@ -208,7 +208,7 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
         reconnectLater(listener, url);
       }
     },
-    async stop() {
+    stop() {
       stopping.abort();
       stopPolling();
       stopHeartbeat();
@@ -216,7 +216,7 @@ export function startHeadPoller(options: HeadPollerOptions): HeadPoller {
       const client = listener;
       listener = undefined;
       if (client !== undefined) {
-        await client.end().catch(() => undefined);
+        destroyConnection(client);
       }
     },
   };

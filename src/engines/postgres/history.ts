@@ -43,7 +43,6 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
   const endListeners = new Set<() => void>();
   let seen = head;
   let hasEnded = false;
-  let closing: Promise<void> | undefined;
 
   const see = (place: Place): void => {
     seen = laterOf(seen, place);
@@ -134,17 +133,17 @@ export async function openPostgresHistory(options: PostgresHistoryOptions): Prom
     firstSince: (accessId, createdAt) => reading(reader.firstSince(accessId, createdAt)),
     prunedThrough: (accessIds) => reading(reader.prunedThrough(accessIds)),
     cursorFacts: (accessIds, cursor) => reading(reader.cursorFacts(accessIds, cursor)),
-    prune: (rule) => reading(prunePostgres(pool, rule)),
+    prune: (rule, signal) => reading(prunePostgres(pool, rule, signal)),
     onEnd(listener) {
       endListeners.add(listener);
       return () => endListeners.delete(listener);
     },
-    async close() {
+    close() {
       hasEnded = true;
       stopDropping();
-      closing ??= poller.stop();
-      await closing;
+      poller.stop();
       appender.close();
+      return Promise.resolve();
     },
   };
 }

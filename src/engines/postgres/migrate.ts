@@ -4,8 +4,9 @@ import type pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import { sleep, type Timers } from '../../runtime.ts';
 import { isUpgrade, migrate } from '../knex/migrate.ts';
-import { connect } from './connection.ts';
+import { connect, destroyConnection, endPool } from './connection.ts';
 import { createKnexPool, postgresKnexConfig } from './knex.ts';
+import { startServerWatch } from './server-watch.ts';
 
 const MIGRATE_LOCK = 4_793_211_003;
 const LOCK_PAUSE_MS = 200;
@@ -21,13 +22,19 @@ export interface MigrationContext {
 export async function migratePostgres(url: string, context: MigrationContext): Promise<string[]> {
   const pool = createKnexPool(url);
   const knex = knexFactory(postgresKnexConfig(pool));
+  // A migration may be long: only the watch can tell it from one whose server stands still.
+  const watch = startServerWatch({ url, runtime: context });
+  watch.onLost((_reason, serving) => {
+    pool.dropConnections(serving);
+  });
   try {
     return await migrateLocked(url, knex, context);
   } catch (error) {
     throw notServed(error);
   } finally {
+    watch.stop();
     await knex.destroy();
-    await pool.end();
+    await endPool(pool, context.timers);
   }
 }
 
@@ -52,7 +59,7 @@ async function migrateLocked(url: string, knex: Knex, context: MigrationContext)
     await guard.query('commit');
     return ran;
   } finally {
-    await guard.end().catch(() => undefined);
+    destroyConnection(guard);
   }
 }
 

@@ -14,10 +14,15 @@ const EXPIRE_AFTER_SECONDS = 10;
 const ASK_TIMEOUT_MS = 3_000;
 const ASK_PAUSE_MS = 20;
 
+/** Until the server has deleted the row of a node that stops. */
+const GOODBYE_MS = 2_000;
+
 export interface PostgresPeers extends Peers {
   readonly nodeId: string;
   /** Answers if another node asks, and reads what others share. */
   refresh(): void;
+  /** Writes again what this node shares: another server answers, which may lack the last of it. */
+  shareAgain(): void;
   stop(): Promise<void>;
 }
 
@@ -103,6 +108,7 @@ export function startPeers({ pool, runtime, onError }: PeersOptions): PostgresPe
       entries.refresh();
     },
     share: entries.share,
+    shareAgain: entries.shareAgain,
     onShared: entries.onShared,
     async askAll() {
       await markAlive();
@@ -130,7 +136,8 @@ export function startPeers({ pool, runtime, onError }: PeersOptions): PostgresPe
       isStopped = true;
       stopHeartbeat();
       entries.stop();
-      await pool.query('delete from nodes where node_id = $1', [nodeId]).catch(() => undefined);
+      const goodbye = { text: 'delete from nodes where node_id = $1', query_timeout: GOODBYE_MS };
+      await pool.query(goodbye, [nodeId]).catch(() => undefined);
     },
   };
 }

@@ -22,6 +22,8 @@ export interface SharedEntries {
   onShared(listener: (changes: readonly SharedEntry[]) => void): void;
   /** Reads what others share, now or after the current pause. */
   refresh(): void;
+  /** Writes all entries of this node anew: another server answers, which may lack the last of them. */
+  shareAgain(): void;
   stop(): void;
 }
 
@@ -53,6 +55,12 @@ export function createSharedEntries(options: SharedEntriesOptions): SharedEntrie
   const stopping = new AbortController();
   const isStopped = (): boolean => stopping.signal.aborted;
   let unwritten = new Map<string, string | undefined>();
+  /** What this node shares. */
+  const own = new Map<string, string>();
+  let hasShared = false;
+  let isRewriting = false;
+  /** The highest version that this node has written: one that was lost is not used again for other entries. */
+  let version = 0;
   let others: ReadonlyMap<string, NodeEntries> = new Map();
   let cancelFlush: Cancel | undefined;
   let isFlushing = false;
@@ -61,7 +69,7 @@ export function createSharedEntries(options: SharedEntriesOptions): SharedEntrie
   let isRefreshWanted = false;
 
   function planFlush(ms: number): void {
-    if (isStopped() || isFlushing || unwritten.size === 0) {
+    if (isStopped() || isFlushing || (unwritten.size === 0 && !isRewriting)) {
       return;
     }
     cancelFlush ??= timers.after(ms, () => void flush());
@@ -70,14 +78,17 @@ export function createSharedEntries(options: SharedEntriesOptions): SharedEntrie
   async function flush(): Promise<void> {
     cancelFlush = undefined;
     isFlushing = true;
-    const changes = unwritten;
+    const isWhole = isRewriting;
+    const changes = isWhole ? new Map(own) : unwritten;
     unwritten = new Map();
+    isRewriting = false;
     let pauseMs = FLUSH_MS;
     try {
-      await write(changes);
+      await write(changes, { isWhole });
     } catch (error) {
       // Newer changes of the same entries replace these.
       unwritten = new Map([...changes, ...unwritten]);
+      isRewriting ||= isWhole;
       pauseMs = RETRY_MS;
       if (!isStopped()) {
         onError(error);
@@ -88,18 +99,27 @@ export function createSharedEntries(options: SharedEntriesOptions): SharedEntrie
     }
   }
 
-  async function write(changes: ReadonlyMap<string, string | undefined>): Promise<void> {
+  /** `isWhole`: the changes are all entries of this node, and others of it are stale. */
+  async function write(
+    changes: ReadonlyMap<string, string | undefined>,
+    { isWhole }: { readonly isWhole: boolean },
+  ): Promise<void> {
     const shared = [...changes].filter((change): change is [string, string] => change[1] !== undefined);
     const withdrawn = [...changes].filter(([, value]) => value === undefined).map(([key]) => key);
     const client = await pool.connect();
     let hasFailed = true;
     try {
       await client.query('begin');
-      await client.query(
-        `insert into nodes (node_id, seen_at, shown_version) values ($1, now(), 1)
-         on conflict (node_id) do update set shown_version = nodes.shown_version + 1`,
-        [nodeId],
+      const { rows } = await client.query<{ shown_version: string }>(
+        `insert into nodes (node_id, seen_at, shown_version) values ($1, now(), $2::bigint + 1)
+         on conflict (node_id) do update set shown_version = greatest(nodes.shown_version, $2::bigint) + 1
+         returning shown_version`,
+        [nodeId, version],
       );
+      version = Number(rows[0]?.shown_version);
+      if (isWhole) {
+        await client.query('delete from shown where node_id = $1', [nodeId]);
+      }
       if (withdrawn.length > 0) {
         await client.query('delete from shown where node_id = $1 and key = any($2)', [nodeId, withdrawn]);
       }
@@ -199,6 +219,12 @@ export function createSharedEntries(options: SharedEntriesOptions): SharedEntrie
   return {
     share(key, value) {
       unwritten.set(key, value);
+      hasShared = true;
+      if (value === undefined) {
+        own.delete(key);
+      } else {
+        own.set(key, value);
+      }
       planFlush(FLUSH_MS);
     },
     onShared(listener) {
@@ -207,6 +233,10 @@ export function createSharedEntries(options: SharedEntriesOptions): SharedEntrie
     },
     refresh() {
       void refresh();
+    },
+    shareAgain() {
+      isRewriting = hasShared;
+      planFlush(FLUSH_MS);
     },
     stop() {
       stopping.abort();

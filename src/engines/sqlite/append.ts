@@ -18,6 +18,7 @@ import {
 import { createNumbering, type LogLookups, type NumberedEvent } from '../numbering.ts';
 import { drawCommit, drawTerm } from '../terms.ts';
 import type { DeferredIndex } from './deferred-index.ts';
+import { CommitFailed, messageOf, type Transactions } from './transaction.ts';
 
 export interface SqliteAppender {
   /** Highest position committed. */
@@ -27,19 +28,21 @@ export interface SqliteAppender {
 }
 
 export interface SqliteAppenderOptions {
+  readonly db: Database;
+  readonly transactions: Transactions;
   readonly index: DeferredIndex;
   readonly random: Random;
   /** Called when a commit has also completed a flush of the index. */
   readonly onIndexed: (through: number) => void;
 }
 
-export function createSqliteAppender(
-  db: Database,
-  { index, random, onIndexed }: SqliteAppenderOptions,
-): SqliteAppender {
-  const begin = db.prepare('begin immediate');
-  const commit = db.prepare('commit');
-  const rollback = db.prepare('rollback');
+export function createSqliteAppender({
+  db,
+  transactions,
+  index,
+  random,
+  onIndexed,
+}: SqliteAppenderOptions): SqliteAppender {
   const insertEvent = db.prepare('insert into events values (?, ?, ?, ?, ?, ?, ?, ?)');
   const insertBatch = db.prepare('insert into batches values (?, ?, ?, ?, ?)');
   const insertTerm = db.prepare('insert into terms values (?, ?, ?, ?)');
@@ -68,10 +71,7 @@ export function createSqliteAppender(
     },
   });
 
-  let head = Math.max(
-    db.prepare<[], number | null>('select max(position) from events').pluck().get() ?? 0,
-    (db.prepare<[], number>('select floor from log').pluck().get() ?? 1) - 1,
-  );
+  let head = readHead(db);
 
   function appendParts(
     columns: AppendColumns,
@@ -81,8 +81,7 @@ export function createSqliteAppender(
   ): void {
     inserted = [];
     numbering.begin({ columns, head, recordedAt, tag: tagOf(term, drawCommit(random)), receipts });
-    begin.run();
-    try {
+    transactions.run(() => {
       for (const part of parts) {
         const refusal = appendPart(part, columns.rows.get(part.request));
         if (refusal !== undefined) {
@@ -95,13 +94,7 @@ export function createSqliteAppender(
       if (index.isFlushing) {
         index.writeSlice();
       }
-      commit.run();
-    } catch (error) {
-      if (db.inTransaction) {
-        rollback.run();
-      }
-      throw error;
-    }
+    });
     // Nothing is remembered before the commit.
     isTermOpen ||= inserted.length > 0;
     head = numbering.head;
@@ -151,10 +144,14 @@ export function createSqliteAppender(
     // New receipts: those of the group may name events that no request appends now.
     const receipts = emptyReceipts(columns);
     for (const part of parts) {
+      if (transactions.isDoubtful) {
+        receipts.refusals.set(part.request, { failed: 'the commit before it failed' });
+        continue;
+      }
       try {
         appendParts(columns, [part], recordedAt, receipts);
       } catch (error) {
-        receipts.refusals.set(part.request, { failed: messageOf(error) });
+        receipts.refusals.set(part.request, refusalOf(error));
       }
     }
     return receipts;
@@ -171,12 +168,15 @@ export function createSqliteAppender(
         appendParts(columns, parts, recordedAt, receipts);
         return receipts;
       } catch (error) {
-        if (parts.length === 1) {
-          receipts.refusals.set(0, { failed: messageOf(error) });
-          return receipts;
+        if (parts.length > 1 && !transactions.isDoubtful) {
+          return appendAlone(columns, parts, recordedAt);
         }
+        const refused = emptyReceipts(columns);
+        for (const { request } of parts) {
+          refused.refusals.set(request, refusalOf(error));
+        }
+        return refused;
       }
-      return appendAlone(columns, parts, recordedAt);
     },
   };
 }
@@ -220,6 +220,14 @@ function newTerm(db: Database, random: Random): number {
   return term;
 }
 
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** Highest position committed, also when retention has deleted every event. */
+export function readHead(db: Database): number {
+  return Math.max(
+    db.prepare<[], number | null>('select max(position) from events').pluck().get() ?? 0,
+    (db.prepare<[], number>('select floor from log').pluck().get() ?? 1) - 1,
+  );
+}
+
+function refusalOf(error: unknown): Refusal {
+  return error instanceof CommitFailed ? { unknown: error.message } : { failed: messageOf(error) };
 }

@@ -13,7 +13,7 @@ export const SEGMENT_EVENTS = 65_536;
 export const CHUNK_EVENTS = 128;
 
 /** So many unindexed events start a flush. */
-const FLUSH_EVENTS = 65_536;
+export const FLUSH_EVENTS = 65_536;
 
 /** Rows written per slice: some 3 ms. */
 const SLICE_ROWS = 1_000;
@@ -49,6 +49,8 @@ interface Flush {
 }
 
 export interface DeferredIndex {
+  /** Continues on another connection to the same file. */
+  attach(db: Database): void;
   /** Version of the last event of `accessId`, 0 if it never had one. */
   headVersion(accessId: string): number;
   /** Counts a committed event, the next in order. */
@@ -68,8 +70,22 @@ export interface DeferredIndex {
 /** Last versions of feeds kept in memory at most, beside those of feeds with unindexed events. */
 const MAX_CACHED_HEADS = 100_000;
 
-/** Opens the index on the writer's connection and deletes what an interrupted flush has left. */
-export function openDeferredIndex(db: Database): DeferredIndex {
+interface IndexStatements {
+  readonly selectHead: Statement<[string], number>;
+  readonly insertRow: Statement;
+  readonly upsertHead: Statement;
+  readonly setIndexed: Statement;
+}
+
+/**
+ * Opens the index on the writer's connection and deletes the rows of a flush that did not end. It then indexes events
+ * until fewer than `FLUSH_EVENTS` are left, so that the index makes progress at each start, however often the process
+ * crashes. `onRecovered` receives the events that are left, in order.
+ */
+export function openDeferredIndex(
+  db: Database,
+  onRecovered: (event: IndexedEvent) => void = () => undefined,
+): DeferredIndex {
   let pending = new Map<string, PendingFeed>();
   let pendingEvents = 0;
   let lastPosition = 0;
@@ -77,13 +93,7 @@ export function openDeferredIndex(db: Database): DeferredIndex {
   let sliceEnd: { rows: number; heads: number } | undefined;
   const heads = new Map<string, number>();
 
-  const selectHead = db.prepare<[string], number>('select version from feeds where access_id = ?').pluck();
-  const insertRow: Statement = db.prepare('insert into event_index values (?, ?, ?, ?, ?)');
-  const upsertHead: Statement = db.prepare(
-    `insert into feeds (access_id, version, position) values (?, ?, ?)
-     on conflict (access_id) do update set version = excluded.version, position = excluded.position`,
-  );
-  const setIndexed: Statement = db.prepare('update log set indexed = ?');
+  let statements = prepareStatements(db);
 
   function add({ position, accessId, version, createdAt }: IndexedEvent): void {
     const feed = pending.get(accessId);
@@ -98,16 +108,17 @@ export function openDeferredIndex(db: Database): DeferredIndex {
     lastPosition = position;
   }
 
-  recover(db, add);
-
-  return {
+  const index: DeferredIndex = {
+    attach(connection) {
+      statements = prepareStatements(connection);
+    },
     headVersion(accessId) {
       const known =
         pending.get(accessId)?.version ?? flush?.feeds.get(accessId)?.version ?? heads.get(accessId);
       if (known !== undefined) {
         return known;
       }
-      const version = selectHead.get(accessId) ?? 0;
+      const version = statements.selectHead.get(accessId) ?? 0;
       if (heads.size >= MAX_CACHED_HEADS) {
         heads.clear();
       }
@@ -144,15 +155,15 @@ export function openDeferredIndex(db: Database): DeferredIndex {
       }
       const rows = Math.min(flush.rowsDone + SLICE_ROWS, flush.rows.length);
       for (const row of flush.rows.slice(flush.rowsDone, rows)) {
-        insertRow.run(row.segment, row.accessId, row.lastOffset, row.maxCreatedAt, row.offsets);
+        statements.insertRow.run(row.segment, row.accessId, row.lastOffset, row.maxCreatedAt, row.offsets);
       }
       const room = SLICE_ROWS - (rows - flush.rowsDone);
       const headsEnd = Math.min(flush.headsDone + room, flush.heads.length);
       for (const head of flush.heads.slice(flush.headsDone, headsEnd)) {
-        upsertHead.run(...head);
+        statements.upsertHead.run(...head);
       }
       if (rows === flush.rows.length && headsEnd === flush.heads.length) {
-        setIndexed.run(flush.through);
+        statements.setIndexed.run(flush.through);
       }
       sliceEnd = { rows, heads: headsEnd };
     },
@@ -176,23 +187,58 @@ export function openDeferredIndex(db: Database): DeferredIndex {
       return through;
     },
   };
+  recover(db, index, onRecovered);
+  return index;
+}
+
+function prepareStatements(db: Database): IndexStatements {
+  return {
+    selectHead: db.prepare<[string], number>('select version from feeds where access_id = ?').pluck(),
+    // A slice is written again if the outcome of its commit was not known.
+    insertRow: db.prepare('insert or replace into event_index values (?, ?, ?, ?, ?)'),
+    upsertHead: db.prepare(
+      `insert into feeds (access_id, version, position) values (?, ?, ?)
+       on conflict (access_id) do update set version = excluded.version, position = excluded.position`,
+    ),
+    setIndexed: db.prepare('update log set indexed = ?'),
+  };
 }
 
 /** Deletes the rows of a flush that did not end, and counts the events above the index again. */
-function recover(db: Database, add: DeferredIndex['add']): void {
+function recover(db: Database, index: DeferredIndex, onRecovered: (event: IndexedEvent) => void): void {
   const indexed = db.prepare<[], number>('select indexed from log').pluck().get() ?? 0;
   const segment = Math.floor((indexed + 1) / SEGMENT_EVENTS);
   db.prepare(
     'delete from event_index where segment > ? or (segment = ? and segment * ? + last_offset > ?)',
   ).run(segment, segment, SEGMENT_EVENTS, indexed);
-  const rows = db
-    .prepare<[number], [number, string, number, number]>(
-      'select position, access_id, version, created_at from events where position > ? order by position',
+  const selectNext = db
+    .prepare<[number, number], [number, string, number, number]>(
+      `select position, access_id, version, created_at from events where position > ?
+       order by position limit ?`,
     )
-    .raw()
-    .iterate(indexed);
-  for (const [position, accessId, version, createdAt] of rows) {
-    add({ position, accessId, version, createdAt });
+    .raw();
+  const flush = db.transaction(() => {
+    index.startFlush();
+    while (index.isFlushing) {
+      index.writeSlice();
+      index.committed();
+    }
+  });
+  for (let after = indexed; ;) {
+    const rows = selectNext.all(after, FLUSH_EVENTS);
+    const isFull = rows.length === FLUSH_EVENTS;
+    for (const [position, accessId, version, createdAt] of rows) {
+      const event = { position, accessId, version, createdAt };
+      index.add(event);
+      if (!isFull) {
+        onRecovered(event);
+      }
+      after = position;
+    }
+    if (!isFull) {
+      return;
+    }
+    flush.immediate();
   }
 }
 

@@ -9,8 +9,9 @@ import { noPeers } from '../../peers.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import { createIdentityStores } from '../knex/identity.ts';
 import { migrate, requireMigrated } from '../knex/migrate.ts';
+import { refuseUnfinishedImport } from './archive.ts';
 import { sqliteKnexConfig } from './knex.ts';
-import { lockFile } from './lock.ts';
+import { lockFile, realPathOf } from './lock.ts';
 import { settleRestore } from './restore.ts';
 import { openSqliteStore } from './store.ts';
 
@@ -24,8 +25,14 @@ export interface SqliteEngineOptions extends EngineOptions {
  * @throws ERR_STORE_LOCKED when another process has it, ERR_STORE_UNAVAILABLE when its schema does not fit
  */
 export async function openSqliteEngine(options: SqliteEngineOptions): Promise<Engine> {
-  const { path, onError = () => undefined, onNotice = () => undefined } = options;
-  mkdirSync(dirname(path), { recursive: true });
+  const {
+    runtime,
+    onError = () => undefined,
+    onNotice = () => undefined,
+    onFatal = () => undefined,
+  } = options;
+  mkdirSync(dirname(options.path), { recursive: true });
+  const path = realPathOf(options.path);
   const unlock = lockFile(path);
   const knex = knexFactory(sqliteKnexConfig(path));
   try {
@@ -34,7 +41,8 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
       onNotice(notice);
     }
     await (options.migrate === false ? requireMigrated(knex) : migrate(knex));
-    const store = await openSqliteStore({ path, timers: options.runtime.timers, onError });
+    await refuseUnfinishedImport(knex, path);
+    const store = await openSqliteStore({ path, runtime, onError, onNotice, onFatal });
     return {
       store: {
         ...store,
@@ -46,7 +54,10 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
       },
       identity: createIdentityStores(knex),
       peers: noPeers(),
-      walBytes: () => statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
+      wal: {
+        bytes: () => statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
+        pinnedMs: () => store.walPinnedMs,
+      },
     };
   } catch (error) {
     await knex.destroy();

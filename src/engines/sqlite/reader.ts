@@ -78,11 +78,6 @@ export function createSqliteReader({ path, lineage, recent, timers }: SqliteRead
   const selectCreatedAt = db
     .prepare<[number], number>('select created_at from events where position = ?')
     .pluck();
-  const selectRecentSince = db
-    .prepare<[number, string, number], number>(
-      'select position from events where position > ? and access_id = ? and created_at >= ? order by position limit 1',
-    )
-    .pluck();
   const selectLast = db.prepare<[string], number>('select position from feeds where access_id = ?').pluck();
   const selectMark = db
     .prepare<[string], [number, number]>('select pruned_position, pruned_tag from feeds where access_id = ?')
@@ -247,9 +242,10 @@ export function createSqliteReader({ path, lineage, recent, timers }: SqliteRead
       return tag === undefined ? prunedThrough(accessIds) : { lineage, position: last, tag };
     },
     async positionBefore(accessId, createdAt, head) {
-      const indexed = recent.indexedThrough;
-      for (let segment = 0; segment <= Math.floor(indexed / SEGMENT_EVENTS); segment += 1) {
-        for (const chunk of selectChunksSince.all(segment, accessId, createdAt)) {
+      for (let segment = 0; ; segment += 1) {
+        // Read again after each pause: what a flush has moved to the disk is then found there.
+        const indexed = recent.indexedThrough;
+        for (const chunk of selectChunksSince.iterate(segment, accessId, createdAt)) {
           for (const offset of JSON.parse(chunk) as number[]) {
             const found = segment * SEGMENT_EVENTS + offset;
             if (found <= indexed && (selectCreatedAt.get(found) ?? Number.NEGATIVE_INFINITY) >= createdAt) {
@@ -257,11 +253,14 @@ export function createSqliteReader({ path, lineage, recent, timers }: SqliteRead
             }
           }
         }
+        if ((segment + 1) * SEGMENT_EVENTS > indexed) {
+          break;
+        }
         if (segment % 64 === 63) {
           await nextTurn(timers);
         }
       }
-      const found = selectRecentSince.get(indexed, accessId, createdAt);
+      const found = recent.firstSince(accessId, createdAt);
       return found === undefined || found > head ? head : found - 1;
     },
     prunedThrough,

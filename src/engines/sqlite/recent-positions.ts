@@ -1,10 +1,11 @@
 /**
- * The positions that the index on disk does not reach yet, by access_id, in the main thread. There are up to two
+ * The positions and times that the index on disk does not reach yet, by access_id, in the main thread. There are up to two
  * generations: a new one begins when the writer starts to flush, and the old one is dropped when that flush is on disk.
+ * The writer thread reads what is missing at the start, so a start by time costs the same before and after it.
  */
 export interface RecentPositions {
   /** Counts an event, the next in order. */
-  add(position: number, accessId: string): void;
+  add(event: RecentEvent): void;
   /** Begins a new generation: the writer flushes the events counted so far. */
   freeze(): void;
   /** Drops the oldest generation: its flush is on disk, up to this position. */
@@ -15,27 +16,48 @@ export interface RecentPositions {
   after(accessId: string, position: number, limit: number): number[];
   /** Position of the last event of `accessId` counted here, if any. */
   last(accessId: string): number | undefined;
+  /** Position of the first event of `accessId` counted here with this `created_at` or a later one, if any. */
+  firstSince(accessId: string, createdAt: number): number | undefined;
+}
+
+export interface RecentEvent {
+  readonly position: number;
+  readonly accessId: string;
+  readonly createdAt: number;
+}
+
+/** The events of one access_id in one generation. */
+interface RecentFeed {
+  readonly positions: number[];
+  readonly createdAts: number[];
+  maxCreatedAt: number;
 }
 
 export function createRecentPositions(indexedAtStart: number): RecentPositions {
   let indexedThrough = indexedAtStart;
-  let generations = [new Map<string, number[]>()];
+  let generations = [new Map<string, RecentFeed>()];
 
   return {
     get indexedThrough() {
       return indexedThrough;
     },
-    add(position, accessId) {
+    add({ position, accessId, createdAt }) {
       const current = generations.at(-1);
-      const positions = current?.get(accessId);
-      if (positions === undefined) {
-        current?.set(accessId, [position]);
+      const feed = current?.get(accessId);
+      if (feed === undefined) {
+        current?.set(accessId, {
+          positions: [position],
+          createdAts: [createdAt],
+          maxCreatedAt: createdAt,
+        });
       } else {
-        positions.push(position);
+        feed.positions.push(position);
+        feed.createdAts.push(createdAt);
+        feed.maxCreatedAt = Math.max(feed.maxCreatedAt, createdAt);
       }
     },
     freeze() {
-      generations.push(new Map<string, number[]>());
+      generations.push(new Map<string, RecentFeed>());
     },
     indexed(through) {
       indexedThrough = through;
@@ -44,7 +66,7 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
     after(accessId, position, limit) {
       const found: number[] = [];
       for (const generation of generations) {
-        const positions = generation.get(accessId) ?? [];
+        const positions = generation.get(accessId)?.positions ?? [];
         const first = indexAfter(positions, position);
         found.push(...positions.slice(first, first + limit - found.length));
       }
@@ -52,9 +74,18 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
     },
     last(accessId) {
       for (const generation of generations.toReversed()) {
-        const last = generation.get(accessId)?.at(-1);
+        const last = generation.get(accessId)?.positions.at(-1);
         if (last !== undefined) {
           return last;
+        }
+      }
+      return undefined;
+    },
+    firstSince(accessId, createdAt) {
+      for (const generation of generations) {
+        const feed = generation.get(accessId);
+        if (feed !== undefined && feed.maxCreatedAt >= createdAt) {
+          return feed.positions[feed.createdAts.findIndex((time) => time >= createdAt)];
         }
       }
       return undefined;

@@ -8,42 +8,82 @@ import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
 import type { Lineage } from '../../log/place.ts';
 import type { EventStore, History } from '../../log/store.ts';
-import { nextTurn, type Timers } from '../../runtime.ts';
+import { nextTurn, type Runtime } from '../../runtime.ts';
+import { storeFailed } from '../refusal.ts';
 import { createSqliteReader } from './reader.ts';
-import { createRecentPositions } from './recent-positions.ts';
-import { createSqliteWriter, whenReady } from './writer.ts';
+import { createRecentPositions, type RecentPositions } from './recent-positions.ts';
+import type { CheckpointerReply } from './thread-protocol.ts';
+import { createSqliteWriter, type ReadyReply, whenReady } from './writer.ts';
 
 export interface SqliteStoreOptions {
   readonly path: string;
-  readonly timers: Timers;
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
   /** Called with each failure that no caller awaits. */
   readonly onError: (error: unknown) => void;
+  readonly onNotice: (message: string) => void;
+  /** Called once when nothing can be appended any more. */
+  readonly onFatal: (error: Error) => void;
+  /** Starts a thread of the engine. Default: the file of that name. */
+  readonly startThread?: (name: ThreadName, path: string) => Worker;
 }
 
-export async function openSqliteStore({ path, timers, onError }: SqliteStoreOptions): Promise<EventStore> {
+export type ThreadName = 'writer-thread' | 'checkpointer-thread';
+
+export interface SqliteStore extends EventStore {
+  /** How long a reader has kept the write-ahead log from being reused; 0 if none does. */
+  readonly walPinnedMs: number;
+}
+
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
+  const { path, runtime, onError, onNotice, onFatal, startThread = startThreadFile } = options;
   const thread = startThread('writer-thread', path);
-  const headAtStart = await whenReady(thread);
-  let start: Start;
+  const ready = await whenReady(thread);
+  let epoch: string;
   try {
-    start = readStart(path);
+    epoch = readEpoch(path);
   } catch (error) {
     await thread.terminate();
     throw error;
   }
-  const recent = createRecentPositions(start.indexed);
-  for (const [position, accessId] of start.unindexed) {
-    recent.add(position, accessId);
-  }
-  const lineage: Lineage = { epoch: start.epoch };
-  const writer = createSqliteWriter({ thread, lineage, headAtStart, recent, onError });
+  const recent = recentAtStart(ready);
+  const { clock, timers } = runtime;
+  const lineage: Lineage = { epoch };
+  const writer = createSqliteWriter({
+    thread,
+    lineage,
+    headAtStart: ready.head,
+    recent,
+    clock,
+    onError,
+    onNotice,
+    onFatal,
+  });
   const reader = createSqliteReader({ path, lineage, recent, timers });
   const checkpointer = startThread('checkpointer-thread', path);
-  checkpointer.on('message', (message: { type: string; message?: string }) => {
-    if (message.type === 'restart-wal') {
-      writer.restartWal();
-    } else {
-      onError(new Error(`checkpoint failed: ${message.message ?? ''}`));
+  const checkpointerEnded = new Promise<void>((resolve) => {
+    checkpointer.once('exit', () => {
+      resolve();
+    });
+  });
+  let walPinnedMs = 0;
+  checkpointer.on('message', (reply: CheckpointerReply) => {
+    switch (reply.type) {
+      case 'restart-wal':
+        writer.restartWal();
+        break;
+      case 'wal':
+        walPinnedMs = reply.pinnedMs;
+        break;
+      case 'notice':
+        onNotice(reply.message);
+        break;
+      case 'fault':
+        onError(new Error(reply.message));
+        break;
     }
+  });
+  checkpointer.on('error', (error) => {
+    onFatal(new Error(`the checkpointer thread failed: ${error.message}`, { cause: error }));
   });
 
   // One process per file, and the writer ends the process if the file is replaced: there is one history.
@@ -60,7 +100,12 @@ export async function openSqliteStore({ path, timers, onError }: SqliteStoreOpti
       await nextTurn(timers);
       return reader.readLog(position, limit).filter((event) => event.position <= writer.head);
     },
-    bounds: () => Promise.resolve({ epoch: start.epoch, floor: reader.floor(), head: writer.head }),
+    bounds() {
+      const { failure } = writer;
+      return failure === undefined
+        ? Promise.resolve({ epoch, floor: reader.floor(), head: writer.head })
+        : Promise.reject(storeFailed(failure.message));
+    },
     lastPlace: (accessIds, through = Infinity) => reader.lastPlace(accessIds, Math.min(through, writer.head)),
     async firstSince(accessId, createdAt) {
       const { head } = writer;
@@ -78,46 +123,46 @@ export async function openSqliteStore({ path, timers, onError }: SqliteStoreOpti
     open: () => Promise.resolve(history),
     // Nobody else appends.
     onWake: () => () => undefined,
+    get walPinnedMs() {
+      return walPinnedMs;
+    },
     async close() {
       checkpointer.postMessage('close');
-      await new Promise((resolve) => checkpointer.once('exit', resolve));
+      await checkpointerEnded;
       reader.close();
       await writer.close();
     },
   };
 }
 
-function startThread(name: string, path: string): Worker {
+function startThreadFile(name: ThreadName, path: string): Worker {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return new Worker(new URL(`./${name}.${extension}`, import.meta.url), { workerData: { path } });
 }
 
-interface Start {
-  readonly epoch: string;
-  /** The index on disk reaches so far. */
-  readonly indexed: number;
-  /** Position and access_id of the events after it. */
-  readonly unindexed: readonly [number, string][];
+function recentAtStart({ indexed, unindexed }: ReadyReply): RecentPositions {
+  const recent = createRecentPositions(indexed);
+  unindexed.positions.forEach((position, index) => {
+    recent.add({
+      position,
+      accessId: unindexed.accessIds[index] ?? '',
+      createdAt: unindexed.createdAts[index] ?? 0,
+    });
+  });
+  return recent;
 }
 
-/** What the index on disk does not reach yet is read before the first append. */
-function readStart(path: string): Start {
+function readEpoch(path: string): string {
   const db = new Database(path, { readonly: true });
   try {
-    const log = db.prepare<[], { epoch: string; indexed: number }>('select epoch, indexed from log').get();
-    if (log === undefined) {
+    const epoch = db.prepare<[], string>('select epoch from log').pluck().get();
+    if (epoch === undefined) {
       throw new LastseenError(
         'ERR_STORE_UNAVAILABLE',
         `${path} has no row in table log: it is not a whole lastseen database`,
       );
     }
-    const unindexed = db
-      .prepare<[number], [number, string]>(
-        'select position, access_id from events where position > ? order by position',
-      )
-      .raw()
-      .all(log.indexed);
-    return { ...log, unindexed };
+    return epoch;
   } finally {
     db.close();
   }

@@ -4,23 +4,29 @@
  */
 import type { Worker } from 'node:worker_threads';
 import type { Lineage } from '../../log/place.ts';
+import { RetentionRefused } from '../../log/retention.ts';
 import type { AppendRequest, AppendResult, PruneRule } from '../../log/store.ts';
+import type { Clock } from '../../runtime.ts';
 import { columnsOf, outcomesOf } from '../group.ts';
-import { storeFailed } from '../refusal.ts';
+import { outcomeUnknown, storeFailed } from '../refusal.ts';
 import type { RecentPositions } from './recent-positions.ts';
 import type { WriterMessage, WriterReply } from './thread-protocol.ts';
 
 export interface SqliteWriter {
   /** Highest position that the writer has reported as committed. */
   readonly head: number;
+  /** Why the writer has ended, if it has. */
+  readonly failure: Error | undefined;
   append(requests: readonly AppendRequest[]): Promise<AppendResult>;
-  /** Returns the number of events deleted. */
-  prune(rule: PruneRule): Promise<number>;
+  /** Returns the number of events deleted. `signal` ends it after the present slice. */
+  prune(rule: PruneRule, signal?: AbortSignal): Promise<number>;
   /** Asks the writer to start the write-ahead log from its beginning again. */
   restartWal(): void;
   /** Resolves when the thread has ended. */
   close(): Promise<void>;
 }
+
+type Pruned = Omit<WriterReply & { readonly type: 'pruned' }, 'type'>;
 
 interface Waiting {
   readonly requests: readonly AppendRequest[];
@@ -28,14 +34,16 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Resolves with the head when the thread can take its first message. */
-export function whenReady(thread: Worker): Promise<number> {
+export type ReadyReply = WriterReply & { readonly type: 'ready' };
+
+/** Resolves when the thread can take its first message. */
+export function whenReady(thread: Worker): Promise<ReadyReply> {
   return new Promise((resolve, reject) => {
     thread.once('error', reject);
     thread.once('message', (reply: WriterReply) => {
       thread.off('error', reject);
       if (reply.type === 'ready') {
-        resolve(reply.head);
+        resolve(reply);
       } else {
         reject(new Error(`the writer thread began with ${reply.type}`));
       }
@@ -43,24 +51,26 @@ export function whenReady(thread: Worker): Promise<number> {
   });
 }
 
-export function createSqliteWriter({
-  thread,
-  lineage,
-  headAtStart,
-  recent,
-  onError,
-}: {
+export interface SqliteWriterOptions {
   readonly thread: Worker;
   readonly lineage: Lineage;
   readonly headAtStart: number;
   readonly recent: RecentPositions;
+  readonly clock: Pick<Clock, 'now'>;
   readonly onError: (error: unknown) => void;
-}): SqliteWriter {
+  readonly onNotice: (message: string) => void;
+  /** Called once when the thread can write no more. */
+  readonly onFatal: (error: Error) => void;
+}
+
+export function createSqliteWriter(options: SqliteWriterOptions): SqliteWriter {
+  const { thread, lineage, headAtStart, recent, clock, onError, onNotice, onFatal } = options;
   let head = headAtStart;
   let waiting: Waiting | undefined;
-  let onPruned: ((pruned: number, failed: string | undefined) => void) | undefined;
+  let onPruned: ((reply: Pruned) => void) | undefined;
   let pruning: Promise<unknown> = Promise.resolve();
   let failure: Error | undefined;
+  let isClosing = false;
   const ended = new Promise<void>((resolve) => {
     thread.once('exit', () => {
       fail(new Error('the writer thread has ended'));
@@ -69,26 +79,49 @@ export function createSqliteWriter({
   });
 
   thread.on('error', (error) => {
-    onError(error);
-    fail(error);
+    fail(new Error(`the writer thread failed: ${error.message}`, { cause: error }));
   });
   thread.on('message', (reply: WriterReply) => {
-    if (reply.type === 'appended') {
-      onAppended(reply);
-    } else if (reply.type === 'frozen') {
-      recent.freeze();
-    } else if (reply.type === 'indexed') {
-      recent.indexed(reply.through);
-    } else if (reply.type === 'pruned') {
-      onPruned?.(reply.pruned, reply.failed);
+    switch (reply.type) {
+      case 'appended':
+        onAppended(reply);
+        break;
+      case 'frozen':
+        recent.freeze();
+        break;
+      case 'indexed':
+        recent.indexed(reply.through);
+        break;
+      case 'pruned':
+        onPruned?.(reply);
+        break;
+      case 'fault':
+        onError(new Error(reply.message));
+        break;
+      case 'notice':
+        onNotice(reply.message);
+        break;
+      case 'fatal':
+        fail(new Error(reply.message));
+        break;
+      case 'ready':
+      case 'closed':
+        break;
     }
   });
 
   function fail(error: Error): void {
-    failure ??= error;
-    waiting?.reject(failure);
+    if (failure !== undefined) {
+      return;
+    }
+    failure = error;
+    // The thread may have committed the group before it ended.
+    waiting?.reject(outcomeUnknown('its writer has ended', error));
     waiting = undefined;
-    onPruned?.(0, failure.message);
+    onPruned?.({ pruned: 0, failed: error.message });
+    if (!isClosing) {
+      onFatal(error);
+    }
   }
 
   function onAppended(reply: WriterReply & { type: 'appended' }): void {
@@ -99,45 +132,57 @@ export function createSqliteWriter({
     waiting = undefined;
     head = reply.head;
     const { positions, isDuplicate } = reply.receipts;
+    const { recordedAt } = reply;
     const outcomes = outcomesOf(requests, reply.receipts, lineage);
     let index = 0;
     requests.forEach(({ events }, place) => {
       const isAppended = !reply.receipts.refusals.has(place);
-      for (const { accessId } of events) {
+      for (const { accessId, createdAt } of events) {
         if (isAppended && isDuplicate[index] === 0) {
-          recent.add(positions[index] ?? 0, accessId);
+          recent.add({ position: positions[index] ?? 0, accessId, createdAt: createdAt ?? recordedAt });
         }
         index += 1;
       }
     });
-    resolve({ recordedAt: reply.recordedAt, outcomes });
+    resolve({ recordedAt, outcomes });
   }
 
   function post(message: WriterMessage): void {
     thread.postMessage(message);
   }
 
-  function pruneNow(rule: PruneRule): Promise<number> {
-    return new Promise((resolve, reject) => {
-      onPruned = (pruned, failed) => {
+  function pruneNow(rule: PruneRule, signal: AbortSignal | undefined): Promise<number> {
+    const stop = (): void => {
+      post({ type: 'stop-pruning' });
+    };
+    return new Promise<number>((resolve, reject) => {
+      onPruned = ({ pruned, failed, refused }) => {
         onPruned = undefined;
-        if (failed === undefined) {
-          resolve(pruned);
-        } else {
+        if (failed !== undefined) {
           reject(storeFailed(failed));
+        } else if (refused !== undefined) {
+          reject(new RetentionRefused(refused, pruned));
+        } else {
+          resolve(pruned);
         }
       };
-      if (failure === undefined) {
-        post({ type: 'prune', rule });
+      if (failure !== undefined) {
+        onPruned({ pruned: 0, failed: failure.message });
+      } else if (signal?.aborted === true) {
+        onPruned({ pruned: 0 });
       } else {
-        onPruned(0, failure.message);
+        post({ type: 'prune', rule, now: clock.now() });
+        signal?.addEventListener('abort', stop);
       }
-    });
+    }).finally(() => signal?.removeEventListener('abort', stop));
   }
 
   return {
     get head() {
       return head;
+    },
+    get failure() {
+      return failure;
     },
     append(requests) {
       if (failure !== undefined) {
@@ -148,8 +193,8 @@ export function createSqliteWriter({
         post({ type: 'append', columns: columnsOf(requests) });
       });
     },
-    prune(rule) {
-      const turn = pruning.then(() => pruneNow(rule));
+    prune(rule, signal) {
+      const turn = pruning.then(() => pruneNow(rule, signal));
       pruning = turn.catch(() => 0);
       return turn;
     },
@@ -157,8 +202,11 @@ export function createSqliteWriter({
       post({ type: 'restart-wal' });
     },
     async close() {
+      isClosing = true;
       if (failure === undefined) {
         post({ type: 'close' });
+      } else {
+        await thread.terminate();
       }
       await ended;
     },

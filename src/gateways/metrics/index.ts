@@ -36,7 +36,7 @@ function processMetrics(): Registry {
 }
 
 const needs = {
-  ports: ['routes', 'guards', 'log', 'hub', 'budgets', 'meters', 'errors', 'walBytes'],
+  ports: ['routes', 'guards', 'log', 'hub', 'budgets', 'meters', 'errors', 'wal'],
   settings: {},
 } as const;
 
@@ -64,7 +64,7 @@ export const metrics = defineGateway({
 
 /** Registers the metrics that a scrape reads. */
 function registerMetrics(
-  { log, hub, budgets, walBytes, meters, errors }: PortsOf<typeof needs>,
+  { log, hub, budgets, wal, meters, errors }: PortsOf<typeof needs>,
   registry: Registry,
 ): void {
   addCounter(registry, {
@@ -244,14 +244,21 @@ function registerMetrics(
       }
     },
   });
-  if (walBytes === undefined) {
+  if (wal === undefined) {
     return;
   }
   addGauge(registry, {
     name: 'lastseen_sqlite_wal_bytes',
     help: 'Bytes of the write-ahead log beside the file.',
     read: (report) => {
-      report({}, walBytes());
+      report({}, wal.bytes());
+    },
+  });
+  addGauge(registry, {
+    name: 'lastseen_sqlite_wal_pinned_seconds',
+    help: 'How long a reader has kept the write-ahead log from being reused; 0 if none does.',
+    read: (report) => {
+      report({}, wal.pinnedMs() / 1_000);
     },
   });
 }

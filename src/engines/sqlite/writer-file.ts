@@ -1,0 +1,70 @@
+/**
+ * The connection that writes the log (WAL, `synchronous=FULL`: G1), and the check of the file before it is trusted. After
+ * a COMMIT that failed, frames of it can stand in the write-ahead log, and what a failed flush left on disk is not known.
+ * The check opens the file again, copies the write-ahead log into the file with its flush, and empties it. See D42.
+ */
+import { closeSync, fsyncSync, openSync, statSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { createTransactions } from './transaction.ts';
+
+/** Time that a transaction waits for another writer, such as the tool of an operator. */
+const WRITE_WAIT_MS = 5_000;
+
+export function connectWriter(path: string): Database.Database {
+  const db = new Database(path);
+  db.pragma('journal_mode = WAL');
+  db.pragma('synchronous = FULL');
+  // A checkpoint inside a commit would delay that push: the checkpointer thread runs them.
+  db.pragma('wal_autocheckpoint = 0');
+  db.pragma('journal_size_limit = 67108864');
+  db.pragma('cache_size = -65536');
+  db.pragma('temp_store = memory');
+  db.pragma(`busy_timeout = ${WRITE_WAIT_MS}`);
+  return db;
+}
+
+interface CheckpointResult {
+  readonly busy: number;
+}
+
+/**
+ * Makes sure that the write-ahead log holds no frame of a failed COMMIT, and that a flush succeeds.
+ * @throws the error of SQLite or of the system: nothing may be acknowledged yet
+ */
+export function checkFile(db: Database.Database, path: string): void {
+  if (checkpointAtOnce(db, 'TRUNCATE')) {
+    flushFile(`${path}-wal`);
+    return;
+  }
+  // A reader keeps the write-ahead log. A commit with its flush overwrites the first frame after the last valid one, and
+  // the checksums of the frames behind it no longer fit.
+  createTransactions(db).run(() => {
+    db.exec('update log set indexed = indexed + 1; update log set indexed = indexed - 1');
+  });
+}
+
+/** Runs a checkpoint that waits for nobody. Returns false if a reader or another checkpoint was in its way. */
+export function checkpointAtOnce(db: Database.Database, mode: 'RESTART' | 'TRUNCATE'): boolean {
+  db.pragma('busy_timeout = 0');
+  try {
+    const [result] = db.pragma(`wal_checkpoint(${mode})`) as CheckpointResult[];
+    return result?.busy === 0;
+  } finally {
+    db.pragma(`busy_timeout = ${WRITE_WAIT_MS}`);
+  }
+}
+
+function flushFile(path: string): void {
+  const file = openSync(path, 'r+');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Names a file whatever its path; `undefined` if there is none. */
+export function fileIdentity(path: string): string | undefined {
+  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats && `${stats.dev}:${stats.ino}`;
+}
