@@ -4,7 +4,7 @@ import express, { type Express, type Request, type Response } from 'express';
 import helmet from 'helmet';
 import { LastseenError, quote } from '../errors.ts';
 import type { ErrorReporter } from './error-reporter.ts';
-import { oneAtATime } from './pipeline.ts';
+import type { Pipeline } from './pipeline.ts';
 import { answerError, problemHandler } from './problem.ts';
 
 /** The server and its application. */
@@ -30,11 +30,16 @@ export interface HttpApp {
  */
 const HEADERS_TIMEOUT_MS = 15_000;
 
-/**
- * Creates the server. A request that has not arrived completely after `requestTimeoutMs` receives 408, and
- * the server closes the connection.
- */
-export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): HttpApp {
+/** The parts and the limit of the server. */
+export interface HttpAppOptions {
+  readonly errors: ErrorReporter;
+  readonly pipeline: Pipeline;
+  /** A request that has not arrived completely after this time receives 408, and the server closes the connection. */
+  readonly requestTimeoutMs: number;
+}
+
+/** Creates the server. */
+export function createHttpApp({ errors, pipeline, requestTimeoutMs }: HttpAppOptions): HttpApp {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -51,7 +56,7 @@ export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): 
       connectionsCheckingInterval: Math.min(5_000, requestTimeoutMs),
       keepAliveTimeout: 65_000,
     },
-    oneAtATime((request, response) => {
+    pipeline.oneAtATime((request, response) => {
       const handle = fastRoutes.get(`${request.method ?? ''} ${request.url ?? ''}`);
       if (handle === undefined) {
         app(request, response);

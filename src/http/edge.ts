@@ -3,7 +3,7 @@
  * gateways apply to requests.
  */
 import type { Admission } from '../delivery/admission.ts';
-import { createByteBudget } from '../delivery/byte-budget.ts';
+import { type ByteBudget, createByteBudget } from '../delivery/byte-budget.ts';
 import type { Hub } from '../delivery/hub.ts';
 import type { Logger } from '../logger.ts';
 import type { Runtime } from '../runtime.ts';
@@ -13,6 +13,7 @@ import { type Bodies, createBodies } from './bodies.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 import { createGuards, type GuardOptions, type Guards } from './guards.ts';
 import { createListeners, type Listeners } from './listeners.ts';
+import { createPipeline } from './pipeline.ts';
 import { createRateLimits, type RateLimits } from './rate-limits.ts';
 import { createRoutes, type Routes } from './routes.ts';
 import type { httpSettings } from './settings.ts';
@@ -26,17 +27,21 @@ export interface Edge {
   readonly guards: Guards;
   readonly limits: RateLimits;
   readonly bodies: Bodies;
+  /** The bytes of requests that wait behind another one of their connection. */
+  readonly requestBudget: ByteBudget;
   /** Returns the served routes as `GET /health`. */
   served(): string[];
   /** Mounts the handlers for unknown paths and for errors. Call it after all gateways are mounted. */
   mountFallbacks(): void;
   /** Closes every session and socket, and drains the listeners. */
   drain(): Promise<void>;
+  /** Stops the checks for progress. */
+  close(): void;
 }
 
 /** The settings and the parts that the edge depends on. */
 export interface EdgeOptions extends Omit<GuardOptions, 'origins'> {
-  readonly settings: ValuesOf<typeof httpSettings>;
+  readonly settings: ValuesOf<typeof httpSettings> & { readonly stallTimeoutMs: number };
   readonly admission: Admission;
   readonly hub: Hub;
   readonly errors: ErrorReporter;
@@ -55,7 +60,22 @@ export function createEdge({
   ...identity
 }: EdgeOptions): Edge {
   const { clock, timers } = runtime;
-  const { app, server, fastRoute, mountFallbacks } = createHttpApp(errors, settings.requestTimeoutMs);
+  const requestBudget = createByteBudget({
+    name: 'requests',
+    noun: 'requests',
+    limitBytes: settings.requestBudgetBytes,
+    ownerLimitBytes: settings.requestBudgetBytes / 2,
+  });
+  const pipeline = createPipeline({
+    budget: requestBudget,
+    stallTimeoutMs: settings.stallTimeoutMs,
+    timers,
+  });
+  const { app, server, fastRoute, mountFallbacks } = createHttpApp({
+    errors,
+    pipeline,
+    requestTimeoutMs: settings.requestTimeoutMs,
+  });
   const bodies = createBodies({
     budget: createByteBudget({
       name: 'bodies',
@@ -76,6 +96,7 @@ export function createEdge({
     guards: createGuards({ ...identity, origins: settings.origins }),
     limits: createRateLimits({ ...settings, clock }),
     bodies,
+    requestBudget,
     served: () => routesOf(app),
     mountFallbacks,
     async drain() {
@@ -83,6 +104,10 @@ export function createEdge({
       hub.closeAll('restarting');
       sockets.closeAll('restarting');
       await drained;
+    },
+    close() {
+      pipeline.close();
+      bodies.close();
     },
   };
 }

@@ -62,10 +62,15 @@ export function answerError(
   }
   const { status, headers, body } = problemOf(error, extra);
   // The server does not read the rest of a refused body, so the connection cannot be reused.
-  if (!request.complete) {
+  if (!request.complete && hasBody(request)) {
     response.setHeader('Connection', 'close');
   }
   response.writeHead(status, headers).end(body);
+}
+
+/** A request without a body is handled before Node marks it as complete. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /** Creates the error handler of express. */

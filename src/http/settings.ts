@@ -30,6 +30,11 @@ export const httpSettings = {
     'the same bytes for one token subject',
     Count.default(64 * 1024 * 1024),
   ),
+  LASTSEEN_REQUEST_BUDGET_BYTES: setting(
+    'requestBudgetBytes',
+    'bytes of all requests that wait behind another one of their connection; one address has half of them',
+    Count.default(128 * 1024 * 1024),
+  ),
   LASTSEEN_MAX_REQUESTS_PER_SECOND: setting(
     'maxRequestsPerSecond',
     'requests of one token subject; 0: no limit',

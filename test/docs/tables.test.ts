@@ -67,7 +67,7 @@ describe('docs/reference/settings.md', () => {
       }
     }
     assert.equal(words, 5);
-    assert.equal(ranges, 25);
+    assert.equal(ranges, 26);
   });
 
   it('gives examples of retention that are accepted', () => {
