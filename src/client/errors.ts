@@ -15,7 +15,12 @@ export type ClientErrorCode =
   | 'ERR_CURSOR_TOO_OLD'
   /** The cursor is ahead of the log. `floor` is the lowest valid cursor. */
   | 'ERR_CURSOR_AHEAD'
-  /** The cursor is of a log that was replaced, for example by a restore. `floor` is the lowest valid cursor. */
+  /**
+   * The log no longer has the history of the cursor: it has lost events. `floor` is the lowest valid cursor, `common` the
+   * last cursor of a history that the log still has, if it is known.
+   */
+  | 'ERR_CURSOR_DIVERGED'
+  /** The cursor is of a log that was reset, or of another log. `floor` is the lowest valid cursor. */
   | 'ERR_CURSOR_EPOCH'
   /** An administrator dropped the access_id. */
   | 'ERR_DROPPED'
@@ -26,24 +31,45 @@ export type ClientErrorCode =
   /** The server did not accept the events within the time allowed. */
   | 'ERR_UNREACHABLE';
 
+/** Versions of one feed, both ends included. */
+export interface VersionRange {
+  readonly from: number;
+  readonly through: number;
+}
+
 export interface ClientErrorDetails {
   /** HTTP status of the refusal. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** Code of the server's error, such as `ERR_ID_CONFLICT`. */
-  readonly serverCode?: string;
+  readonly serverCode?: string | undefined;
   /** Of an ERR_CURSOR_…: the lowest valid cursor. */
-  readonly floor?: string;
-  readonly accessId?: string;
+  readonly floor?: string | undefined;
+  /** Of an ERR_CURSOR_DIVERGED: the last cursor that the reader's history and the log are known to have in common. */
+  readonly common?: string | undefined;
+  /**
+   * How `common` is known. `term`: the two histories part exactly there. `trail`: it is the newest valid cursor of the
+   * trail, and the two histories may have later events in common.
+   */
+  readonly commonBy?: 'term' | 'trail' | undefined;
+  /**
+   * Of an ERR_CURSOR_DIVERGED: the versions after `common` that the reader has seen. The log no longer proves them: treat
+   * them as not having happened. Undefined if the version at `common` is not known.
+   */
+  readonly unproven?: VersionRange | undefined;
+  readonly accessId?: string | undefined;
   readonly cause?: unknown;
 }
 
 /** An error of the SDK. */
-export class ClientError extends Error {
+export class ClientError extends Error implements ClientErrorDetails {
   override readonly name: string = 'ClientError';
   readonly code: ClientErrorCode;
   readonly status: number | undefined;
   readonly serverCode: string | undefined;
   readonly floor: string | undefined;
+  readonly common: string | undefined;
+  readonly commonBy: 'term' | 'trail' | undefined;
+  readonly unproven: VersionRange | undefined;
   readonly accessId: string | undefined;
 
   constructor(code: ClientErrorCode, message: string, details: ClientErrorDetails = {}) {
@@ -52,6 +78,9 @@ export class ClientError extends Error {
     this.status = details.status;
     this.serverCode = details.serverCode;
     this.floor = details.floor;
+    this.common = details.common;
+    this.commonBy = details.commonBy;
+    this.unproven = details.unproven;
     this.accessId = details.accessId;
   }
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { replaceFile } from '../atomic-file.ts';
 import type { Cancel } from '../runtime.ts';
 import { systemRuntime } from '../system-runtime.ts';
-import type { CursorStore } from './subscribe/cursor-store.ts';
+import { type CursorStore, trailKey } from './subscribe/cursor-store.ts';
 
 export interface FileStore extends CursorStore {
   /** Writes the cursors that are not in the file yet. */
@@ -19,7 +19,7 @@ export interface FileStoreOptions {
 }
 
 /**
- * Keeps cursors in a JSON file, one member for each access_id. Each write replaces the file atomically and syncs it to
+ * Keeps cursors in a JSON file, one member for each access_id and one for its trail. Each write replaces the file atomically and syncs it to
  * disk. Only one process may use a file.
  * @throws when the file exists and does not contain cursors, or when it cannot be read; `save` and `flush` when it
  *   cannot be written
@@ -44,6 +44,13 @@ export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {
 
   return {
     load: (accessId) => cursors.get(accessId),
+    trail: {
+      load: (accessId) => cursors.get(trailKey(accessId)),
+      save(accessId, trail) {
+        // The cursor follows at once, and one write takes both.
+        cursors.set(trailKey(accessId), trail);
+      },
+    },
     save(accessId, cursor) {
       cursors.set(accessId, cursor);
       isWritten = false;

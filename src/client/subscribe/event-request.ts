@@ -74,7 +74,13 @@ export interface EventRequest {
 export async function requestEvents(options: TransportOptions, request: EventRequest): Promise<Response> {
   const { accessId, after, parameters = '', mediaType, signal } = request;
   const token = await options.token();
-  const query = `access_id=${encodeURIComponent(accessId)}&after=${encodeURIComponent(after)}${parameters}`;
+  const trail = options.trail(accessId);
+  const query = [
+    `access_id=${encodeURIComponent(accessId)}`,
+    `&after=${encodeURIComponent(after)}`,
+    trail.length === 0 ? '' : `&trail=${trail.join(',')}`,
+    parameters,
+  ].join('');
   let response: Response;
   try {
     response = await options.fetch(`${options.url}/events?${query}`, {
@@ -103,13 +109,5 @@ async function refusal(response: Response, accessId: string): Promise<Error> {
     const retryAfterSeconds = Number(response.headers.get('Retry-After') ?? 0) || 0;
     return new ConnectionLost(fallback, { wasOpen: false, retryAfterSeconds });
   }
-  const error = parseRefusal(text, fallback, status);
-  return error.accessId === undefined
-    ? new ClientError(error.code, error.message, {
-        status,
-        accessId,
-        ...(error.floor === undefined ? {} : { floor: error.floor }),
-        ...(error.serverCode === undefined ? {} : { serverCode: error.serverCode }),
-      })
-    : error;
+  return parseRefusal(text, fallback, { status, accessId });
 }

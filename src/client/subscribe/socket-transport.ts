@@ -56,10 +56,10 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   signal.addEventListener('abort', onAbort);
 
   socket.onopen = () => {
-    const [first, ...others] = [...options.starts].map(([accessId, after]) => ({
-      access_id: accessId,
-      after,
-    }));
+    const [first, ...others] = [...options.starts].map(([accessId, after]) => {
+      const trail = options.trail(accessId);
+      return { access_id: accessId, after, ...(trail.length === 0 ? {} : { trail }) };
+    });
     socket.send(JSON.stringify(first));
     for (const other of others) {
       socket.send(JSON.stringify({ type: 'subscribe', ...other }));

@@ -3,10 +3,11 @@
  * caller ends it, or with an error that no retry can mend; it never skips an event silently.
  */
 import { type Runtime, sleep } from '../../runtime.ts';
-import { ClientError } from '../errors.ts';
+import { ClientError, type VersionRange } from '../errors.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
 import type { CursorStore } from './cursor-store.ts';
 import type { ClientEvent } from './event.ts';
+import { fetchPage } from './event-request.ts';
 import { loadFeedCursors } from './feed-cursors.ts';
 import { pollTransport } from './poll-transport.ts';
 import { createReconnectPolicy } from './reconnect-policy.ts';
@@ -29,6 +30,9 @@ export type SubscriptionState =
   | { readonly name: 'waiting'; readonly reason: string; readonly pauseMs: number }
   | { readonly name: 'closed' };
 
+/** Where to continue after a verdict: one of these words, or a cursor. */
+export type VerdictAnswer = 'throw' | 'common' | 'floor' | 'start' | 'now' | (string & {});
+
 export interface SubscribeOptions {
   /** Base URL of the server. */
   readonly url: string;
@@ -48,10 +52,13 @@ export interface SubscribeOptions {
   /** Called at each change of state. */
   readonly onState?: (state: SubscriptionState) => void;
   /**
-   * Decides about a cursor that the server refuses: `throw` (the default) throws the error, `floor` continues from
-   * `error.floor` and accepts the loss of the events before it.
+   * Decides about a cursor that the server refuses, one of these:
+   * - `throw` (the default) throws the error, also if `error` lacks the cursor that another answer needs;
+   * - `common` continues from `error.common`: the events `error.unproven` did not happen, undo them first;
+   * - `floor` continues from `error.floor`, the oldest event that exists; `start` and `now` continue there;
+   * - a cursor continues after it.
    */
-  readonly onVerdict?: (verdict: ClientError) => 'throw' | 'floor';
+  readonly onVerdict?: (verdict: ClientError) => VerdictAnswer | Promise<VerdictAnswer>;
   /**
    * Milliseconds of silence after which a connection counts as lost. Default 60,000: the server sends a heartbeat at
    * least every 25 s.
@@ -99,6 +106,7 @@ async function* iterate(
   const policy = createReconnectPolicy(transports, random);
   const connectionOptions: Omit<TransportOptions, 'starts'> = {
     url: options.url.replace(/\/+$/, ''),
+    trail: cursors.trail,
     token: tokens.get,
     signal,
     silenceMs: options.silenceMs ?? SILENCE_MS,
@@ -173,16 +181,41 @@ async function* iterate(
       hasRetriedToken = true;
       return new ConnectionLost(error.message, { wasOpen: true });
     }
-    const { floor } = error;
-    if (
-      error.code.startsWith('ERR_CURSOR_') &&
-      floor !== undefined &&
-      options.onVerdict?.(error) === 'floor'
-    ) {
-      await cursors.restartAt(floor, error.accessId);
-      return new ConnectionLost('continuing from the floor', { wasOpen: true });
+    if (!error.code.startsWith('ERR_CURSOR_')) {
+      throw error;
     }
-    throw error;
+    const verdict = new ClientError(error.code, error.message, {
+      ...error,
+      unproven: await unprovenBy(error),
+    });
+    const answer = (await options.onVerdict?.(verdict)) ?? 'throw';
+    const start = answer === 'floor' ? error.floor : answer === 'common' ? error.common : answer;
+    if (start === undefined || start === 'throw') {
+      throw verdict;
+    }
+    await cursors.restartAt(start, error.accessId);
+    return new ConnectionLost(`continuing from ${answer}`, { wasOpen: true });
+  }
+
+  /** The versions that the loop has seen after the common place of a verdict. */
+  async function unprovenBy({
+    common,
+    accessId = accessIds[0] ?? '',
+  }: ClientError): Promise<VersionRange | undefined> {
+    const through = cursors.lastVersion(accessId);
+    if (common === undefined || through === undefined) {
+      return undefined;
+    }
+    let from = (cursors.versionAt(accessId, common) ?? NaN) + 1;
+    if (Number.isNaN(from)) {
+      // The trail has not every place: the first event after this one tells.
+      const request = { accessId, after: common, waitSeconds: 0, maxEvents: 1 };
+      const page = await fetchPage({ ...connectionOptions, starts: cursors.starts() }, request).catch(
+        () => undefined,
+      );
+      from = page?.events[0]?.version ?? NaN;
+    }
+    return from <= through ? { from, through } : undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 /** What carries a subscription: a WebSocket, event streams or long polls, all with one interface. */
 import type { Timers } from '../../runtime.ts';
-import { ClientError, type ClientErrorCode } from '../errors.ts';
+import { ClientError, type ClientErrorCode, type ClientErrorDetails } from '../errors.ts';
 import type { ClientEvent } from './event.ts';
 
 export type TransportName = 'websocket' | 'stream' | 'poll';
@@ -20,6 +20,8 @@ export interface TransportOptions {
   readonly url: string;
   /** A cursor, "start" or "now" for each access_id. */
   readonly starts: ReadonlyMap<string, string>;
+  /** Older cursors of a feed, which each request sends with its cursor. */
+  readonly trail: (accessId: string) => readonly string[];
   /** @throws ERR_TOKEN_UNAVAILABLE */
   readonly token: () => Promise<string | undefined>;
   /** Ends the connection. */
@@ -88,27 +90,43 @@ const VERDICTS: readonly string[] = [
   'ERR_CURSOR_MALFORMED',
   'ERR_CURSOR_TOO_OLD',
   'ERR_CURSOR_AHEAD',
+  'ERR_CURSOR_DIVERGED',
   'ERR_CURSOR_EPOCH',
 ];
 
 /**
- * The error of the server as a ClientError. A verdict on a cursor keeps its code and floor; every other error becomes
- * ERR_REFUSED with the server's code in `serverCode`. `fallback` is the message if `text` is not an error of the server.
+ * The error of the server as a ClientError. A verdict on a cursor keeps its code and where to begin; every other error
+ * becomes ERR_REFUSED with the server's code in `serverCode`. `fallback` is the message if `text` is not an error of the
+ * server; `details` is what is known besides.
  */
-export function parseRefusal(text: string, fallback: string, status?: number): ClientError {
-  let problem: { code?: unknown; detail?: unknown; floor?: unknown; access_id?: unknown } = {};
+export function parseRefusal(
+  text: string,
+  fallback: string,
+  details: Pick<ClientErrorDetails, 'status' | 'accessId'> = {},
+): ClientError {
+  let problem: Readonly<Record<string, unknown>> = {};
   try {
     problem = JSON.parse(text) as typeof problem;
   } catch {
     // Not the server's own answer: the fallback says what is known.
   }
-  const detail = typeof problem.detail === 'string' ? problem.detail : fallback;
-  const serverCode = typeof problem.code === 'string' ? problem.code : undefined;
+  const textOf = (name: string): string | undefined => {
+    const value = problem[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+  const serverCode = textOf('code');
+  const commonBy = textOf('common_by');
   const isVerdict = serverCode !== undefined && VERDICTS.includes(serverCode);
-  return new ClientError(isVerdict ? (serverCode as ClientErrorCode) : 'ERR_REFUSED', detail, {
-    ...(status === undefined ? {} : { status }),
-    ...(serverCode === undefined ? {} : { serverCode }),
-    ...(typeof problem.floor === 'string' ? { floor: problem.floor } : {}),
-    ...(typeof problem.access_id === 'string' ? { accessId: problem.access_id } : {}),
-  });
+  return new ClientError(
+    isVerdict ? (serverCode as ClientErrorCode) : 'ERR_REFUSED',
+    textOf('detail') ?? fallback,
+    {
+      status: details.status,
+      serverCode,
+      floor: textOf('floor'),
+      common: textOf('common'),
+      commonBy: commonBy === 'term' || commonBy === 'trail' ? commonBy : undefined,
+      accessId: textOf('access_id') ?? details.accessId,
+    },
+  );
 }
