@@ -131,7 +131,7 @@ describe('a log that loses events', () => {
     until(
       async () => {
         const isSeen = reader.seen.some((event) => event.payload === payload);
-        assert.equal(isSeen ? undefined : await Promise.race([reader.ended, undefined]), undefined);
+        assert.equal(isSeen ? undefined : await Promise.race([reader.ended, Promise.resolve()]), undefined);
         return isSeen;
       },
       () => `${payload}, after ${JSON.stringify(reader.seen.map((event) => event.payload))}`,
