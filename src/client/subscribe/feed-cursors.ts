@@ -100,6 +100,7 @@ export async function loadFeedCursors({ accessIds, store, after }: FeedCursorsOp
         if (feed !== undefined) {
           feed.start = start;
           feed.version = feed.trail.versionOf(start);
+          feed.trail.restartAt(start);
           if (isCursor(start)) {
             await save(name, feed);
           }

@@ -15,6 +15,8 @@ export interface Trail {
   readonly lastVersion: number | undefined;
   /** The loop has taken an event. `before` is where it stood: a cursor, "start" or "now". */
   add(event: TrailPlace, before: string): void;
+  /** Reading starts again at a cursor. The places after it, if it is known, belong to a history that the log has lost. */
+  restartAt(cursor: string): void;
   /** The version at a cursor, if the trail has it. */
   versionOf(cursor: string): number | undefined;
   /** The cursors to send, newest first: at most `LEVELS + 1`. */
@@ -67,7 +69,10 @@ export function createTrail(text: string | null | undefined): Trail {
     },
     add(event, before) {
       if (lastVersion === undefined || event.version !== lastVersion + 1) {
-        beginAt({ cursor: before, version: event.version - 1 });
+        // The first event, or the first one after a restart.
+        const version = event.version - 1;
+        forgetAfter(version);
+        origin = isCursor(before) ? { cursor: before, version } : undefined;
       }
       put(event);
       if (recent.size > MAX_RECENT) {
@@ -75,7 +80,13 @@ export function createTrail(text: string | null | undefined): Trail {
         recent.delete(oldest);
       }
     },
-    versionOf: (cursor) => recent.get(cursor) ?? places().find((place) => place.cursor === cursor)?.version,
+    restartAt(cursor) {
+      const version = versionOf(cursor);
+      if (version !== undefined) {
+        forgetAfter(version);
+      }
+    },
+    versionOf,
     cursors: () => places().map(({ cursor }) => cursor),
     text: () =>
       places()
@@ -83,19 +94,24 @@ export function createTrail(text: string | null | undefined): Trail {
         .join(' '),
   };
 
-  /** Reading began at this place. Later places belong to a history that the log no longer has. */
-  function beginAt(place: TrailPlace): void {
-    for (const [level, { version }] of levels) {
-      if (version > place.version) {
+  function versionOf(cursor: string): number | undefined {
+    return recent.get(cursor) ?? places().find((place) => place.cursor === cursor)?.version;
+  }
+
+  function forgetAfter(version: number): void {
+    for (const [level, place] of levels) {
+      if (place.version > version) {
         levels.delete(level);
       }
     }
-    for (const [cursor, version] of recent) {
-      if (version > place.version) {
+    for (const [cursor, seen] of recent) {
+      if (seen > version) {
         recent.delete(cursor);
       }
     }
-    origin = isCursor(place.cursor) ? place : undefined;
+    if (origin !== undefined && origin.version > version) {
+      origin = undefined;
+    }
   }
 }
 
