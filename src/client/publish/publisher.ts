@@ -7,7 +7,7 @@ import { type Cancel, type Runtime, sleep } from '../../runtime.ts';
 import { ClientError } from '../errors.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
 import { encodeEvent, type NewEvent } from './new-event.ts';
-import { createPushRequest, parseProblem, type PushAnswer, type Receipt } from './push-request.ts';
+import { createPushRequest, type Failure, type PushAnswer, type Receipt } from './push-request.ts';
 
 /** The outcome of one event: appended (or found as a duplicate), or failed. */
 export type PushResult =
@@ -19,7 +19,16 @@ export type PushResult =
       /** The log already had an event with this id. */
       readonly duplicate: boolean;
     }
-  | { readonly ok: false; readonly id: string; readonly error: ClientError };
+  | {
+      readonly ok: false;
+      readonly id: string;
+      readonly error: ClientError;
+      /**
+       * `not-appended`: the event is not in the log. `unknown`: a request without an answer may have appended it, and
+       * `error` is why the publisher did not find out. Push it again with the same id to know.
+       */
+      readonly outcome: Failure;
+    };
 
 export interface PublisherOptions {
   /** Base URL of the server. */
@@ -64,8 +73,8 @@ interface PendingEvent {
   readonly settle: (result: PushResult) => void;
 }
 
-/** Statuses after which the same request may succeed. */
-const TEMPORARY_STATUSES = new Set([408, 429, 500, 502, 503, 504]);
+/** Statuses after which the same request may succeed. 0: there was no answer. */
+const TEMPORARY_STATUSES = new Set([0, 408, 429, 500, 502, 503, 504]);
 
 /** Statuses that may be the fault of a single event of the batch. */
 const EVENT_STATUSES = new Set([400, 403, 409, 413]);
@@ -146,38 +155,40 @@ export function createPublisherWith(
     return batch;
   }
 
-  /** Repeats the batch until the server has decided about each of its events, or until it is too late. */
-  async function send(batch: readonly PendingEvent[]): Promise<void> {
+  /**
+   * Repeats the batch, with the same ids, until the server has decided about each of its events, or until it is too late.
+   * `earlier` is what is known from requests before these.
+   */
+  async function send(batch: readonly PendingEvent[], earlier: Failure = 'not-appended'): Promise<void> {
+    let outcome = earlier;
     let hasRetriedToken = false;
     for (let attempt = 1; ; attempt += 1) {
       const answer = await request(batch.map(({ text }) => text));
-      const isAnswered = !(answer instanceof ClientError);
-      if (isAnswered && answer.status === 200) {
+      if (answer.outcome === 'appended') {
         accept(batch, answer.receipts);
         return;
       }
+      if (answer.outcome === 'unknown') {
+        outcome = 'unknown';
+      }
       // The token may have expired a moment ago: one new token is worth a try.
-      const isTokenRetry = isAnswered && answer.status === 401 && !hasRetriedToken && tokens.refused();
-      hasRetriedToken ||= isAnswered && answer.status === 401;
-      if (isAnswered && !isTokenRetry && !TEMPORARY_STATUSES.has(answer.status)) {
-        await refuse(batch, answer);
+      const isTokenRetry = answer.status === 401 && !hasRetriedToken && tokens.refused();
+      hasRetriedToken ||= answer.status === 401;
+      if (!isTokenRetry && !TEMPORARY_STATUSES.has(answer.status)) {
+        await refuse(batch, answer, outcome);
         return;
       }
       const pushedAt = batch[0]?.pushedAt ?? 0;
       if (closing.signal.aborted || clock.steady() - pushedAt > giveUpAfterMs) {
-        const cause = isAnswered ? parseProblem(answer) : answer;
-        fail(
-          batch,
-          new ClientError('ERR_UNREACHABLE', 'the server did not accept the events in time', { cause }),
-        );
+        const message =
+          outcome === 'unknown'
+            ? 'the server did not confirm the events in time: it is not known whether it has appended them'
+            : 'the server did not accept the events in time';
+        fail(batch, new ClientError('ERR_UNREACHABLE', message, { cause: answer.error }), outcome);
         return;
       }
-      const pauseMs = backoffMs(attempt, {
-        ...NETWORK_BACKOFF,
-        random,
-        atLeastMs: isAnswered ? answer.retryAfterSeconds * 1_000 : 0,
-      });
-      await sleep(timers, pauseMs, closing.signal);
+      const atLeastMs = answer.retryAfterSeconds * 1_000;
+      await sleep(timers, backoffMs(attempt, { ...NETWORK_BACKOFF, random, atLeastMs }), closing.signal);
     }
   }
 
@@ -191,19 +202,25 @@ export function createPublisherWith(
   }
 
   /** The server refuses a batch for one bad event: the halves are sent separately until only bad events fail. */
-  async function refuse(batch: readonly PendingEvent[], answer: PushAnswer): Promise<void> {
-    if (batch.length > 1 && EVENT_STATUSES.has(answer.status)) {
+  async function refuse(
+    batch: readonly PendingEvent[],
+    { status, error }: Extract<PushAnswer, { status: number }>,
+    outcome: Failure,
+  ): Promise<void> {
+    if (batch.length > 1 && EVENT_STATUSES.has(status)) {
       const middle = batch.length >>> 1;
-      await send(batch.slice(0, middle));
-      await send(batch.slice(middle));
+      await send(batch.slice(0, middle), outcome);
+      await send(batch.slice(middle), outcome);
       return;
     }
-    fail(batch, parseProblem(answer));
+    // Another event has the id of this one, so no request has appended it.
+    const isTaken = batch.length === 1 && error.serverCode === 'ERR_ID_CONFLICT';
+    fail(batch, error, isTaken ? 'not-appended' : outcome);
   }
 
-  function fail(batch: readonly PendingEvent[], error: ClientError): void {
+  function fail(batch: readonly PendingEvent[], error: ClientError, outcome: Failure): void {
     for (const event of batch) {
-      settle(event, { ok: false, id: event.id, error });
+      settle(event, { ok: false, id: event.id, error, outcome });
     }
   }
 

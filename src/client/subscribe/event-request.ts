@@ -1,8 +1,9 @@
 /** `GET /events`, which streams, long polls and the search for the reason of a refusal use. */
 import { ClientError } from '../errors.ts';
+import { parseRefusal } from '../refusal.ts';
 import { createTimeoutSignal } from '../timeout-signal.ts';
 import { type ClientEvent, parseEvents } from './event.ts';
-import { ConnectionLost, parseRefusal, type TransportOptions, unreadableAnswer } from './transport.ts';
+import { ConnectionLost, type TransportOptions, unreadableAnswer } from './transport.ts';
 
 export interface EventPage {
   readonly events: readonly ClientEvent[];

@@ -1,7 +1,8 @@
 /** A subscription over one WebSocket: all feeds on one connection, new tokens on the open socket, and back-pressure. */
+import { parseRefusal } from '../refusal.ts';
 import { fetchPage } from './event-request.ts';
 import { closeError, parseFrame } from './socket-frame.ts';
-import { ConnectionLost, type Frame, parseRefusal, type Socket, type TransportOptions } from './transport.ts';
+import { ConnectionLost, type Frame, type Socket, type TransportOptions } from './transport.ts';
 
 /** Characters that may wait for the loop before the socket pauses, if it can (`ws` can, browsers cannot). */
 const PAUSE_CHARACTERS = 1024 * 1024;
