@@ -154,6 +154,24 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
+  it('G4, G9: a raw payload that is not one JSON value is refused before it is sent, and adds no event', async () => {
+    const publisher = createPublisher({ url: service.url, token: TOKEN });
+    const injected = '1},{"access_id":"raw-checked","created_at":1,"payload":"injected"';
+    for (const rawPayload of [injected, '', '1,2', '{"a":1', 'undefined', "{'a':1}", 'NaN']) {
+      assert.throws(
+        () => void publisher.push({ accessId: 'raw-checked', createdAt: 1, rawPayload }),
+        (error) =>
+          error instanceof TypeError && error.message.startsWith('rawPayload must be JSON text, got '),
+      );
+    }
+    await publisher.push({ accessId: 'raw-checked', createdAt: 1, rawPayload: ' [1.0] ' });
+    assert.deepEqual(
+      (await service.page('raw-checked')).events.map((one) => one.payload),
+      [[1]],
+    );
+    await publisher.close();
+  });
+
   it('G7: the buffer is bounded, and an event that cannot be delivered fails after giveUpAfterMs', async () => {
     const publisher = createPublisher({
       url: 'http://127.0.0.1:1',
