@@ -1,6 +1,5 @@
 /** The subscription of the SDK on a log that really loses events: an older copy of the SQLite files is put back. */
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { WebSocket } from 'ws';
@@ -15,6 +14,7 @@ import {
 import { fileStore } from '../../src/client/node.ts';
 import { subscribeWith } from '../../src/client/subscribe/subscription.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
+import { copyLog } from '../support/log-copy.ts';
 import { type Proxy, startProxy } from '../support/proxy.ts';
 import { type Service, startService, TOKEN } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
@@ -61,15 +61,6 @@ describe('a log that loses events', () => {
     }
   }
 
-  function copyFiles(from: string, to: string): void {
-    for (const suffix of ['', '-wal']) {
-      rmSync(file(to + suffix), { force: true });
-      if (existsSync(file(from + suffix))) {
-        copyFileSync(file(from + suffix), file(to + suffix));
-      }
-    }
-  }
-
   async function restart(): Promise<void> {
     await service.stop();
     service = await startService({}, file('log.db'));
@@ -79,8 +70,7 @@ describe('a log that loses events', () => {
   /** Puts the copy back, lets the log grow by `versions`, and only then lets the readers come back. */
   async function putBack(label: string, versions: readonly number[]): Promise<void> {
     await service.stop();
-    copyFiles('copy.db', 'log.db');
-    rmSync(file('log.db-shm'), { force: true });
+    copyLog(file('copy.db'), file('log.db'));
     service = await startService({}, file('log.db'));
     await push(label, versions);
     proxy.redirect(service.port);
@@ -150,7 +140,7 @@ describe('a log that loses events', () => {
       const reader = read({ transports: [transport] });
       await hasSeen(reader, 'a21');
       await service.stop();
-      copyFiles('log.db', 'copy.db');
+      copyLog(file('log.db'), file('copy.db'));
       service = await startService({}, file('log.db'));
       proxy.redirect(service.port);
       await push('b', range(22, 30));
@@ -177,7 +167,7 @@ describe('a log that loses events', () => {
 
     it(`G13: over ${transport}, the common place is exact where the log knows the term of the cursor`, async () => {
       await push('a', range(1, 5));
-      copyFiles('log.db', 'copy.db');
+      copyLog(file('log.db'), file('copy.db'));
       await push('b', range(6, 8));
       const reader = read({ transports: [transport] });
       await hasSeen(reader, 'b8');
@@ -199,7 +189,7 @@ describe('a log that loses events', () => {
       const reader = read({ transports: [transport] });
       await hasSeen(reader, 'a5');
       await restart();
-      copyFiles('log.db', 'copy.db');
+      copyLog(file('log.db'), file('copy.db'));
       proxy.redirect(1);
       proxy.cut();
       await push('b', [6]);
@@ -214,7 +204,7 @@ describe('a log that loses events', () => {
   it('G13: a cursor beyond the log gets the same verdict while the log is still shorter', async () => {
     await push('a', range(1, 4));
     await restart();
-    copyFiles('log.db', 'copy.db');
+    copyLog(file('log.db'), file('copy.db'));
     await push('b', range(5, 7));
     const reader = read();
     await hasSeen(reader, 'b7');
@@ -233,7 +223,7 @@ describe('a log that loses events', () => {
   it('G13: two losses, one after the other, are two verdicts, each with its own range', async () => {
     await push('a', range(1, 4));
     await restart();
-    copyFiles('log.db', 'copy.db');
+    copyLog(file('log.db'), file('copy.db'));
     await push('b', range(5, 8));
     const reader = read();
     await hasSeen(reader, 'b8');
@@ -258,7 +248,7 @@ describe('a log that loses events', () => {
   it('the answer to a verdict may be a word, a cursor, or a promise; without one the verdict is thrown', async () => {
     await push('a', range(1, 4));
     await restart();
-    copyFiles('log.db', 'copy.db');
+    copyLog(file('log.db'), file('copy.db'));
     await push('b', [5, 6]);
     const answers: Record<string, (verdict: ClientError) => string | Promise<string>> = {
       throw: () => 'throw',
@@ -300,7 +290,7 @@ describe('a log that loses events', () => {
     async function readAcrossLoss(makeStore: () => CursorStore): Promise<Reader> {
       await push('a', range(1, 20));
       await restart();
-      copyFiles('log.db', 'copy.db');
+      copyLog(file('log.db'), file('copy.db'));
       await push('b', range(21, 30));
       const first = read({ store: makeStore() });
       await hasSeen(first, 'b30');
@@ -371,7 +361,7 @@ describe('a log that loses events', () => {
       const verdicts: ClientError[] = [];
       await push('a', range(1, 3));
       await restart();
-      copyFiles('log.db', 'copy.db');
+      copyLog(file('log.db'), file('copy.db'));
       await push('b', [4]);
       const first = read({ store: plain });
       await hasSeen(first, 'b4');

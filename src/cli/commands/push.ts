@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
-import { type ClientError, createPublisher, type NewEvent } from '../../client/index.ts';
+import { createPublisher, type NewEvent, type PushResult } from '../../client/index.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError, quote } from '../../errors.ts';
 import { elementSpans, memberSpan } from '../../json-text.ts';
@@ -13,6 +13,8 @@ import { createProgress } from '../io/progress.ts';
 
 /** An event fails when the server has not accepted it for this long. */
 const GIVE_UP_MS = 120_000;
+
+type FailedPush = Extract<PushResult, { readonly ok: false }>;
 
 interface PushOptions {
   readonly url?: string;
@@ -64,7 +66,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
     giveUpAfterMs: GIVE_UP_MS,
   });
   const progress = createProgress('pushed', systemRuntime.clock);
-  const failures: { readonly number: number; readonly error: ClientError }[] = [];
+  const failures: { readonly number: number; readonly result: FailedPush }[] = [];
   let read = 0;
   let taken = 0;
   let appended = 0;
@@ -75,7 +77,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
         return;
       }
       if (!result.ok) {
-        failures.push({ number, error: result.error });
+        failures.push({ number, result });
         return;
       }
       taken += 1;
@@ -96,12 +98,16 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
   progress.end();
   const [failure] = failures;
   if (failure !== undefined) {
-    const { number, error } = failure;
+    const { error, outcome } = failure.result;
     const status = error.status === undefined ? '' : `${error.status} `;
     const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
+    const hint =
+      outcome === 'unknown'
+        ? '\nIt is not known whether the event was appended. Push the same input again: nothing is appended twice.'
+        : '';
     throw new LastseenError(
       'ERR_STORE_UNAVAILABLE',
-      `event ${number} failed: ${status}${error.message}${cause} (${taken} events were pushed)`,
+      `event ${failure.number} failed: ${status}${error.message}${cause} (${taken} events were pushed)${hint}`,
     );
   }
   process.stdout.write(`${taken} events pushed, ${appended} new\n`);

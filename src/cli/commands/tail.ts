@@ -1,7 +1,7 @@
-/** lastseen tail: prints a feed as NDJSON. It reconnects and resumes after the last printed event. */
+/** lastseen tail: prints a feed as NDJSON. It reconnects and resumes after the last printed event, or says why it cannot. */
 import { type Command, Option } from 'commander';
 import { WebSocket } from 'ws';
-import { ClientError, type ClientEvent, subscribe } from '../../client/index.ts';
+import { ClientError, type ClientEvent, type CursorStore, subscribe } from '../../client/index.ts';
 import { type FileStore, fileStore } from '../../client/node.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
@@ -27,11 +27,17 @@ export function addTail(program: Command): void {
         'the cursor of the state file, or "now"',
       ),
     )
-    .option('--state <file>', 'store the cursor of the last printed event in this file, and resume from it')
+    .option(
+      '--state <file>',
+      'store the cursor of the last printed event, and its trail, in this file, and resume from it',
+    )
     .option('--no-follow', 'exit after the events that exist now; without --after, print from the start')
     .addHelpText(
       'after',
-      '\nThe token is read from LASTSEEN_TOKEN. If the server refuses the cursor, the command exits with code 1.',
+      `
+The token is read from LASTSEEN_TOKEN.
+If the server refuses the cursor, the command says where it can continue, leaves the state file as it is, and exits with
+code 1.`,
     )
     .action(async (accessId: string, options: TailOptions) => {
       await tail(accessId, options);
@@ -51,10 +57,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     // An event stream has no mark for the moment when it has caught up.
     transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
     signal: stop.signal,
-    store: {
-      load: (name) => (options.after === undefined ? state?.load(name) : undefined),
-      save: (name, cursor) => state?.save(name, cursor),
-    },
+    ...(state === undefined ? {} : { store: options.after === undefined ? state : writeOnly(state) }),
     onState: (state) => {
       if (state.name === 'live' && !options.follow) {
         stop.abort();
@@ -71,7 +74,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
       }
     }
   } catch (error) {
-    throw error instanceof ClientError ? toUserError(error) : error;
+    throw error instanceof ClientError ? toUserError(error, accessId) : error;
   } finally {
     state?.flush();
   }
@@ -87,10 +90,38 @@ function formatEvent(event: ClientEvent): string {
   );
 }
 
-function toUserError(error: ClientError): LastseenError {
+function toUserError(error: ClientError, accessId: string): LastseenError {
   const hint = error.status === 401 ? ' (set LASTSEEN_TOKEN)' : '';
   const code = error.serverCode ?? error.code;
-  return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}`);
+  const lines = [`${code}: ${error.message}${hint}`, ...describeVerdict(error, accessId)];
+  return new LastseenError('ERR_STORE_UNAVAILABLE', lines.join('\n'));
+}
+
+/** What a refused cursor means for the reader of the output, and with which options the command continues. */
+function describeVerdict({ common, commonBy, floor, unproven }: ClientError, accessId: string): string[] {
+  const lines: string[] = [];
+  if (unproven !== undefined) {
+    const { from, through } = unproven;
+    const versions = from === through ? `version ${from}` : `the versions ${from} to ${through}`;
+    lines.push(
+      `Treat ${versions} of ${JSON.stringify(accessId)} as not having happened, if you have printed them.`,
+    );
+  }
+  if (common !== undefined) {
+    const place =
+      commonBy === 'term' ? 'where the log lost events' : 'at the last place known to be in the log';
+    lines.push(`To continue ${place}: --after ${common}`);
+  }
+  if (floor !== undefined) {
+    lines.push(`To continue with the oldest event of the log: --after ${floor}`);
+  }
+  return lines;
+}
+
+/** The state file with --after: its cursor and trail are replaced and not read. */
+function writeOnly({ save, trail }: FileStore): CursorStore {
+  const load = (): undefined => undefined;
+  return { load, save, ...(trail === undefined ? {} : { trail: { load, save: trail.save } }) };
 }
 
 /** The store of the state file, if there is one. Ctrl-C writes the cursor of the last printed event before the end. */
