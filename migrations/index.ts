@@ -8,6 +8,7 @@ import * as shown from './0005_shown.ts';
 import * as secrets from './0006_secrets.ts';
 import * as lineage from './0007_lineage.ts';
 import * as retention from './0008_retention.ts';
+import * as segments from './0009_segments.ts';
 
 export interface Migration {
   readonly name: string;
@@ -24,4 +25,5 @@ export const migrations: readonly Migration[] = [
   secrets,
   lineage,
   retention,
+  segments,
 ];

@@ -97,10 +97,12 @@ async function start(
   onClose(queries.close);
   const errors = createErrorReporter(logger, runtime.random);
   const edge = createEdge({ ...identity, ...delivery, settings: config, errors, logger, runtime });
+  onClose(edge.bodies.close);
   const ports = {
     ...identity,
     ...delivery,
     ...edge,
+    budgets: [delivery.pageBudget, edge.bodies.budget],
     listenOn: edge.listeners.add,
     log,
     peers: engine.peers,

@@ -51,8 +51,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'engines/knex': [...EVERYWHERE, 'log', 'identity', '../migrations'],
   'engines/sqlite': [...EVERYWHERE, 'atomic-file.ts', 'peers.ts', 'log', 'engines', 'engines/knex'],
   // Threads are composition roots: they make their own clock and timers.
-  'engines/sqlite/checkpointer-thread.ts': ['system-runtime.ts'],
-  'engines/sqlite/writer-thread.ts': ['engines/sqlite', 'system-runtime.ts'],
+  'engines/sqlite/checkpointer-thread.ts': ['engines/sqlite', 'system-runtime.ts'],
+  'engines/sqlite/writer-thread.ts': ['engines', 'engines/sqlite', 'system-runtime.ts'],
   'engines/postgres': [
     ...EVERYWHERE,
     'peers.ts',

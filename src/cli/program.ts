@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   seed: async () => (await import('./commands/seed.ts')).addSeed,
   backup: async () => (await import('./commands/backup.ts')).addBackup,
   restore: async () => (await import('./commands/backup.ts')).addRestore,
+  verify: async () => (await import('./commands/verify.ts')).addVerify,
   reset: async () => (await import('./commands/backup.ts')).addReset,
   export: async () => (await import('./commands/export.ts')).addExport,
   import: async () => (await import('./commands/import.ts')).addImport,

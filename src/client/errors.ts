@@ -16,11 +16,11 @@ export type ClientErrorCode =
   /** The cursor is ahead of the log. `floor` is the lowest valid cursor. */
   | 'ERR_CURSOR_AHEAD'
   /**
-   * The log no longer has the history of the cursor: it has lost events. `floor` is the lowest valid cursor, `common` the
-   * last cursor of a history that the log still has, if it is known.
+   * The log no longer has the history of the cursor: a failover, a snapshot or a restore lost events. `unproven` names
+   * the events that the client saw and that the log cannot prove. `common` is the cursor from which to continue.
    */
   | 'ERR_CURSOR_DIVERGED'
-  /** The cursor is of a log that was reset, or of another log. `floor` is the lowest valid cursor. */
+  /** The cursor is of a log that was replaced, for example by a restore. `floor` is the lowest valid cursor. */
   | 'ERR_CURSOR_EPOCH'
   /** An administrator dropped the access_id. */
   | 'ERR_DROPPED'
@@ -31,10 +31,12 @@ export type ClientErrorCode =
   /** The server did not accept the events within the time allowed. */
   | 'ERR_UNREACHABLE';
 
-/** Versions of one feed, both ends included. */
-export interface VersionRange {
-  readonly from: number;
-  readonly through: number;
+/** Versions of a feed that the client saw and that the log can no longer prove. */
+export interface UnprovenVersions {
+  /** The first of them; `undefined` if it is not known: each event after `error.floor` may be one of them. */
+  readonly from: number | undefined;
+  /** The last version that the loop has taken; `undefined` if it is not known. */
+  readonly through: number | undefined;
 }
 
 export interface ClientErrorDetails {
@@ -44,24 +46,21 @@ export interface ClientErrorDetails {
   readonly serverCode?: string | undefined;
   /** Of an ERR_CURSOR_…: the lowest valid cursor. */
   readonly floor?: string | undefined;
-  /** Of an ERR_CURSOR_DIVERGED: the last cursor that the reader's history and the log are known to have in common. */
+  /** Of an ERR_CURSOR_DIVERGED: the last cursor that the client and the log have in common, if it is known. */
   readonly common?: string | undefined;
   /**
-   * How `common` is known. `term`: the two histories part exactly there. `trail`: it is the newest valid cursor of the
-   * trail, and the two histories may have later events in common.
+   * How `common` is known. `term`: the log knows where the two histories part. `trail`: it is the newest valid cursor of
+   * those that the client sent, and the histories may share more.
    */
   readonly commonBy?: 'term' | 'trail' | undefined;
-  /**
-   * Of an ERR_CURSOR_DIVERGED: the versions after `common` that the reader has seen. The log no longer proves them: treat
-   * them as not having happened. Undefined if the version at `common` is not known.
-   */
-  readonly unproven?: VersionRange | undefined;
+  /** Of an ERR_CURSOR_DIVERGED. */
+  readonly unproven?: UnprovenVersions | undefined;
   readonly accessId?: string | undefined;
   readonly cause?: unknown;
 }
 
 /** An error of the SDK. */
-export class ClientError extends Error implements ClientErrorDetails {
+export class ClientError extends Error {
   override readonly name: string = 'ClientError';
   readonly code: ClientErrorCode;
   readonly status: number | undefined;
@@ -69,7 +68,7 @@ export class ClientError extends Error implements ClientErrorDetails {
   readonly floor: string | undefined;
   readonly common: string | undefined;
   readonly commonBy: 'term' | 'trail' | undefined;
-  readonly unproven: VersionRange | undefined;
+  readonly unproven: UnprovenVersions | undefined;
   readonly accessId: string | undefined;
 
   constructor(code: ClientErrorCode, message: string, details: ClientErrorDetails = {}) {

@@ -8,7 +8,7 @@ import { count, duration, time } from './format.ts';
 import { Empty, ErrorNotice } from './notice.tsx';
 import { PushForm } from './push.tsx';
 import { follow, MAX_SHOWN, type TailState } from './tail-feed.ts';
-import { isVerdict, VerdictNotice } from './verdict.tsx';
+import { VerdictNotice } from './verdict.tsx';
 
 const STATES: Readonly<Record<TailState['connection'], readonly [text: string, kind: string]>> = {
   connecting: ['Connecting', 'busy'],
@@ -111,11 +111,8 @@ export function TailView(): VNode {
         ) : (
           <>
             <Place state={state} />
-            {isVerdict(state.error) ? (
-              <VerdictNotice verdict={state.error} onContinue={begin} />
-            ) : (
-              <ErrorNotice error={state.error} />
-            )}
+            <ErrorNotice error={state.error} />
+            <VerdictNotice error={state.error} onContinue={begin} />
             <Events state={state} />
           </>
         )}

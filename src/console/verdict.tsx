@@ -1,78 +1,73 @@
-/** A refused cursor in plain words: why, what it means for the events on the page, and where reading can continue. */
+/** A refused cursor in plain words, and the places from which a reader can continue. */
 import type { VNode } from 'preact';
-import { ClientError } from '../client/index.ts';
+import { ClientError, type ClientErrorCode, type UnprovenVersions } from '../client/index.ts';
 import { count } from './format.ts';
 
-const REASONS: Readonly<Record<string, string>> = {
-  ERR_CURSOR_DIVERGED:
-    'The log has lost events that this cursor stands for, for example in a failover or by an older copy of the database.',
-  ERR_CURSOR_TOO_OLD: 'Retention has deleted events after this cursor.',
-  ERR_CURSOR_AHEAD: 'The cursor is later than the end of the log.',
-  ERR_CURSOR_EPOCH: 'The cursor belongs to another log, or the log was reset.',
-  ERR_CURSOR_MALFORMED: 'The text is no cursor of this server.',
-};
-
-/** Whether the error is a verdict on a cursor. */
-export function isVerdict(error: Error | undefined): error is ClientError {
-  return error instanceof ClientError && REASONS[error.code] !== undefined;
-}
-
-export interface VerdictNoticeProps {
-  readonly verdict: ClientError;
-  /** Begins to read after a cursor. */
+export interface VerdictProps {
+  readonly error: Error | undefined;
+  /** Follows the feed again, after a cursor. */
   readonly onContinue: (cursor: string) => void;
 }
 
-export function VerdictNotice({ verdict, onContinue }: VerdictNoticeProps): VNode {
-  const { code, common, commonBy, floor } = verdict;
+const MEANINGS: Readonly<Partial<Record<ClientErrorCode, string>>> = {
+  ERR_CURSOR_TOO_OLD: 'Retention has deleted events after this cursor. They cannot be read any more.',
+  ERR_CURSOR_EPOCH: 'This cursor is from another log: the log was reset, or this is another server.',
+  ERR_CURSOR_AHEAD: 'This cursor is later than the last event: this log did not give it out.',
+  ERR_CURSOR_MALFORMED: 'This text is not a cursor.',
+  ERR_CURSOR_DIVERGED:
+    'The log has lost events, for example in a failover or because a backup was restored, and may have others in their place.',
+};
+
+export function VerdictNotice({ error, onContinue }: VerdictProps): VNode | null {
+  if (!(error instanceof ClientError) || error.floor === undefined) {
+    return null;
+  }
+  const { code, common, commonBy, floor, unproven } = error;
   return (
-    <div class="notice bad" role="alert">
-      <p>
-        <strong>{REASONS[code] ?? verdict.message}</strong>
-        <code>{code}</code>
-      </p>
-      {code === 'ERR_CURSOR_DIVERGED' ? <p>{describeLoss(verdict)}</p> : null}
-      <div class="row">
+    <div class="notice" role="group" aria-label="Refused cursor">
+      <p>{MEANINGS[code] ?? 'The server cannot continue from this cursor.'}</p>
+      {code === 'ERR_CURSOR_DIVERGED' ? (
+        <p>
+          {unprovenText(unproven, common)}
+          {commonBy === 'trail' ? ' Some of them may be the same in the log: reading shows them again.' : ''}
+        </p>
+      ) : null}
+      <p class="row">
         {common === undefined ? null : (
           <button
             type="button"
             class="primary"
-            title={
-              commonBy === 'term'
-                ? 'The histories part exactly there'
-                : 'The newest place of this page that the log still has'
-            }
             onClick={() => {
               onContinue(common);
             }}
           >
-            Continue from the common place
+            Continue from the last common event
           </button>
         )}
-        {floor === undefined ? null : (
-          <button
-            type="button"
-            onClick={() => {
-              onContinue(floor);
-            }}
-          >
-            Read from the floor
-          </button>
-        )}
-      </div>
+        <button
+          type="button"
+          onClick={() => {
+            onContinue(floor);
+          }}
+        >
+          Read from the oldest event
+        </button>
+      </p>
     </div>
   );
 }
 
-/** Which events on the page did not happen. */
-function describeLoss({ common, unproven, accessId }: ClientError): string {
-  if (unproven !== undefined) {
-    const { from, through } = unproven;
-    const versions =
-      from === through ? `Version ${count(from)}` : `The versions ${count(from)} to ${count(through)}`;
-    return `${versions} of ${accessId ?? 'this feed'} did not happen, as far as the log can prove. The common place is just before.`;
+function unprovenText(unproven: UnprovenVersions | undefined, common: string | undefined): string {
+  const { from, through } = unproven ?? {};
+  if (from !== undefined && through !== undefined) {
+    return from === through
+      ? `Version ${count(from)} must count as not having happened.`
+      : `Versions ${count(from)} to ${count(through)} must count as not having happened.`;
+  }
+  if (from !== undefined) {
+    return `What was read from version ${count(from)} on must count as not having happened.`;
   }
   return common === undefined
-    ? 'The server does not know which events are lost. Events that were read before may not have happened.'
-    : 'Events after the common place did not happen, as far as the log can prove.';
+    ? 'The log cannot prove any of the events that were read.'
+    : 'What was read after the last common event must count as not having happened.';
 }

@@ -4,6 +4,7 @@ import type { Log } from '../log/log.ts';
 import type { Logger } from '../logger.ts';
 import type { Runtime } from '../runtime.ts';
 import { type Admission, type AdmissionLimits, createAdmission } from './admission.ts';
+import { type ByteBudget, createByteBudget } from './byte-budget.ts';
 import { followControl } from './control.ts';
 import { createHub, type Hub } from './hub.ts';
 
@@ -11,14 +12,22 @@ import { createHub, type Hub } from './hub.ts';
 export interface Delivery {
   readonly hub: Hub;
   readonly admission: Admission;
+  /** The bytes of pages that are read or on their way to clients. */
+  readonly pageBudget: ByteBudget;
   /** Stops the follower of control events and the health checks. */
   close(): void;
+}
+
+/** Limits of the bytes of pages. */
+interface PageLimits {
+  readonly pageBudgetBytes: number;
+  readonly pageBudgetBytesPerPrincipal: number;
 }
 
 /** The parts that delivery depends on. */
 export interface DeliveryOptions {
   readonly log: Log;
-  readonly limits: AdmissionLimits;
+  readonly limits: AdmissionLimits & PageLimits;
   /**
    * Tells whether a token is revoked, and receives each revocation before the sessions concerned are closed.
    */
@@ -32,7 +41,7 @@ export interface DeliveryOptions {
 
 /** Creates delivery over a log. */
 export function createDelivery(options: DeliveryOptions): Delivery {
-  const { log, identity, onFault, draining, logger, runtime } = options;
+  const { log, limits, identity, onFault, draining, logger, runtime } = options;
   const { timers } = runtime;
   const hub = createHub({ ...runtime, isRevoked: identity.revocations.isRevoked });
   const stopControl = followControl({ log, hub, onRevoked: identity.authenticator.revoke, onFault, timers });
@@ -45,7 +54,13 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   });
   return {
     hub,
-    admission: createAdmission(hub, options.limits, draining),
+    admission: createAdmission(hub, limits, draining),
+    pageBudget: createByteBudget({
+      name: 'pages',
+      noun: 'pages',
+      limitBytes: limits.pageBudgetBytes,
+      ownerLimitBytes: limits.pageBudgetBytesPerPrincipal,
+    }),
     close() {
       stopEnd();
       stopControl();

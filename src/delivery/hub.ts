@@ -1,9 +1,9 @@
-/** The sessions of this process, with their health checks, drops, revocations and delivery totals. */
+/** The connections of this process, pages under way included, with their health checks, drops, revocations and delivery totals. */
 import type { Principal } from '../identity/principal.ts';
 import { concerns, type Revocation } from '../identity/revocations.ts';
 import type { Clock, Timers } from '../runtime.ts';
 import type { CloseReason } from './connection.ts';
-import type { Delivered, Session } from './session.ts';
+import type { Delivered, HubSession } from './session.ts';
 
 /** The clock and the revocations. */
 export interface HubOptions {
@@ -15,13 +15,11 @@ export interface HubOptions {
 
 /** The sessions of this process. */
 export interface Hub {
-  readonly sessions: ReadonlySet<Session>;
-  add(session: Session): void;
-  remove(session: Session): void;
+  readonly sessions: ReadonlySet<HubSession>;
+  add(session: HubSession): void;
+  remove(session: HubSession): void;
   /** Delivery totals since the process started, by gateway. */
   delivered(): ReadonlyMap<string, Readonly<Delivered>>;
-  /** Counts events that a gateway has delivered without a session. */
-  countDelivered(gateway: string, events: number, bytes: number): void;
   /** Closes the sessions that read `accessId` and started before `position`. */
   drop(accessId: string, position: number): void;
   /** Closes the sessions whose token is revoked. */
@@ -44,16 +42,16 @@ const CHECK_SECONDS = 24;
 
 /** Creates a hub and starts its health checks. */
 export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
-  const sessions = new Set<Session>();
-  const buckets: Set<Session>[] = Array.from({ length: CHECK_SECONDS }, () => new Set());
-  const bucketOf = new Map<Session, Set<Session>>();
+  const sessions = new Set<HubSession>();
+  const buckets: Set<HubSession>[] = Array.from({ length: CHECK_SECONDS }, () => new Set());
+  const bucketOf = new Map<HubSession, Set<HubSession>>();
   const subjects = new Map<string, number>();
-  const subjectOf = new Map<Session, string>();
+  const subjectOf = new Map<HubSession, string>();
   const endedTotals = new Map<string, Delivered>();
   let tick = 0;
 
   /** Counts a session for the principal that it started with. */
-  function countSubject(session: Session, change: 1 | -1): void {
+  function countSubject(session: HubSession, change: 1 | -1): void {
     const subject = subjectOf.get(session) ?? session.principal.subject;
     const total = (subjects.get(subject) ?? 0) + change;
     if (total > 0) {
@@ -113,9 +111,6 @@ export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
       }
       return totals;
     },
-    countDelivered(gateway, events, bytes) {
-      addTo(endedTotals, gateway, { caughtUpEvents: events, liveEvents: 0, bytes });
-    },
     drop(accessId, position) {
       for (const session of [...sessions]) {
         if (session.headAtStart < position && reads(session, accessId)) {
@@ -151,6 +146,6 @@ export function createHub({ timers, clock, isRevoked }: HubOptions): Hub {
   };
 }
 
-function reads(session: Session, accessId: string): boolean {
+function reads(session: HubSession, accessId: string): boolean {
   return session.feeds.some((feed) => feed.accessId === accessId);
 }

@@ -15,6 +15,7 @@ import type { CloseReason, Connection } from './connection.ts';
 import { createDeadline } from './deadline.ts';
 import type { FeedEncoder, FeedRequest, SubscriptionRequest } from './feed.ts';
 import { createHealthCheck } from './health-check.ts';
+import { createReads } from './reads.ts';
 
 /** The connection, its principal and the frames of its protocol. */
 export interface SessionOptions {
@@ -55,16 +56,11 @@ export interface SessionFeed {
   readonly isLive: boolean;
 }
 
-/** An authenticated connection with its subscriptions. */
-export interface Session {
+/** An authenticated connection as the hub sees it: a session, or a page under way. */
+export interface HubSession {
   readonly connection: Connection;
   /** The principal of the current token. */
   readonly principal: Principal;
-  /**
-   * Replaces the token of the open connection. The subscriptions continue.
-   * @throws ERR_FORBIDDEN if the new token does not cover them
-   */
-  renew(principal: Principal): void;
   /** Start of the session, in milliseconds since 1970. */
   readonly startedAt: number;
   /**
@@ -74,6 +70,20 @@ export interface Session {
   readonly feeds: readonly SessionFeed[];
   /** Totals since the session started. */
   readonly delivered: Readonly<Delivered>;
+  /** Sends a heartbeat, or closes a peer that answers no pings or accepts no bytes. The hub calls it. */
+  checkHealth(now: number): void;
+  close(reason: CloseReason): void;
+  /** Releases the subscriptions and timers after a disconnect. */
+  dispose(): void;
+}
+
+/** An authenticated connection with its subscriptions. */
+export interface Session extends HubSession {
+  /**
+   * Replaces the token of the open connection. The subscriptions continue.
+   * @throws ERR_FORBIDDEN if the new token does not cover them
+   */
+  renew(principal: Principal): void;
   /**
    * Checks whether `subscribe` accepts this name, before the caller sends a frame.
    * @throws as `subscribe` does
@@ -96,18 +106,7 @@ export interface Session {
   unsubscribe(name: string): void;
   /** Records a sign of life of the peer. */
   markAlive(): void;
-  /** Sends a heartbeat, or closes a peer that answers no pings or accepts no bytes. The hub calls it. */
-  checkHealth(now: number): void;
-  close(reason: CloseReason): void;
-  /** Releases the subscriptions and timers after a disconnect. */
-  dispose(): void;
 }
-
-/**
- * The session stops reading while the buffer of the connection contains this many bytes. One frame may exceed
- * it.
- */
-export const HIGH_WATER_BYTES = 256 * 1024;
 
 /** Maximum number of subscriptions of a connection. */
 export const MAX_SUBSCRIPTIONS = 100;
@@ -117,7 +116,6 @@ interface Feed {
   readonly accessIds: readonly string[];
   readonly subscription: Subscription;
   readonly encoder: FeedEncoder;
-  isReading: boolean;
   hasAnnouncedLive: boolean;
 }
 
@@ -146,51 +144,7 @@ export function createSession(options: SessionOptions): Session {
       options.heartbeat(new Map([...feeds].map(([name, feed]) => [name, feed.subscription.place]))),
   });
 
-  connection.onDrain(() => {
-    for (const feed of feeds.values()) {
-      pump(feed);
-    }
-  });
-
-  function pump(feed: Feed): void {
-    try {
-      while (!feed.isReading && isOpen(feed) && connection.bufferedBytes < HIGH_WATER_BYTES) {
-        const next = feed.subscription.next();
-        if (next === undefined) {
-          announceLive(feed);
-          return;
-        }
-        if (next instanceof Promise) {
-          awaitPage(feed, next);
-        } else {
-          deliver(feed, next);
-        }
-      }
-    } catch (error) {
-      fail(error, feed);
-    }
-  }
-
-  function awaitPage(feed: Feed, next: Promise<readonly LogEvent[] | undefined>): void {
-    feed.isReading = true;
-    next.then(
-      (events) => {
-        feed.isReading = false;
-        if (!isOpen(feed)) {
-          return;
-        }
-        if (events !== undefined) {
-          deliver(feed, events);
-        }
-        // The tail may have received events since the store was read, so an empty result reads again too.
-        pump(feed);
-      },
-      (error: unknown) => {
-        feed.isReading = false;
-        fail(error, feed);
-      },
-    );
-  }
+  const reads = createReads<Feed>({ connection, isOpen, deliver, onTail: announceLive, onFailure: fail });
 
   function deliver(feed: Feed, events: readonly LogEvent[]): void {
     const frame = feed.encoder.events(events);
@@ -218,7 +172,7 @@ export function createSession(options: SessionOptions): Session {
   }
 
   /** The position is unknown after a failure, so the client has to resume from its own cursor. */
-  function fail(error: unknown, feed: Feed): void {
+  function fail(feed: Feed, error: unknown): void {
     if (isDisposed) {
       return;
     }
@@ -259,15 +213,16 @@ export function createSession(options: SessionOptions): Session {
   function follow({ name, open, encoder, accessIds }: SubscriptionRequest): void {
     requireSubscribable(name);
     const subscription = open(() => {
-      pump(feed);
+      reads.wake(feed);
     });
-    const feed: Feed = { name, accessIds, subscription, encoder, isReading: false, hasAnnouncedLive: false };
+    const feed: Feed = { name, accessIds, subscription, encoder, hasAnnouncedLive: false };
     feeds.set(name, feed);
-    pump(feed);
+    reads.wake(feed);
   }
 
   function release(feed: Feed): void {
     feeds.delete(feed.name);
+    reads.remove(feed);
     feed.subscription.close();
   }
 
@@ -324,9 +279,8 @@ export function createSession(options: SessionOptions): Session {
       isDisposed = true;
       deadline.set(null);
       for (const feed of feeds.values()) {
-        feed.subscription.close();
+        release(feed);
       }
-      feeds.clear();
     },
   };
 }

@@ -4,18 +4,28 @@ import { Count, setting, toMs } from '../settings.ts';
 export const deliverySettings = {
   LASTSEEN_MAX_CONNECTIONS: setting(
     'maxConnections',
-    'total number of sockets and event streams',
+    'total number of sockets, event streams and pages under way',
     Count.default(10_000),
   ),
   LASTSEEN_MAX_CONNECTIONS_PER_ACCESS_ID: setting(
     'maxConnectionsPerAccessId',
-    'sockets and event streams that read one access_id',
+    'sockets, event streams and pages under way that read one access_id',
     Count.default(10_000),
   ),
   LASTSEEN_MAX_CONNECTIONS_PER_PRINCIPAL: setting(
     'maxConnectionsPerPrincipal',
-    'sockets and event streams of one token subject',
+    'sockets, event streams and pages under way of one token subject',
     Count.default(10_000),
+  ),
+  LASTSEEN_PAGE_BUDGET_BYTES: setting(
+    'pageBudgetBytes',
+    'bytes of all pages that are read or on their way to clients',
+    Count.default(128 * 1024 * 1024),
+  ),
+  LASTSEEN_PAGE_BUDGET_BYTES_PER_PRINCIPAL: setting(
+    'pageBudgetBytesPerPrincipal',
+    'the same bytes for one token subject',
+    Count.default(64 * 1024 * 1024),
   ),
   LASTSEEN_STALL_SECONDS: setting(
     'stallTimeoutMs',

@@ -4,7 +4,7 @@
  * the network (G7, G8). After a close it starts no further message.
  */
 import type { Connection } from './connection.ts';
-import { HIGH_WATER_BYTES } from './session.ts';
+import { HIGH_WATER_BYTES } from './reads.ts';
 
 /** The reading side of a socket. */
 export interface Inbox {

@@ -10,11 +10,14 @@ import { renewPostgresEpoch } from './postgres/backup.ts';
 import { openPostgresEngine } from './postgres/engine.ts';
 import { createKnexPool, postgresKnexConfig } from './postgres/knex.ts';
 import { migratePostgres, type MigrationContext } from './postgres/migrate.ts';
+import { openPostgresCheck } from './postgres/verify.ts';
 import { openSqliteSource, openSqliteTarget } from './sqlite/archive.ts';
 import { renewSqliteEpoch } from './sqlite/backup.ts';
 import { openSqliteEngine } from './sqlite/engine.ts';
 import { sqliteKnexConfig } from './sqlite/knex.ts';
 import { migrateSqlite } from './sqlite/migrate.ts';
+import { openSqliteCheck } from './sqlite/verify.ts';
+import type { LogUnderCheck } from './verify.ts';
 
 /** @throws ERR_STORE_LOCKED, ERR_STORE_UNAVAILABLE */
 export function openEngine(database: Database, options: EngineOptions): Promise<Engine> {
@@ -35,11 +38,24 @@ export function openSource(database: Database, { timers }: Pick<Runtime, 'timers
     : openPostgresSource(database.url);
 }
 
-/** Opens an empty log to fill it. @throws ERR_STORE_LOCKED while a server runs over it, ERR_REQUEST_INVALID when it is not empty */
-export function openTarget(database: Database, { timers }: Pick<Runtime, 'timers'>): Promise<LogTarget> {
+/** Opens a log to check it. A server may be running over it. A file that is only read keeps no digests. */
+export function openCheck(
+  database: Database,
+  options: { readonly isReadOnly: boolean },
+): Promise<LogUnderCheck> {
   return database.kind === 'sqlite'
-    ? openSqliteTarget(database.path)
-    : openPostgresTarget(database.url, timers);
+    ? Promise.resolve(openSqliteCheck(database.path, options))
+    : openPostgresCheck(database.url);
+}
+
+/** Opens an empty log to fill it. @throws ERR_STORE_LOCKED while a server runs over it, ERR_REQUEST_INVALID when it is not empty */
+export function openTarget(
+  database: Database,
+  runtime: Pick<Runtime, 'clock' | 'timers'>,
+): Promise<LogTarget> {
+  return database.kind === 'sqlite'
+    ? openSqliteTarget(database.path, runtime)
+    : openPostgresTarget(database.url, runtime);
 }
 
 /**

@@ -6,7 +6,9 @@
 import type { Server } from 'node:http';
 import type { Queries } from '../analysis/queries.ts';
 import type { Admission } from '../delivery/admission.ts';
+import type { ByteBudget } from '../delivery/byte-budget.ts';
 import type { Hub } from '../delivery/hub.ts';
+import type { Bodies } from '../http/bodies.ts';
 import type { Description } from '../http/description.ts';
 import type { ErrorReporter } from '../http/error-reporter.ts';
 import type { Guards } from '../http/guards.ts';
@@ -35,9 +37,14 @@ export interface Ports {
   readonly listenOn: (server: Server, port: number) => void;
   readonly guards: Guards;
   readonly limits: RateLimits;
+  readonly bodies: Bodies;
   readonly admission: Admission;
   readonly log: Log;
   readonly hub: Hub;
+  /** The bytes of pages that are read or on their way to clients. */
+  readonly pageBudget: ByteBudget;
+  /** The budgets of this process, for the metrics. */
+  readonly budgets: readonly ByteBudget[];
   readonly peers: Peers;
   readonly tokens: Tokens;
   readonly clients: Clients;

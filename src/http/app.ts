@@ -4,6 +4,7 @@ import express, { type Express, type Request, type Response } from 'express';
 import helmet from 'helmet';
 import { LastseenError, quote } from '../errors.ts';
 import type { ErrorReporter } from './error-reporter.ts';
+import { oneAtATime } from './pipeline.ts';
 import { answerError, problemHandler } from './problem.ts';
 
 /** The server and its application. */
@@ -50,7 +51,7 @@ export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): 
       connectionsCheckingInterval: Math.min(5_000, requestTimeoutMs),
       keepAliveTimeout: 65_000,
     },
-    (request, response) => {
+    oneAtATime((request, response) => {
       const handle = fastRoutes.get(`${request.method ?? ''} ${request.url ?? ''}`);
       if (handle === undefined) {
         app(request, response);
@@ -60,7 +61,7 @@ export function createHttpApp(errors: ErrorReporter, requestTimeoutMs: number): 
       handle(request as Request, response as Response).catch((error: unknown) => {
         answerError(errors.report(error), { request, response });
       });
-    },
+    }),
   );
   const securityHeaders = helmet();
 

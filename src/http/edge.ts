@@ -3,11 +3,13 @@
  * gateways apply to requests.
  */
 import type { Admission } from '../delivery/admission.ts';
+import { createByteBudget } from '../delivery/byte-budget.ts';
 import type { Hub } from '../delivery/hub.ts';
 import type { Logger } from '../logger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { ValuesOf } from '../settings.ts';
 import { createHttpApp, routesOf } from './app.ts';
+import { type Bodies, createBodies } from './bodies.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 import { createGuards, type GuardOptions, type Guards } from './guards.ts';
 import { createListeners, type Listeners } from './listeners.ts';
@@ -23,6 +25,7 @@ export interface Edge {
   readonly listeners: Listeners;
   readonly guards: Guards;
   readonly limits: RateLimits;
+  readonly bodies: Bodies;
   /** Returns the served routes as `GET /health`. */
   served(): string[];
   /** Mounts the handlers for unknown paths and for errors. Call it after all gateways are mounted. */
@@ -53,6 +56,16 @@ export function createEdge({
 }: EdgeOptions): Edge {
   const { clock, timers } = runtime;
   const { app, server, fastRoute, mountFallbacks } = createHttpApp(errors, settings.requestTimeoutMs);
+  const bodies = createBodies({
+    budget: createByteBudget({
+      name: 'bodies',
+      noun: 'bodies',
+      limitBytes: settings.bodyBudgetBytes,
+      ownerLimitBytes: settings.bodyBudgetBytesPerPrincipal,
+    }),
+    stallTimeoutMs: settings.bodyStallTimeoutMs,
+    timers,
+  });
   const listeners = createListeners({ host: settings.host, timers });
   listeners.add(server, settings.port);
   const sockets = createSockets({ app, server, admission, timers, errors, logger });
@@ -62,6 +75,7 @@ export function createEdge({
     listeners,
     guards: createGuards({ ...identity, origins: settings.origins }),
     limits: createRateLimits({ ...settings, clock }),
+    bodies,
     served: () => routesOf(app),
     mountFallbacks,
     async drain() {

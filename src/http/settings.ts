@@ -15,6 +15,21 @@ export const httpSettings = {
     'a request that has not arrived completely in this time gets 408',
     Count.default(60).transform(toMs),
   ),
+  LASTSEEN_BODY_STALL_SECONDS: setting(
+    'bodyStallTimeoutMs',
+    'a body of which no byte arrives for this time gets 408',
+    Count.default(20).transform(toMs),
+  ),
+  LASTSEEN_BODY_BUDGET_BYTES: setting(
+    'bodyBudgetBytes',
+    'bytes of all bodies that arrive at a time',
+    Count.default(128 * 1024 * 1024),
+  ),
+  LASTSEEN_BODY_BUDGET_BYTES_PER_PRINCIPAL: setting(
+    'bodyBudgetBytesPerPrincipal',
+    'the same bytes for one token subject',
+    Count.default(64 * 1024 * 1024),
+  ),
   LASTSEEN_MAX_REQUESTS_PER_SECOND: setting(
     'maxRequestsPerSecond',
     'requests of one token subject; 0: no limit',

@@ -44,6 +44,8 @@ const EVERYWHERE = [
   'select * from log',
   'select * from feeds',
   'select * from batches',
+  'select * from segments',
+  'select * from pending_import',
   'select * from knex_migrations',
   'select * from "users"',
   'select * from USERS',

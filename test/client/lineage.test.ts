@@ -1,389 +1,372 @@
-/** The subscription of the SDK on a log that really loses events: an older copy of the SQLite files is put back. */
+/** The subscription and `lastseen tail` against a log that goes back to an older copy of its files, over every transport. */
 import assert from 'node:assert/strict';
+import { copyFileSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { WebSocket } from 'ws';
 import {
-  type ClientError,
-  cursorFrom,
+  ClientError,
+  type ClientEvent,
   type CursorStore,
+  type FeedPlace,
   localStorageStore,
+  subscribe,
   type SubscribeOptions,
-  type TransportName,
 } from '../../src/client/index.ts';
 import { fileStore } from '../../src/client/node.ts';
+import { parsePlace, placeAfter } from '../../src/client/subscribe/feed-place.ts';
 import { subscribeWith } from '../../src/client/subscribe/subscription.ts';
-import { systemRuntime } from '../../src/system-runtime.ts';
-import { copyLog } from '../support/log-copy.ts';
-import { type Proxy, startProxy } from '../support/proxy.ts';
+import { createManualRuntime } from '../support/manual-runtime.ts';
+import { runCommand } from '../support/process.ts';
 import { type Service, startService, TOKEN } from '../support/service.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
-import { until } from '../support/until.ts';
 
-/** Draws short pauses between connections. */
-const eager = { ...systemRuntime, random: { ...systemRuntime.random, fraction: () => 0.02 } };
+/** Versions before the copy, and versions after it that are lost. */
+const SHARED = 20;
+const LOST = 3;
 
-interface Reader {
-  readonly seen: { readonly version: number; readonly payload: unknown; readonly cursor: string }[];
-  readonly verdicts: ClientError[];
-  /** Ends the loop. Rejects with what the loop threw. */
-  stop(): Promise<void>;
-  readonly ended: Promise<unknown>;
+const TRANSPORTS = ['websocket', 'stream', 'poll'] as const;
+
+/** The event `version` of a history. */
+const payloadOf = (history: string, version: number): string => `${history} ${version}`;
+
+function copyLog(from: string, to: string): void {
+  for (const suffix of ['', '-wal', '-shm']) {
+    rmSync(to + suffix, { force: true });
+    if (existsSync(from + suffix)) {
+      copyFileSync(from + suffix, to + suffix);
+    }
+  }
 }
 
-describe('a log that loses events', () => {
-  let directory: TemporaryDirectory;
-  let service: Service;
-  let proxy: Proxy;
-  const readers: Reader[] = [];
-  const file = (name: string): string => join(directory.path, name);
+/** A store in memory that keeps what `save` gets, or the cursor alone. */
+function memoryStore(keeps: 'places' | 'cursors'): CursorStore & { readonly saved: Map<string, unknown> } {
+  const saved = new Map<string, unknown>();
+  return {
+    saved,
+    load: (accessId) => saved.get(accessId) as ReturnType<CursorStore['load']>,
+    save: (accessId, cursor, place) => {
+      saved.set(accessId, keeps === 'places' ? structuredClone(place) : cursor);
+    },
+  };
+}
 
-  beforeEach(async () => {
-    directory = temporaryDirectory();
-    service = await startService({}, file('log.db'));
-    proxy = await startProxy(service.port);
-  });
-  afterEach(async () => {
-    await Promise.all(readers.splice(0).map((reader) => reader.stop().catch(() => undefined)));
-    await proxy.close();
-    await service.stop();
-    directory.remove();
-  });
+/** What the copy knows: only the trail of a client tells what is common, or the term of the lost events too. */
+for (const knowledge of ['trail', 'term'] as const) {
+  describe(`a log that went back, where the ${knowledge} tells what is common`, () => {
+    let directory: TemporaryDirectory;
+    let service: Service;
+    const stores = new Map<string, CursorStore>();
+    const plainStores = new Map<string, CursorStore>();
 
-  const range = (from: number, through: number): number[] =>
-    Array.from({ length: through - from + 1 }, (_, at) => from + at);
-
-  /** Pushes events of the feed one by one, with events of another feed between them. */
-  async function push(label: string, versions: readonly number[]): Promise<void> {
-    for (const version of versions) {
-      await service.push({ accessid: 'a', created_at: 1, payload: `${label}${version}` });
-      await service.push({ accessid: 'other', created_at: 1, payload: version });
-    }
-  }
-
-  async function restart(): Promise<void> {
-    await service.stop();
-    service = await startService({}, file('log.db'));
-    proxy.redirect(service.port);
-  }
-
-  /** Puts the copy back, lets the log grow by `versions`, and only then lets the readers come back. */
-  async function putBack(label: string, versions: readonly number[]): Promise<void> {
-    await service.stop();
-    copyLog(file('copy.db'), file('log.db'));
-    service = await startService({}, file('log.db'));
-    await push(label, versions);
-    proxy.redirect(service.port);
-  }
-
-  function read(options: Partial<SubscribeOptions> = {}): Reader {
-    const controller = new AbortController();
-    const seen: Reader['seen'] = [];
-    const verdicts: ClientError[] = [];
-    const loop = async (): Promise<void> => {
-      for await (const event of subscribeWith(
-        {
-          url: `http://127.0.0.1:${proxy.port}`,
-          token: TOKEN,
-          WebSocket,
-          accessId: 'a',
-          after: 'start',
-          signal: controller.signal,
-          ...options,
-          onVerdict(verdict) {
-            verdicts.push(verdict);
-            return options.onVerdict?.(verdict) ?? 'common';
-          },
-        },
-        eager,
-      )) {
-        seen.push(event);
-      }
-    };
-    const ended = loop().catch((error: unknown) => error);
-    const reader = {
-      seen,
-      verdicts,
-      ended,
-      async stop() {
-        controller.abort();
-        const error = await ended;
-        if (error !== undefined) {
-          throw error as Error;
+    async function read(
+      options: Partial<SubscribeOptions> & { readonly accessId: string },
+      until: (event: ClientEvent) => boolean,
+    ): Promise<ClientEvent[]> {
+      const events: ClientEvent[] = [];
+      const signal = AbortSignal.timeout(60_000);
+      for await (const event of subscribe({
+        url: service.url,
+        token: TOKEN,
+        WebSocket,
+        after: 'start',
+        signal,
+        ...options,
+      })) {
+        events.push(event);
+        if (until(event)) {
+          break;
         }
-      },
+      }
+      return events;
+    }
+
+    const push = async (history: string, versions: readonly number[]): Promise<void> => {
+      for (const version of versions) {
+        await service.push(
+          ...TRANSPORTS.map((name) => ({
+            accessid: name,
+            created_at: 1,
+            payload: payloadOf(history, version),
+          })),
+        );
+      }
     };
-    readers.push(reader);
-    return reader;
-  }
+    /** The verdicts on each transport while the log has no event after what is common. */
+    const early = new Map<string, ClientError>();
+    async function readBeforeGrowth(): Promise<void> {
+      for (const transport of TRANSPORTS) {
+        const store = stores.get(transport) ?? assert.fail('no store');
+        await read({ accessId: transport, transports: [transport], store }, () => true).catch(
+          (error: unknown) => early.set(transport, error as ClientError),
+        );
+      }
+    }
+    /** Prints the feed of the first transport, from its state file. */
+    const tail = (...more: readonly string[]): ReturnType<typeof runCommand> =>
+      runCommand(
+        ['tail', TRANSPORTS[0], '--no-follow', '--state', join(directory.path, 'tail.json'), ...more],
+        { LASTSEEN_URL: service.url },
+      );
+    const range = (from: number, through: number): number[] =>
+      Array.from({ length: through - from + 1 }, (_, index) => from + index);
 
-  const hasSeen = (reader: Reader, payload: string): Promise<void> =>
-    until(
-      async () => {
-        const isSeen = reader.seen.some((event) => event.payload === payload);
-        assert.equal(isSeen ? undefined : await Promise.race([reader.ended, Promise.resolve()]), undefined);
-        return isSeen;
-      },
-      () => `${payload}, after ${JSON.stringify(reader.seen.map((event) => event.payload))}`,
-    );
-  const payloads = (reader: Reader): unknown[] => reader.seen.map((event) => event.payload);
-
-  /** The log as it is now, after a version. */
-  async function logAfter(version: number): Promise<unknown[]> {
-    const { events } = await service.page('a', '&limit=5000');
-    return events.filter((event) => event.version > version).map((event) => event.payload);
-  }
-
-  for (const transport of ['websocket', 'stream', 'poll'] as const satisfies TransportName[]) {
-    it(`G13: over ${transport}, a reader of lost events gets the verdict with the newest common place of its trail, and resumes exactly after it`, async () => {
-      await push('a', range(1, 21));
-      const reader = read({ transports: [transport] });
-      await hasSeen(reader, 'a21');
+    before(async () => {
+      directory = temporaryDirectory();
+      const path = join(directory.path, 'log.db');
+      const copy = join(directory.path, 'copy.db');
+      service = await startService({}, path);
+      await push('shared', range(1, SHARED));
+      if (knowledge === 'term') {
+        copyLog(path, copy);
+      } else {
+        await service.stop();
+        copyLog(path, copy);
+        service = await startService({}, path);
+      }
+      await push('lost', range(SHARED + 1, SHARED + LOST));
+      for (const transport of TRANSPORTS) {
+        const places = memoryStore('places');
+        const cursors = memoryStore('cursors');
+        for (const store of [places, cursors]) {
+          // The loop takes an event when it asks for the next one: the signal ends it after that.
+          const stop = new AbortController();
+          await read(
+            {
+              accessId: transport,
+              transports: [transport],
+              signal: stop.signal,
+              store: {
+                load: store.load,
+                async save(accessId, cursor, place) {
+                  await store.save(accessId, cursor, place);
+                  if (place?.version === SHARED + LOST) {
+                    stop.abort();
+                  }
+                },
+              },
+            },
+            () => false,
+          );
+        }
+        stores.set(transport, places);
+        plainStores.set(transport, cursors);
+      }
+      const printed = await tail();
+      assert.equal(printed.code, 0, printed.stderr);
       await service.stop();
-      copyLog(file('log.db'), file('copy.db'));
-      service = await startService({}, file('log.db'));
-      proxy.redirect(service.port);
-      await push('b', range(22, 30));
-      await hasSeen(reader, 'b30');
-      await putBack('c', range(22, 35));
-      await hasSeen(reader, 'c35');
-
-      const [verdict] = reader.verdicts;
-      assert.equal(reader.verdicts.length, 1);
-      assert.equal(verdict?.code, 'ERR_CURSOR_DIVERGED');
-      assert.equal(verdict.commonBy, 'trail');
-      assert.equal(verdict.accessId, 'a');
-      assert.ok(verdict.floor !== undefined);
-      const common = reader.seen.find((event) => event.cursor === verdict.common)?.version ?? NaN;
-      assert.ok(common <= 21 && common >= 16, `the common place is version ${common}`);
-      assert.deepEqual(verdict.unproven, { from: common + 1, through: 30 });
-      assert.deepEqual(payloads(reader).slice(0, 30), [
-        ...range(1, 21).map((version) => `a${version}`),
-        ...range(22, 30).map((version) => `b${version}`),
-      ]);
-      assert.deepEqual(payloads(reader).slice(30), await logAfter(common));
-      await reader.stop();
+      copyLog(copy, path);
+      service = await startService({}, path);
+      await readBeforeGrowth();
+      await push('new', range(SHARED + 1, SHARED + 5));
+    });
+    after(async () => {
+      await service.stop();
+      directory.remove();
     });
 
-    it(`G13: over ${transport}, the common place is exact where the log knows the term of the cursor`, async () => {
-      await push('a', range(1, 5));
-      copyLog(file('log.db'), file('copy.db'));
-      await push('b', range(6, 8));
-      const reader = read({ transports: [transport] });
-      await hasSeen(reader, 'b8');
-      await putBack('c', range(6, 12));
-      await hasSeen(reader, 'c12');
-
-      const [verdict] = reader.verdicts;
+    it('G13: tail says which events did not happen, and how to continue from what is common', async () => {
+      const refused = await tail();
+      assert.deepEqual([refused.code, refused.stdout], [1, '']);
+      const [, from = '', through] =
+        /Versions (\d+) to (\d+) must count as not having happened/.exec(refused.stderr) ?? [];
+      assert.equal(through, String(SHARED + LOST), refused.stderr);
+      assert.ok(refused.stderr.includes('ERR_CURSOR_DIVERGED'));
+      const [, cursor = ''] = /last common event: --after (\S+)/.exec(refused.stderr) ?? [];
+      const printed = await tail('--after', cursor);
       assert.deepEqual(
-        [verdict?.code, verdict?.commonBy, verdict?.unproven],
-        ['ERR_CURSOR_DIVERGED', 'term', { from: 6, through: 8 }],
+        printed.stdout
+          .split('\n')
+          .filter(Boolean)
+          .map((text) => (JSON.parse(text) as { version: number }).version),
+        range(Number(from), SHARED + 5),
       );
-      assert.equal(verdict?.common, reader.seen[4]?.cursor);
-      assert.deepEqual(payloads(reader).slice(8), await logAfter(5));
-      await reader.stop();
-    });
-
-    it(`G13: over ${transport}, a reader that saw no lost event resumes without a verdict`, async () => {
-      await push('a', range(1, 5));
-      const reader = read({ transports: [transport] });
-      await hasSeen(reader, 'a5');
-      await restart();
-      copyLog(file('log.db'), file('copy.db'));
-      proxy.redirect(1);
-      proxy.cut();
-      await push('b', [6]);
-      await putBack('c', [6, 7]);
-      await hasSeen(reader, 'c7');
-      assert.deepEqual(payloads(reader), ['a1', 'a2', 'a3', 'a4', 'a5', 'c6', 'c7']);
-      assert.deepEqual(reader.verdicts, []);
-      await reader.stop();
-    });
-  }
-
-  it('G13: a cursor beyond the log gets the same verdict while the log is still shorter', async () => {
-    await push('a', range(1, 4));
-    await restart();
-    copyLog(file('log.db'), file('copy.db'));
-    await push('b', range(5, 7));
-    const reader = read();
-    await hasSeen(reader, 'b7');
-    await putBack('c', []);
-    await until(() => reader.verdicts.length > 0, 'the verdict');
-    assert.deepEqual(
-      [reader.verdicts[0]?.code, reader.verdicts[0]?.unproven],
-      ['ERR_CURSOR_DIVERGED', { from: 5, through: 7 }],
-    );
-    await push('c', [5]);
-    await hasSeen(reader, 'c5');
-    assert.deepEqual(payloads(reader).slice(7), ['c5']);
-    await reader.stop();
-  });
-
-  it('G13: two losses, one after the other, are two verdicts, each with its own range', async () => {
-    await push('a', range(1, 4));
-    await restart();
-    copyLog(file('log.db'), file('copy.db'));
-    await push('b', range(5, 8));
-    const reader = read();
-    await hasSeen(reader, 'b8');
-    await putBack('c', range(5, 9));
-    await hasSeen(reader, 'c9');
-    await putBack('d', range(5, 10));
-    await hasSeen(reader, 'd10');
-    assert.deepEqual(
-      reader.verdicts.map(({ unproven }) => unproven),
-      [
-        { from: 5, through: 8 },
-        { from: 5, through: 9 },
-      ],
-    );
-    assert.deepEqual(payloads(reader).slice(-11), [
-      ...range(5, 9).map((n) => `c${n}`),
-      ...range(5, 10).map((n) => `d${n}`),
-    ]);
-    await reader.stop();
-  });
-
-  it('the answer to a verdict may be a word, a cursor, or a promise; without one the verdict is thrown', async () => {
-    await push('a', range(1, 4));
-    await restart();
-    copyLog(file('log.db'), file('copy.db'));
-    await push('b', [5, 6]);
-    const answers: Record<string, (verdict: ClientError) => string | Promise<string>> = {
-      throw: () => 'throw',
-      common: ({ common }) => common ?? 'throw',
-      floor: () => Promise.resolve('floor'),
-      start: () => 'start',
-      now: () => 'now',
-    };
-    const loops = Object.entries(answers).map(([name, onVerdict]) => [name, read({ onVerdict })] as const);
-    await Promise.all(loops.map(([, reader]) => hasSeen(reader, 'b6')));
-    await putBack('c', [5, 6]);
-    await until(() => loops.every(([, reader]) => reader.verdicts.length === 1), 'the verdicts');
-    for (const [name, reader] of loops) {
-      if (name === 'throw') {
-        assert.equal(((await reader.ended) as ClientError).code, 'ERR_CURSOR_DIVERGED');
-        continue;
-      }
-      if (name !== 'now') {
-        await hasSeen(reader, 'c6');
-      }
-      const from = name === 'common' ? 4 : 0;
-      if (name !== 'now') {
-        assert.deepEqual(payloads(reader).slice(6), await logAfter(from), name);
-      }
-    }
-    // The loop that continues now may not be subscribed yet: it gets one of the next events and all after it.
-    const now = loops.find(([name]) => name === 'now')?.[1];
-    let last = 6;
-    await until(async () => {
-      last += 1;
-      await push('c', [last]);
-      return now !== undefined && payloads(now).length > 6;
-    }, 'a new event');
-    assert.match(String(now?.seen[6]?.payload), /^c([7-9]|\d{2,})$/);
-  });
-
-  describe('after a restart of the reader', () => {
-    /** A reader that sees lost events, ends, and comes back with the same store after the loss. */
-    async function readAcrossLoss(makeStore: () => CursorStore): Promise<Reader> {
-      await push('a', range(1, 20));
-      await restart();
-      copyLog(file('log.db'), file('copy.db'));
-      await push('b', range(21, 30));
-      const first = read({ store: makeStore() });
-      await hasSeen(first, 'b30');
-      // The store has the cursor of an event once the loop asks for the next one.
-      await until(async () => {
-        const { events } = await service.page('a');
-        return (await makeStore().load('a')) === events.at(-1)?.cursor;
-      }, 'the cursor in the store');
-      await first.stop();
-      await putBack('c', range(21, 32));
-      const second = read({ store: makeStore() });
-      await hasSeen(second, 'c32');
-      return second;
-    }
-
-    function memoryStorage(): {
-      getItem(key: string): string | null;
-      setItem(key: string, value: string): void;
-    } {
-      const items = new Map<string, string>();
-      return {
-        getItem: (key) => items.get(key) ?? null,
-        setItem: (key, value) => {
-          items.set(key, value);
-        },
-      };
-    }
-
-    it('G13: a file keeps the trail with the cursor', async () => {
-      const reader = await readAcrossLoss(() => fileStore(file('cursors.json'), { maxLagMs: 0 }));
-      const { unproven } = reader.verdicts[0] ?? {};
-      assert.ok(
-        unproven !== undefined && unproven.from <= 21 && unproven.from >= 17,
-        JSON.stringify(unproven),
+      // The state file has the new place.
+      assert.deepEqual(
+        [await tail()].map(({ code, stdout }) => [code, stdout]),
+        [[0, '']],
       );
-      assert.equal(unproven.through, 30);
-      assert.deepEqual(payloads(reader), await logAfter(unproven.from - 1));
     });
 
-    it('G13: localStorage keeps the trail with the cursor', async () => {
-      const storage = memoryStorage();
-      const reader = await readAcrossLoss(() => localStorageStore('p:', storage));
-      assert.equal(reader.verdicts[0]?.unproven?.through, 30);
-      assert.deepEqual(payloads(reader), await logAfter(reader.verdicts[0].unproven.from - 1));
-    });
-
-    it('G13: an application that writes its cursor itself can keep the trail in any store', async () => {
-      let cursor: string | undefined;
-      const trails = memoryStorage();
-      const store = cursorFrom(() => cursor, localStorageStore('trail:', trails));
-      const saving: CursorStore = {
-        ...store,
-        save: (_, text) => {
-          cursor = text;
-        },
-      };
-      const reader = await readAcrossLoss(() => saving);
-      assert.equal(reader.verdicts[0]?.unproven?.through, 30);
-      assert.deepEqual(payloads(reader), await logAfter(reader.verdicts[0].unproven.from - 1));
-    });
-
-    it('a store of the application that knows cursors only works as before: the floor is left', async () => {
-      const cursors = new Map<string, string>();
-      const plain: CursorStore = {
-        load: (accessId) => cursors.get(accessId),
-        save: (accessId, cursor) => void cursors.set(accessId, cursor),
-      };
-      const verdicts: ClientError[] = [];
-      await push('a', range(1, 3));
-      await restart();
-      copyLog(file('log.db'), file('copy.db'));
-      await push('b', [4]);
-      const first = read({ store: plain });
-      await hasSeen(first, 'b4');
-      await until(
-        async () => cursors.get('a') === (await service.page('a')).events.at(-1)?.cursor,
-        'the cursor',
-      );
-      await first.stop();
-      await putBack('c', [4, 5]);
-      const second = read({
-        store: plain,
-        onVerdict(verdict) {
-          verdicts.push(verdict);
-          return verdict.common ?? 'floor';
-        },
+    for (const transport of TRANSPORTS) {
+      it(`G13: over ${transport}, the verdict names what cannot be proven, and the loop continues exactly after what is common`, async () => {
+        const store = stores.get(transport);
+        assert.ok(store !== undefined);
+        const options = { accessId: transport, transports: [transport], store };
+        let thrown: ClientError | undefined;
+        await assert.rejects(
+          read(options, () => true),
+          (error) => {
+            thrown = error as ClientError;
+            return error instanceof ClientError && error.code === 'ERR_CURSOR_DIVERGED';
+          },
+        );
+        assert.ok(thrown?.unproven !== undefined && thrown.common !== undefined);
+        assert.equal(thrown.commonBy, knowledge);
+        const { common, unproven } = early.get(transport) ?? assert.fail('no verdict before the log grew');
+        assert.deepEqual([common, unproven], [thrown.common, thrown.unproven]);
+        assert.equal(thrown.accessId, transport);
+        const { from = 0, through } = thrown.unproven;
+        assert.equal(through, SHARED + LOST);
+        if (knowledge === 'term') {
+          assert.equal(from, SHARED + 1);
+        } else {
+          // At doubling distances, the newest common cursor is at most as far back as twice the loss.
+          assert.ok(from <= SHARED + 1 && from > SHARED + 1 - 2 * LOST, `from ${from}`);
+        }
+        const verdicts: ClientError[] = [];
+        const events = await read(
+          {
+            ...options,
+            onVerdict: (error) => {
+              verdicts.push(error);
+              return Promise.resolve(error.common ?? 'throw');
+            },
+          },
+          ({ version }) => version === SHARED + 5,
+        );
+        assert.equal(verdicts.length, 1);
+        assert.deepEqual(verdicts[0]?.unproven, thrown.unproven);
+        assert.deepEqual(
+          events.map(({ version, payload }) => [version, payload]),
+          range(from, SHARED + 5).map((version) => [
+            version,
+            payloadOf(version <= SHARED ? 'shared' : 'new', version),
+          ]),
+        );
       });
-      await hasSeen(second, 'c5');
-      assert.deepEqual(
-        verdicts.map(({ code, common, unproven }) => [code, common, unproven]),
-        [['ERR_CURSOR_DIVERGED', undefined, undefined]],
-      );
-      assert.deepEqual(payloads(second), await logAfter(0));
+
+      it(`G13: over ${transport}, a store of plain cursors gets the verdict, and the floor is a way on`, async () => {
+        const store = plainStores.get(transport);
+        assert.ok(store !== undefined);
+        const verdicts: ClientError[] = [];
+        const events = await read(
+          {
+            accessId: transport,
+            transports: [transport],
+            store,
+            onVerdict: (error) => {
+              verdicts.push(error);
+              return 'floor';
+            },
+          },
+          ({ version }) => version === SHARED + 5,
+        );
+        assert.deepEqual(
+          verdicts.map(({ code, unproven }) => [code, unproven]),
+          [
+            [
+              'ERR_CURSOR_DIVERGED',
+              { from: knowledge === 'term' ? SHARED + 1 : undefined, through: undefined },
+            ],
+          ],
+        );
+        assert.deepEqual(
+          events.map(({ version }) => version),
+          range(1, SHARED + 5),
+        );
+      });
+    }
+  });
+}
+
+it('the stores keep the trail with the cursor, and load what earlier releases wrote', async () => {
+  const directory = temporaryDirectory();
+  const path = join(directory.path, 'cursors.json');
+  const place = { cursor: 'e.3', version: 3, trail: [{ cursor: 'e.2', version: 2 }] };
+  const store = fileStore(path, { maxLagMs: 60_000 });
+  await store.save('a', 'e.3', place);
+  // An application that wraps the store may pass the cursor alone.
+  await store.save('b', 'e.1');
+  store.flush();
+  assert.deepEqual(JSON.parse(readFileSync(path, 'utf8')), { a: place, b: 'e.1' });
+  assert.deepEqual(fileStore(path).load('a'), place);
+  assert.equal(fileStore(path).load('b'), 'e.1');
+  directory.remove();
+});
+
+describe('the trail', () => {
+  it('has one older cursor for each power of two of versions back, and at most 24', () => {
+    let place: FeedPlace = { cursor: 'e.0', trail: [] };
+    for (let version = 1; version <= 5_000; version += 1) {
+      place = placeAfter(place, { cursor: `e.${version}`, version });
+      const distances = place.trail.map((mark) => version - mark.version);
+      const powers = distances.map((distance) => Math.floor(Math.log2(distance)));
+      assert.deepEqual(powers, [...Array(Math.floor(Math.log2(version)) + 1).keys()], `version ${version}`);
+      assert.ok(place.trail.every((mark) => mark.cursor === `e.${mark.version}`));
+    }
+    const trail = Array.from({ length: 100 }, (_, index) => ({ cursor: `e.${index}`, version: 99 - index }));
+    const far = placeAfter(
+      { cursor: 'e.100', version: 2 ** 40, trail },
+      { cursor: 'e.101', version: 2 ** 40 + 1 },
+    );
+    assert.deepEqual(far.trail, [{ cursor: 'e.100', version: 2 ** 40 }]);
+    assert.equal(parsePlace({ cursor: 'e.100', version: 100, trail })?.trail.length, 24);
+  });
+
+  it('of a store is used only as far as it is one', () => {
+    for (const nothing of [undefined, null, 7, [], {}, { cursor: 7 }]) {
+      assert.equal(parsePlace(nothing), undefined);
+    }
+    assert.deepEqual(parsePlace('e.3'), { cursor: 'e.3', trail: [] });
+    assert.deepEqual(parsePlace({ cursor: 'e.3' }), { cursor: 'e.3', trail: [] });
+    const trail = [null, 'e.2', { cursor: 'e.4', version: 4 }, { cursor: 'e.1', version: 1 }];
+    assert.deepEqual(parsePlace({ cursor: 'e.3', version: 3, trail }), {
+      cursor: 'e.3',
+      version: 3,
+      trail: [{ cursor: 'e.1', version: 1 }],
     });
   });
+
+  it('survives a reload of the page in localStorageStore, which also loads the cursor of an earlier release', async () => {
+    const items = new Map([['lastseen:old', 'e.7']]);
+    const store = localStorageStore('lastseen:', {
+      getItem: (key) => items.get(key) ?? null,
+      setItem: (key, value) => void items.set(key, value),
+    });
+    const place = { cursor: 'e.3', version: 3, trail: [{ cursor: 'e.2', version: 2 }] };
+    await store.save('a', 'e.3', place);
+    await store.save('b', 'e.1');
+    assert.deepEqual(['a', 'b', 'old', 'none'].map(store.load), [place, 'e.1', 'e.7', null]);
+  });
+});
+
+it('G3, G13: a poll whose page cursor is refused continues from the cursor of the loop', async () => {
+  const runtime = createManualRuntime();
+  const refusal = { code: 'ERR_CURSOR_DIVERGED', detail: 'no', floor: 'e.0', access_id: 'a' };
+  const event = (version: number): unknown => ({ cursor: `e.${version}`, access_id: 'a', version });
+  const requests: string[] = [];
+  const answers = [
+    Response.json({ events: [event(1)], cursor: 'e.1', caught_up: false }),
+    // The page ends after events of other feeds.
+    Response.json({ events: [event(2)], cursor: 'e.9', caught_up: true }),
+    Response.json(refusal, { status: 409 }),
+    Response.json({ events: [event(3)], cursor: 'e.3', caught_up: true }),
+  ];
+  const options: SubscribeOptions = {
+    url: 'http://server',
+    accessId: 'a',
+    after: 'e.0',
+    transports: ['poll'],
+    fetch: (url) => {
+      const query = new URL(url).searchParams;
+      requests.push([query.get('after'), query.get('trail')].join(' '));
+      return Promise.resolve(answers.shift() ?? assert.fail('one request too many'));
+    },
+    onState: (state) => {
+      if (state.name === 'waiting') {
+        void runtime.advance(state.pauseMs);
+      }
+    },
+    onVerdict: () => assert.fail('nothing of this feed is lost'),
+  };
+  const seen: number[] = [];
+  for await (const { version } of subscribeWith(options, runtime)) {
+    seen.push(version);
+    if (version === 3) {
+      break;
+    }
+  }
+  assert.deepEqual(seen, [1, 2, 3]);
+  assert.deepEqual(requests, ['e.0 ', 'e.1 ', 'e.9 ', 'e.2 e.1,e.0']);
 });

@@ -154,21 +154,33 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
-  it('G4, G9: a raw payload that is not one JSON value is refused before it is sent, and adds no event', async () => {
-    const publisher = createPublisher({ url: service.url, token: TOKEN });
-    const injected = '1},{"access_id":"raw-checked","created_at":1,"payload":"injected"';
-    for (const rawPayload of [injected, '', '1,2', '{"a":1', 'undefined', "{'a':1}", 'NaN']) {
+  it('G5: a raw payload that is not exactly one JSON value is refused before anything is sent, and the error names its event', async () => {
+    let requests = 0;
+    const publisher = createPublisher({
+      url: service.url,
+      token: TOKEN,
+      fetch: (url, init) => {
+        requests += 1;
+        return fetch(url, init);
+      },
+    });
+    const injected = '1},{"access_id":"injected","created_at":1,"payload":2';
+    for (const rawPayload of [injected, '', ' ', '1 2', '1,2', '{"a":1', 'undefined', '01', "'x'", '1}']) {
       assert.throws(
-        () => void publisher.push({ accessId: 'raw-checked', createdAt: 1, rawPayload }),
-        (error) =>
-          error instanceof TypeError && error.message.startsWith('rawPayload must be JSON text, got '),
+        () =>
+          void publisher.push([
+            event('injected', 0),
+            { accessId: 'injected', createdAt: 1, id: 'wrong', rawPayload },
+          ]),
+        (error) => error instanceof TypeError && /"wrong".*"injected"/.test(error.message),
+        rawPayload,
       );
     }
-    await publisher.push({ accessId: 'raw-checked', createdAt: 1, rawPayload: ' [1.0] ' });
-    assert.deepEqual(
-      (await service.page('raw-checked')).events.map((one) => one.payload),
-      [[1]],
-    );
+    await publisher.flush();
+    assert.deepEqual([requests, publisher.bufferedEvents], [0, 0]);
+    assert.deepEqual((await service.page('injected')).events, []);
+    await publisher.push({ accessId: 'injected', createdAt: 1, rawPayload: ' {"a":\n1} ' });
+    assert.equal((await service.page('injected')).events.length, 1);
     await publisher.close();
   });
 

@@ -67,7 +67,7 @@ describe('docs/reference/settings.md', () => {
       }
     }
     assert.equal(words, 5);
-    assert.equal(ranges, 20);
+    assert.equal(ranges, 25);
   });
 
   it('gives examples of retention that are accepted', () => {

@@ -132,7 +132,7 @@ describe('moving and restoring', () => {
     },
   );
 
-  it('G6: after a backup under load, more events and a restore, cursors of lost events are refused, others hold, and pushes work', async () => {
+  it('G13: after a backup under load, more events and a restore, cursors of lost events are refused, others hold, and pushes work', async () => {
     const url = sqlite('live.db');
     const server = await startProcess(file('live.db'));
     const pageOf = async (at: string): Promise<Page> => {

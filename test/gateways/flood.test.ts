@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import { WebSocket } from 'ws';
-import { HIGH_WATER_BYTES } from '../../src/delivery/session.ts';
+import { HIGH_WATER_BYTES } from '../../src/delivery/reads.ts';
 import { decode } from '../../src/gateways/fedecks/etf/decode.ts';
 import { encode } from '../../src/gateways/fedecks/etf/encode.ts';
 import type { Term } from '../../src/gateways/fedecks/etf/term.ts';
+import { CATCH_UP_LIMIT } from '../../src/log/subscription.ts';
 import { authOf } from '../support/devices.ts';
 import { type Service, startService, TOKEN } from '../support/service.ts';
 import { until } from '../support/until.ts';
@@ -75,6 +76,71 @@ const FLOODS: readonly Flood[] = [
   },
 ];
 
+/** What the server has in the buffers of all connections. */
+async function bufferedBytesOf(service: Service): Promise<number> {
+  const text = await (await service.fetch('/metrics')).text();
+  return Number(/^lastseen_buffered_bytes (\d+)/m.exec(text)?.[1]);
+}
+
+describe('G7: one stalled socket with 100 subscriptions', () => {
+  const FEEDS = 100;
+  const EVENTS_EACH = 3;
+  const PAYLOAD = 'x'.repeat(120 * 1024);
+  let service: Service;
+  before(async () => {
+    service = await startService();
+    for (let feed = 0; feed < FEEDS; feed += 1) {
+      await service.push(
+        ...Array.from({ length: EVENTS_EACH }, () => ({
+          accessid: `feed-${feed}`,
+          created_at: 1,
+          payload: PAYLOAD,
+        })),
+      );
+    }
+  });
+  after(() => service.stop());
+
+  it('costs one full buffer and one page, and every feed arrives afterwards', async (context) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${service.port}/subscribe_to_events`, {
+      headers: authorization,
+    });
+    context.after(() => {
+      socket.terminate();
+    });
+    let events = 0;
+    socket.on('message', (data: Buffer) => {
+      events += (JSON.parse(data.toString()) as { events?: unknown[] }).events?.length ?? 0;
+    });
+    await once(socket, 'open');
+    socket.pause();
+    for (let feed = 0; feed < FEEDS; feed += 1) {
+      socket.send(JSON.stringify({ type: 'subscribe', access_id: `feed-${feed}`, after: 'start' }));
+    }
+    let largest = 0;
+    let rounds = 0;
+    let before = -1;
+    await until(
+      async () => {
+        const bytes = await bufferedBytesOf(service);
+        largest = Math.max(largest, bytes);
+        rounds = bytes === before && bytes > 0 ? rounds + 1 : 0;
+        before = bytes;
+        return rounds >= 20;
+      },
+      () => `the server to stop reading: ${before} bytes wait`,
+    );
+    const bound = 2 * (HIGH_WATER_BYTES + CATCH_UP_LIMIT.maxBytes);
+    assert.ok(largest <= bound, `${largest} bytes wait, at most ${bound} may`);
+
+    socket.resume();
+    await until(
+      () => events === FEEDS * EVENTS_EACH,
+      () => `${FEEDS * EVENTS_EACH} events, got ${events}`,
+    );
+  });
+});
+
 describe('G7, G8: a flood of messages from a client that does not read', () => {
   let service: Service;
   before(async () => {
@@ -87,11 +153,6 @@ describe('G7, G8: a flood of messages from a client that does not read', () => {
     });
   });
   after(() => service.stop());
-
-  async function bufferedBytes(): Promise<number> {
-    const text = await (await service.fetch('/metrics')).text();
-    return Number(/^lastseen_buffered_bytes (\d+)/m.exec(text)?.[1]);
-  }
 
   for (const flood of FLOODS) {
     it(`${flood.name}: bounded while nothing is read, and each in order afterwards`, async (context) => {
@@ -120,7 +181,7 @@ describe('G7, G8: a flood of messages from a client that does not read', () => {
       let rounds = 0;
       await until(
         async () => {
-          largest = Math.max(largest, await bufferedBytes());
+          largest = Math.max(largest, await bufferedBytesOf(service));
           rounds = socket.bufferedAmount === unsent ? rounds + 1 : 0;
           unsent = socket.bufferedAmount;
           return rounds >= 20 && largest >= HIGH_WATER_BYTES / 2;

@@ -57,6 +57,10 @@ const PROGRAMS = {
     isThere: () => runs('strace', '-f', '-qq', '-o', '/dev/null', '-e', 'inject=rename:error=EIO', 'true'),
     reason: 'strace is not installed, or this machine does not let a user trace a process',
   },
+  'C compiler': {
+    isThere: () => process.platform === 'linux' && runs('cc', '--version'),
+    reason: 'the command cc is not installed, or this is not Linux',
+  },
   'private mounts': {
     isThere: () =>
       runs('unshare', '--mount', '--map-root-user', 'sh', '-c', 'mount -t tmpfs -o size=1m tmpfs /mnt'),

@@ -1,12 +1,14 @@
 /**
- * The lines of an archive ⇄ values. Each line is a JSON object. The first line names the log. Its events follow, then the
- * feeds from which retention has deleted events, then the keys of its batches. The last line marks the archive as complete.
+ * The lines of an archive ⇄ values. Each line is a JSON object. The first line names the log. Its events follow, ascending,
+ * and among them or after them the keys of its batches; then the feeds from which retention has deleted events, the terms,
+ * and the digests of segments. An event at or below the mark of its feed is deleted. The last line confirms the epoch and
+ * marks the archive as complete.
  */
 import { z } from 'zod';
-import type { KeyedBatch, PrunedFeed, Term } from '../../engines/archive.ts';
+import type { ArchivedEvent, KeyedBatch, PrunedFeed, SegmentDigest, Term } from '../../engines/archive.ts';
 import { LastseenError, quote } from '../../errors.ts';
 import { compact, memberSpan } from '../../json-text.ts';
-import { type LogEvent, MAX_NAME_CHARACTERS } from '../../log/event.ts';
+import { MAX_NAME_CHARACTERS } from '../../log/event.ts';
 
 /** Version 1 had no tags and no terms. */
 export const FORMAT = 2;
@@ -15,11 +17,19 @@ const FORMATS = z.union([z.literal(1), z.literal(FORMAT)]);
 
 export type ArchiveLine =
   | { readonly kind: 'log'; readonly epoch: string; readonly head: number; readonly taggedFrom: number }
-  | { readonly kind: 'event'; readonly event: Omit<LogEvent, 'lineage'> }
+  | { readonly kind: 'event'; readonly event: ArchivedEvent }
   | { readonly kind: 'feed'; readonly feed: PrunedFeed }
   | { readonly kind: 'batch'; readonly batch: KeyedBatch }
   | { readonly kind: 'term'; readonly term: Term }
-  | { readonly kind: 'end'; readonly events: number; readonly floor: number; readonly head: number };
+  | { readonly kind: 'segment'; readonly segment: SegmentDigest }
+  | {
+      readonly kind: 'end';
+      readonly events: number;
+      readonly floor: number;
+      readonly head: number;
+      /** Missing in the first version. */
+      readonly epoch: string | undefined;
+    };
 
 const Count = z.int().min(0);
 const Position = z.int().min(1);
@@ -29,10 +39,12 @@ const Name = z
   .min(1)
   .max(2 * MAX_NAME_CHARACTERS);
 
+const Epoch = z.string().regex(/^[0-9a-z]{8}$/);
+
 const Lines = z.union([
   z.strictObject({
     lastseen_export: FORMATS,
-    epoch: z.string().regex(/^[0-9a-z]{8}$/),
+    epoch: Epoch,
     head: Count,
     tagged_from: Position.optional(),
   }),
@@ -62,10 +74,23 @@ const Lines = z.union([
     tag: Count.default(0),
   }),
   z.strictObject({ term: Position, first_position: Position, opened_at: Time, node: z.string() }),
-  z.strictObject({ end: z.literal(true), events: Count, floor: Position, head: Count }),
+  z.strictObject({
+    segment: Position,
+    last_position: Position,
+    events: Position,
+    sha256: z.string().regex(/^[0-9a-f]{64}$/),
+    checked_at: Count,
+  }),
+  z.strictObject({
+    end: z.literal(true),
+    epoch: Epoch.optional(),
+    events: Count,
+    floor: Position,
+    head: Count,
+  }),
 ]);
 
-export function encodeEvent(event: LogEvent): string {
+export function encodeEvent(event: ArchivedEvent): string {
   const id = event.id === null ? '' : `"id":${JSON.stringify(event.id)},`;
   return (
     `{"position":${event.position},${event.tag === 0 ? '' : `"tag":${event.tag},`}"access_id":${JSON.stringify(event.accessId)},` +
@@ -97,6 +122,16 @@ export function encodeBatch(batch: KeyedBatch): string {
 
 export function encodeTerm({ term, firstPosition, openedAt, node }: Term): string {
   return encodeLine({ term, first_position: firstPosition, opened_at: openedAt, node });
+}
+
+export function encodeSegment(segment: SegmentDigest): string {
+  return encodeLine({
+    segment: segment.firstPosition,
+    last_position: segment.lastPosition,
+    events: segment.events,
+    sha256: segment.sha256,
+    checked_at: segment.checkedAt,
+  });
 }
 
 export function encodeLine(value: Readonly<Record<string, unknown>>): string {
@@ -144,8 +179,26 @@ export function decodeLine(text: string, number: number): ArchiveLine {
     const { term, first_position: firstPosition, opened_at: openedAt, node } = value;
     return { kind: 'term', term: { term, firstPosition, openedAt, node } };
   }
+  if ('segment' in value) {
+    return {
+      kind: 'segment',
+      segment: {
+        firstPosition: value.segment,
+        lastPosition: value.last_position,
+        events: value.events,
+        sha256: value.sha256,
+        checkedAt: value.checked_at,
+      },
+    };
+  }
   if ('end' in value) {
-    return { kind: 'end', events: value.events, floor: value.floor, head: value.head };
+    return {
+      kind: 'end',
+      events: value.events,
+      floor: value.floor,
+      head: value.head,
+      epoch: value.epoch,
+    };
   }
   const payload = memberSpan(text, text.indexOf('{'), 'payload');
   if (payload === undefined) {

@@ -27,7 +27,9 @@ export function addBackup(program: Command): void {
           'lastseen backup is for SQLite: back up PostgreSQL with its own tools, such as pg_dump';
         throw new LastseenError('ERR_REQUEST_INVALID', message);
       }
-      backupSqlite(database.path, file);
+      if (backupSqlite(database.path, file)) {
+        process.stderr.write(`removed ${file}-partial, which an interrupted backup had left\n`);
+      }
       process.stderr.write(`backed up to ${file}\n`);
     });
 }

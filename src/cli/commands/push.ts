@@ -14,7 +14,11 @@ import { createProgress } from '../io/progress.ts';
 /** An event fails when the server has not accepted it for this long. */
 const GIVE_UP_MS = 120_000;
 
-type FailedPush = Extract<PushResult, { readonly ok: false }>;
+/** What became of an event that was not pushed. */
+const FAILURES = {
+  'not-appended': 'failed',
+  'not-known': 'may or may not have been appended (push the same input again to find out)',
+} as const;
 
 interface PushOptions {
   readonly url?: string;
@@ -66,7 +70,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
     giveUpAfterMs: GIVE_UP_MS,
   });
   const progress = createProgress('pushed', systemRuntime.clock);
-  const failures: { readonly number: number; readonly result: FailedPush }[] = [];
+  const failures: { readonly number: number; readonly result: PushResult & { readonly ok: false } }[] = [];
   let read = 0;
   let taken = 0;
   let appended = 0;
@@ -98,16 +102,13 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
   progress.end();
   const [failure] = failures;
   if (failure !== undefined) {
-    const { error, outcome } = failure.result;
+    const { number, result } = failure;
+    const { error, outcome } = result;
     const status = error.status === undefined ? '' : `${error.status} `;
     const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
-    const hint =
-      outcome === 'unknown'
-        ? '\nIt is not known whether the event was appended. Push the same input again: nothing is appended twice.'
-        : '';
     throw new LastseenError(
       'ERR_STORE_UNAVAILABLE',
-      `event ${failure.number} failed: ${status}${error.message}${cause} (${taken} events were pushed)${hint}`,
+      `event ${number} ${FAILURES[outcome]}: ${status}${error.message}${cause} (${taken} events were pushed)`,
     );
   }
   process.stdout.write(`${taken} events pushed, ${appended} new\n`);

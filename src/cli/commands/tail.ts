@@ -1,7 +1,7 @@
-/** lastseen tail: prints a feed as NDJSON. It reconnects and resumes after the last printed event, or says why it cannot. */
+/** lastseen tail: prints a feed as NDJSON. It reconnects and resumes after the last printed event. */
 import { type Command, Option } from 'commander';
 import { WebSocket } from 'ws';
-import { ClientError, type ClientEvent, type CursorStore, subscribe } from '../../client/index.ts';
+import { ClientError, type ClientEvent, subscribe, type UnprovenVersions } from '../../client/index.ts';
 import { type FileStore, fileStore } from '../../client/node.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
@@ -27,17 +27,11 @@ export function addTail(program: Command): void {
         'the cursor of the state file, or "now"',
       ),
     )
-    .option(
-      '--state <file>',
-      'store the cursor of the last printed event, and its trail, in this file, and resume from it',
-    )
+    .option('--state <file>', 'store the place after the last printed event in this file, and resume from it')
     .option('--no-follow', 'exit after the events that exist now; without --after, print from the start')
     .addHelpText(
       'after',
-      `
-The token is read from LASTSEEN_TOKEN.
-If the server refuses the cursor, the command says where it can continue, leaves the state file as it is, and exits with
-code 1.`,
+      '\nThe token is read from LASTSEEN_TOKEN. If the server refuses the cursor, the command exits with code 1.',
     )
     .action(async (accessId: string, options: TailOptions) => {
       await tail(accessId, options);
@@ -57,7 +51,10 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     // An event stream has no mark for the moment when it has caught up.
     transports: options.follow ? ['websocket', 'stream', 'poll'] : ['websocket', 'poll'],
     signal: stop.signal,
-    ...(state === undefined ? {} : { store: options.after === undefined ? state : writeOnly(state) }),
+    store: {
+      load: (name) => (options.after === undefined ? state?.load(name) : undefined),
+      save: (name, cursor, place) => state?.save(name, cursor, place),
+    },
     onState: (state) => {
       if (state.name === 'live' && !options.follow) {
         stop.abort();
@@ -74,7 +71,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
       }
     }
   } catch (error) {
-    throw error instanceof ClientError ? toUserError(error, accessId) : error;
+    throw error instanceof ClientError ? toUserError(error) : error;
   } finally {
     state?.flush();
   }
@@ -90,38 +87,33 @@ function formatEvent(event: ClientEvent): string {
   );
 }
 
-function toUserError(error: ClientError, accessId: string): LastseenError {
+function toUserError(error: ClientError): LastseenError {
   const hint = error.status === 401 ? ' (set LASTSEEN_TOKEN)' : '';
   const code = error.serverCode ?? error.code;
-  const lines = [`${code}: ${error.message}${hint}`, ...describeVerdict(error, accessId)];
-  return new LastseenError('ERR_STORE_UNAVAILABLE', lines.join('\n'));
+  return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}${adviceOn(error)}`);
 }
 
-/** What a refused cursor means for the reader of the output, and with which options the command continues. */
-function describeVerdict({ common, commonBy, floor, unproven }: ClientError, accessId: string): string[] {
-  const lines: string[] = [];
-  if (unproven !== undefined) {
-    const { from, through } = unproven;
-    const versions = from === through ? `version ${from}` : `the versions ${from} to ${through}`;
-    lines.push(
-      `Treat ${versions} of ${JSON.stringify(accessId)} as not having happened, if you have printed them.`,
-    );
+/** What the user can do about a refused cursor, and which printed events do not count. */
+function adviceOn({ code, common, floor, unproven }: ClientError): string {
+  const start = common ?? floor;
+  if (code !== 'ERR_CURSOR_DIVERGED' || start === undefined) {
+    return floor === undefined ? '' : `\nTo read from the oldest event that exists: --after ${floor}`;
   }
-  if (common !== undefined) {
-    const place =
-      commonBy === 'term' ? 'where the log lost events' : 'at the last place known to be in the log';
-    lines.push(`To continue ${place}: --after ${common}`);
-  }
-  if (floor !== undefined) {
-    lines.push(`To continue with the oldest event of the log: --after ${floor}`);
-  }
-  return lines;
+  return (
+    `\n${unprovenText(unproven, common)} must count as not having happened.` +
+    `\nTo continue from the ${common === undefined ? 'oldest event that exists' : 'last common event'}: --after ${start}`
+  );
 }
 
-/** The state file with --after: its cursor and trail are replaced and not read. */
-function writeOnly({ save, trail }: FileStore): CursorStore {
-  const load = (): undefined => undefined;
-  return { load, save, ...(trail === undefined ? {} : { trail: { load, save: trail.save } }) };
+function unprovenText(unproven: UnprovenVersions | undefined, common: string | undefined): string {
+  const { from, through } = unproven ?? {};
+  if (from !== undefined && through !== undefined) {
+    return from === through ? `Version ${from}` : `Versions ${from} to ${through}`;
+  }
+  if (from !== undefined) {
+    return `Printed events from version ${from} on`;
+  }
+  return common === undefined ? 'The printed events' : 'Printed events after the last common event';
 }
 
 /** The store of the state file, if there is one. Ctrl-C writes the cursor of the last printed event before the end. */

@@ -1,6 +1,15 @@
 /** Where a command writes its output: a file that appears only when it is complete, or standard output. */
-import { existsSync, fstatSync, realpathSync, rmSync, statSync, write as writeTo } from 'node:fs';
+import {
+  existsSync,
+  fstatSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  write as writeTo,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { moveIntoPlace } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
@@ -32,6 +41,9 @@ async function openFile(name: string, options: OutputOptions): Promise<Output> {
   // A link stays: the file that it points to is replaced.
   const file = existsSync(name) ? realpathSync(name) : name;
   const partial = `${file}-partial-${process.pid}`;
+  for (const left of leftPartials(file)) {
+    process.stderr.write(`${left} is what an interrupted export has left: delete it\n`);
+  }
   const handle = await open(partial, 'wx');
   const failed = (error: unknown): LastseenError => {
     const message = `${name}: ${error instanceof Error ? error.message : String(error)}: no file was written`;
@@ -60,6 +72,23 @@ async function openFile(name: string, options: OutputOptions): Promise<Output> {
       rmSync(partial, { force: true });
     },
   };
+}
+
+/** Files of exports whose process has ended. */
+function leftPartials(file: string): string[] {
+  const prefix = `${basename(file)}-partial-`;
+  return readdirSync(dirname(file))
+    .filter((name) => name.startsWith(prefix) && !isRunning(Number(name.slice(prefix.length))))
+    .map((name) => join(dirname(file), name));
+}
+
+function isRunning(processId: number): boolean {
+  try {
+    return process.kill(processId, 0);
+  } catch (error) {
+    // EPERM: it runs under another user.
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
 }
 
 /** If the reader of standard output stops reading, `main.ts` ends the process. */

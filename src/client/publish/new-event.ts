@@ -18,7 +18,7 @@ export interface EncodedEvent {
   readonly text: string;
 }
 
-/** @throws TypeError when the payload is not a JSON value, or the raw payload is not the text of one */
+/** @throws TypeError when the payload is not a JSON value, or the raw payload not the text of exactly one */
 export function encodeEvent(event: NewEvent, random: Pick<Random, 'uuid'>): EncodedEvent {
   const id = event.id ?? random.uuid();
   const isJson = !['undefined', 'function', 'symbol'].includes(typeof event.payload);
@@ -26,17 +26,22 @@ export function encodeEvent(event: NewEvent, random: Pick<Random, 'uuid'>): Enco
     throw new TypeError('an event needs a payload that is a JSON value, or a rawPayload');
   }
   if (event.rawPayload !== undefined) {
-    assertJson(event.rawPayload);
+    requireJson(event.rawPayload, { id, accessId: event.accessId });
   }
   const payload = event.rawPayload ?? JSON.stringify(event.payload);
   const head = JSON.stringify({ access_id: event.accessId, created_at: event.createdAt, id });
   return { id, text: `${head.slice(0, -1)},"payload":${payload}}` };
 }
 
-function assertJson(text: string): void {
+/** Other text could end the event and begin another one, which the server would append at each repetition. */
+function requireJson(text: string, event: { readonly id: string; readonly accessId: string }): void {
   try {
     JSON.parse(text);
-  } catch (cause) {
-    throw new TypeError(`rawPayload must be JSON text, got ${JSON.stringify(text.slice(0, 60))}`, { cause });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.slice(0, 120) : String(error);
+    const name = `event ${JSON.stringify(event.id)} of access_id ${JSON.stringify(event.accessId)}`;
+    throw new TypeError(`the rawPayload of ${name} must be exactly one JSON value: ${reason}`, {
+      cause: error,
+    });
   }
 }

@@ -1,7 +1,6 @@
 /** One request to `POST /push_events`, and what its answer means for the batch. */
 import type { Timers } from '../../runtime.ts';
 import { ClientError } from '../errors.ts';
-import { parseRefusal } from '../refusal.ts';
 import { createTimeoutSignal } from '../timeout-signal.ts';
 import type { Tokens } from '../tokens/token-source.ts';
 
@@ -11,11 +10,8 @@ export interface Receipt {
   readonly duplicate: boolean;
 }
 
-/**
- * What is known about events that are not known to be appended (G14). `not-appended`: they are not in the log and do not
- * appear there later. `unknown`: only a repetition with the same ids tells.
- */
-export type Failure = 'not-appended' | 'unknown';
+/** What one request did to the log. `not-known`: the events may be in the log, or may still get there. */
+export type RequestOutcome = 'appended' | 'not-appended' | 'not-known';
 
 export type PushAnswer =
   | {
@@ -24,10 +20,9 @@ export type PushAnswer =
       readonly receipts: readonly Receipt[];
     }
   | {
-      readonly outcome: Failure;
-      /** HTTP status; 0 if there was no answer, or none of a lastseen server. */
-      readonly status: number;
+      readonly outcome: 'not-appended' | 'not-known';
       readonly error: ClientError;
+      /** The server asks to wait at least this long. */
       readonly retryAfterSeconds: number;
     };
 
@@ -40,19 +35,25 @@ export interface PushRequestOptions {
   readonly timeoutMs: number;
 }
 
-/** Sends the JSON texts of a batch. Never rejects. */
+/**
+ * Sends the JSON texts of a batch. Its outcome is known only from an answer of the server itself: a proxy answers with
+ * the same statuses and knows nothing of the log.
+ */
 export type PushRequest = (texts: readonly string[]) => Promise<PushAnswer>;
+
+/** Codes of the server with which it does not say that nothing was appended. */
+const OPEN_CODES: readonly (string | undefined)[] = [undefined, 'ERR_OUTCOME_UNKNOWN', 'ERR_INTERNAL'];
 
 export function createPushRequest(options: PushRequestOptions): PushRequest {
   const { tokens, timers, timeoutMs } = options;
   const url = `${options.url.replace(/\/+$/, '')}/push_events`;
   return async (texts) => {
     const timeout = createTimeoutSignal({ timers, ms: timeoutMs });
-    let wasSent = false;
+    let isSent = false;
     try {
       const token = await tokens.get();
       const request = options.fetch ?? fetch;
-      wasSent = true;
+      isSent = true;
       const response = await request(url, {
         method: 'POST',
         headers: {
@@ -65,25 +66,27 @@ export function createPushRequest(options: PushRequestOptions): PushRequest {
       });
       const text = await response.text();
       if (response.status !== 200) {
-        return refusal(response, text);
+        const error = parseProblem(text, response.status);
+        return {
+          outcome: OPEN_CODES.includes(error.serverCode) ? 'not-known' : 'not-appended',
+          error,
+          retryAfterSeconds: Number(response.headers.get('Retry-After') ?? 0) || 0,
+        };
       }
       const receipts = parseReceipts(text, texts.length);
       return receipts === undefined
-        ? unanswered('unknown', 'the answer is not from a lastseen server')
+        ? unreachable('not-known', 'the answer is not from a lastseen server')
         : { outcome: 'appended', receipts };
     } catch (cause) {
-      return wasSent
-        ? unanswered('unknown', 'the server could not be reached', cause)
-        : unanswered('not-appended', 'no token is available now', cause);
+      return unreachable(isSent ? 'not-known' : 'not-appended', 'the server could not be reached', cause);
     } finally {
       timeout.dispose();
     }
   };
 }
 
-function unanswered(outcome: Failure, message: string, cause?: unknown): PushAnswer {
-  const error = new ClientError('ERR_UNREACHABLE', message, { cause });
-  return { outcome, status: 0, error, retryAfterSeconds: 0 };
+function unreachable(outcome: 'not-appended' | 'not-known', message: string, cause?: unknown): PushAnswer {
+  return { outcome, error: new ClientError('ERR_UNREACHABLE', message, { cause }), retryAfterSeconds: 0 };
 }
 
 /** `undefined` when the text is not an answer of the server: a proxy or a sign-in page may have sent it. */
@@ -99,17 +102,21 @@ function parseReceipts(text: string, count: number): Receipt[] | undefined {
   }
 }
 
-/**
- * A refusal of the server says that nothing was appended, 500 and 504 excepted. An answer without a code is not from the
- * server: something in between may have forwarded the request.
- */
-function refusal({ status, headers }: Response, text: string): PushAnswer {
-  const error = parseRefusal(text, `the server answered ${status}`, { status });
-  const isKnown = error.serverCode !== undefined && (status < 500 || status === 503);
-  return {
-    outcome: isKnown ? 'not-appended' : 'unknown',
-    status,
-    error,
-    retryAfterSeconds: Number(headers.get('Retry-After') ?? 0) || 0,
-  };
+/** The refusal of a batch as an ERR_REFUSED with the status and the code of the server. */
+function parseProblem(text: string, status: number): ClientError {
+  let problem: { readonly detail?: unknown; readonly code?: unknown } = {};
+  try {
+    problem = (JSON.parse(text) ?? {}) as typeof problem;
+  } catch {
+    // Not the server's own answer: the status is all that is known.
+  }
+  const { detail, code } = problem;
+  return new ClientError(
+    'ERR_REFUSED',
+    typeof detail === 'string' ? detail : `the server answered ${status}`,
+    {
+      status,
+      serverCode: typeof code === 'string' ? code : undefined,
+    },
+  );
 }

@@ -1,26 +1,17 @@
-/** Stores that keep the cursor and the trail of each feed across restarts. */
+/** Stores that keep the cursor of each feed across restarts. */
+import type { FeedPlace } from './feed-place.ts';
 
-/** Keeps one text for each access_id. */
-export interface TextStore {
-  /** The stored text of the access_id; `null` or `undefined` if there is none. */
-  load(accessId: string): string | null | undefined | Promise<string | null | undefined>;
-  /** Replaces the text. An error ends the loop. */
-  save(accessId: string, text: string): void | Promise<void>;
-}
+/** What a store has for a feed: a cursor, or the place that `save` got; `null` or `undefined` if it has nothing. */
+export type StoredPlace = string | FeedPlace | null | undefined;
 
-/** Keeps the cursor of each feed. The loop saves a cursor after it has taken an event and before it gets the next one. */
-export interface CursorStore extends TextStore {
+export interface CursorStore {
+  /** A store that returns the place, and not the cursor alone, keeps the trail across restarts. */
+  load(accessId: string): StoredPlace | Promise<StoredPlace>;
   /**
-   * Keeps the trail of each feed, a text of about 1 KB that the loop saves just before each cursor. After a restart, the
-   * trail shows which of the events before it a replaced history has lost. The trail may be older than the cursor.
-   * Default: nothing is kept.
+   * Called after the loop has taken an event and before it gets the next one. An error ends the loop. `place` has the
+   * cursor and the trail, and is JSON. A store may keep the cursor alone.
    */
-  readonly trail?: TextStore;
-}
-
-/** The key of the trail of an access_id, in a store that keeps both texts. An access_id contains no U+0000. */
-export function trailKey(accessId: string): string {
-  return `${accessId}\0trail`;
+  save(accessId: string, cursor: string, place?: FeedPlace): void | Promise<void>;
 }
 
 /** The part of `localStorage` and `sessionStorage` that the store uses. */
@@ -29,25 +20,29 @@ interface WebStorage {
   setItem(key: string, value: string): void;
 }
 
-/** Keeps each cursor and its trail in the browser's `localStorage`, under `prefix` and the access_id. */
+/**
+ * Keeps the place in each feed in the browser's `localStorage`, under `prefix` and the access_id: JSON text, or the
+ * cursor alone as earlier releases wrote it.
+ */
 export function localStorageStore(
   prefix = 'lastseen:',
   storage: WebStorage = (globalThis as unknown as { localStorage: WebStorage }).localStorage,
 ): CursorStore {
-  const textStore = (key: (accessId: string) => string): TextStore => ({
-    load: (accessId) => storage.getItem(prefix + key(accessId)),
-    save: (accessId, text) => {
-      storage.setItem(prefix + key(accessId), text);
+  return {
+    load: (accessId) => {
+      const text = storage.getItem(prefix + accessId);
+      return text?.startsWith('{') === true ? (JSON.parse(text) as FeedPlace) : text;
     },
-  });
-  return { ...textStore((accessId) => accessId), trail: textStore(trailKey) };
+    save: (accessId, cursor, place) => {
+      storage.setItem(prefix + accessId, place === undefined ? cursor : JSON.stringify(place));
+    },
+  };
 }
 
 /**
  * A store for an application that writes `event.cursor` itself, in the transaction that writes the effect of the event:
- * each event then takes effect exactly once. `load` reads the cursor back. The trail needs no transaction: any store can
- * keep it.
+ * each event then takes effect exactly once. `load` reads the cursor back.
  */
-export function cursorFrom(load: CursorStore['load'], trail?: TextStore): CursorStore {
-  return { load, save: () => undefined, ...(trail === undefined ? {} : { trail }) };
+export function cursorFrom(load: CursorStore['load']): CursorStore {
+  return { load, save: () => undefined };
 }

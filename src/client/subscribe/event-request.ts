@@ -1,9 +1,8 @@
 /** `GET /events`, which streams, long polls and the search for the reason of a refusal use. */
 import { ClientError } from '../errors.ts';
-import { parseRefusal } from '../refusal.ts';
 import { createTimeoutSignal } from '../timeout-signal.ts';
 import { type ClientEvent, parseEvents } from './event.ts';
-import { ConnectionLost, type TransportOptions, unreadableAnswer } from './transport.ts';
+import { ConnectionLost, parseRefusal, type TransportOptions, unreadableAnswer } from './transport.ts';
 
 export interface EventPage {
   readonly events: readonly ClientEvent[];
@@ -16,6 +15,7 @@ export interface PageRequest {
   readonly accessId: string;
   /** A cursor, "start" or "now". */
   readonly after: string;
+  readonly trail?: readonly string[] | undefined;
   /** The server waits this long for an event. */
   readonly waitSeconds: number;
   /** Default 500. */
@@ -24,7 +24,7 @@ export interface PageRequest {
 
 /** @throws ConnectionLost for what a retry may mend, ClientError for everything else */
 export async function fetchPage(options: TransportOptions, page: PageRequest): Promise<EventPage> {
-  const { accessId, after, waitSeconds, maxEvents = 500 } = page;
+  const { accessId, after, trail, waitSeconds, maxEvents = 500 } = page;
   const { timers, silenceMs } = options;
   const timeout = createTimeoutSignal({
     timers,
@@ -35,6 +35,7 @@ export async function fetchPage(options: TransportOptions, page: PageRequest): P
     const response = await requestEvents(options, {
       accessId,
       after,
+      trail,
       parameters: `&limit=${maxEvents}&wait=${waitSeconds}`,
       mediaType: 'application/json',
       signal: timeout.signal,
@@ -64,6 +65,8 @@ export interface EventRequest {
   readonly accessId: string;
   /** A cursor, "start" or "now". */
   readonly after: string;
+  /** Older cursors of the client. */
+  readonly trail?: readonly string[] | undefined;
   /** Appended to the query string as it is. */
   readonly parameters?: string;
   /** What the answer must be. */
@@ -73,15 +76,10 @@ export interface EventRequest {
 
 /** @throws ConnectionLost for what a retry may mend, ClientError for everything else */
 export async function requestEvents(options: TransportOptions, request: EventRequest): Promise<Response> {
-  const { accessId, after, parameters = '', mediaType, signal } = request;
+  const { accessId, after, trail = [], parameters = '', mediaType, signal } = request;
   const token = await options.token();
-  const trail = options.trail(accessId);
-  const query = [
-    `access_id=${encodeURIComponent(accessId)}`,
-    `&after=${encodeURIComponent(after)}`,
-    trail.length === 0 ? '' : `&trail=${trail.join(',')}`,
-    parameters,
-  ].join('');
+  const trailText = trail.length === 0 ? '' : `&trail=${encodeURIComponent(trail.join(','))}`;
+  const query = `access_id=${encodeURIComponent(accessId)}&after=${encodeURIComponent(after)}${trailText}${parameters}`;
   let response: Response;
   try {
     response = await options.fetch(`${options.url}/events?${query}`, {

@@ -1,26 +1,33 @@
-/** Where a loop is in each of its feeds: the cursor and version of the last event that the loop has taken, and the trail. */
-import { ClientError } from '../errors.ts';
+/** Where a loop is in each of its feeds: the place after the last event that the loop has taken. */
+import { ClientError, type UnprovenVersions } from '../errors.ts';
 import type { CursorStore } from './cursor-store.ts';
 import type { ClientEvent } from './event.ts';
-import { createTrail, isCursor, type Trail } from './trail.ts';
+import { type FeedPlace, isCursor, parsePlace, placeAfter, placeAt } from './feed-place.ts';
+import type { FeedStart } from './transport.ts';
 
 export interface FeedCursors {
-  /** Where the next connection starts: a cursor, "start" or "now" for each access_id. */
-  starts(): ReadonlyMap<string, string>;
-  /** Older cursors of the feed, to send with its start. */
-  trail(accessId: string): readonly string[];
+  /** Where the next connection starts in each feed. */
+  starts(): ReadonlyMap<string, FeedStart>;
   /** The server has resolved "start" or "now" to a cursor. A cursor of the loop stays what it is. */
   resolveStart(accessId: string, cursor: string): void;
   /** @throws ERR_GAP if the event is of another access_id or does not follow the last event of its feed */
   assertContiguous(event: ClientEvent): void;
   /** The loop has taken the event. Resolves when the store has its cursor. */
   take(event: ClientEvent): Promise<void>;
-  /** The version at an earlier cursor of the feed, if it is known. */
+  /** The version before a cursor of the loop or of its trail; `undefined` for another cursor. */
   versionAt(accessId: string, cursor: string): number | undefined;
-  /** The highest version that the loop has seen, if it is known. */
-  lastVersion(accessId: string): number | undefined;
-  /** Reading starts again at a cursor, "start" or "now", in the feed of `accessId` or, without one, in all. */
-  restartAt(start: string, accessId: string | undefined): Promise<void>;
+  /** The versions after `common` that the loop has taken. */
+  unprovenAfter(accessId: string, common: number | undefined): UnprovenVersions;
+  /**
+   * Reading starts again at a cursor, in the feed of `accessId` or, without one, in all. `version` is the last version
+   * before it; if it is not known, the next event may have any version.
+   */
+  restartAt(cursor: string, feed: RestartedFeed): Promise<void>;
+}
+
+export interface RestartedFeed {
+  readonly accessId: string | undefined;
+  readonly version: number | undefined;
 }
 
 export interface FeedCursorsOptions {
@@ -30,81 +37,60 @@ export interface FeedCursorsOptions {
   readonly after: string;
 }
 
-interface Feed {
-  /** A cursor, "start" or "now". */
-  start: string;
-  /** The version at the cursor, if it is known. */
-  version: number | undefined;
-  readonly trail: Trail;
-}
-
 /** @throws what the store throws */
 export async function loadFeedCursors({ accessIds, store, after }: FeedCursorsOptions): Promise<FeedCursors> {
-  const feeds = new Map<string, Feed>();
+  const places = new Map<string, FeedPlace>();
+  const placeOf = (accessId: string): FeedPlace => places.get(accessId) ?? { cursor: after, trail: [] };
   for (const accessId of accessIds) {
-    const start = (await store?.load(accessId)) ?? after;
-    const trail = createTrail(await store?.trail?.load(accessId));
-    feeds.set(accessId, { start, version: trail.versionOf(start), trail });
+    places.set(accessId, parsePlace(await store?.load(accessId)) ?? placeOf(accessId));
   }
 
-  async function save(accessId: string, { start, trail }: Feed): Promise<void> {
-    if (store?.trail !== undefined) {
-      await store.trail.save(accessId, trail.text());
-    }
-    await store?.save(accessId, start);
+  async function move(accessId: string, place: FeedPlace): Promise<void> {
+    places.set(accessId, place);
+    await store?.save(accessId, place.cursor, place);
   }
 
   return {
-    starts: () => new Map([...feeds].map(([accessId, { start }]) => [accessId, start])),
-    trail: (accessId) => {
-      const feed = feeds.get(accessId);
-      return feed?.trail.cursors().filter((cursor) => cursor !== feed.start) ?? [];
-    },
+    starts: () =>
+      new Map(
+        [...places].map(([accessId, { cursor, trail }]) => [
+          accessId,
+          { after: cursor, trail: trail.map((mark) => mark.cursor) },
+        ]),
+      ),
     resolveStart(accessId, cursor) {
-      const feed = feeds.get(accessId);
-      if (feed !== undefined && !isCursor(feed.start)) {
-        feed.start = cursor;
+      if (!isCursor(placeOf(accessId).cursor)) {
+        places.set(accessId, { cursor, trail: [] });
       }
     },
     assertContiguous({ accessId, version }) {
       const name = JSON.stringify(accessId);
-      const feed = feeds.get(accessId);
-      if (feed === undefined) {
+      if (!places.has(accessId)) {
         throw new ClientError(
           'ERR_GAP',
           `got an event of ${name}, which is not an access_id of this subscription`,
           { accessId },
         );
       }
-      const last = feed.version;
+      const last = placeOf(accessId).version;
       if (last !== undefined && version !== last + 1) {
         throw new ClientError('ERR_GAP', `got version ${version} of ${name}, expected ${last + 1}`, {
           accessId,
         });
       }
     },
-    async take({ accessId, cursor, version }) {
-      const feed = feeds.get(accessId);
-      if (feed !== undefined) {
-        feed.trail.add({ cursor, version }, feed.start);
-        feed.start = cursor;
-        feed.version = version;
-        await save(accessId, feed);
-      }
+    take: (event) => move(event.accessId, placeAfter(placeOf(event.accessId), event)),
+    versionAt(accessId, cursor) {
+      const { trail, ...last } = placeOf(accessId);
+      return [last, ...trail].find((mark) => mark.cursor === cursor)?.version;
     },
-    versionAt: (accessId, cursor) => feeds.get(accessId)?.trail.versionOf(cursor),
-    lastVersion: (accessId) => feeds.get(accessId)?.trail.lastVersion,
-    async restartAt(start, accessId) {
-      for (const name of accessId === undefined ? accessIds : [accessId]) {
-        const feed = feeds.get(name);
-        if (feed !== undefined) {
-          feed.start = start;
-          feed.version = feed.trail.versionOf(start);
-          feed.trail.restartAt(start);
-          if (isCursor(start)) {
-            await save(name, feed);
-          }
-        }
+    unprovenAfter: (accessId, common) => ({
+      from: common === undefined ? undefined : common + 1,
+      through: placeOf(accessId).version,
+    }),
+    async restartAt(cursor, { accessId, version }) {
+      for (const feed of accessId === undefined ? accessIds : [accessId]) {
+        await move(feed, placeAt(placeOf(feed), cursor, version));
       }
     },
   };

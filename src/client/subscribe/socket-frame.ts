@@ -1,8 +1,7 @@
 /** What a server says on the WebSocket of a subscription: frames, and the codes with which it closes. */
 import { ClientError } from '../errors.ts';
-import { parseRefusal } from '../refusal.ts';
 import { type ClientEvent, parseEvents } from './event.ts';
-import { ConnectionLost, unreadableAnswer } from './transport.ts';
+import { ConnectionLost, parseRefusal, unreadableAnswer } from './transport.ts';
 
 /** Each type of frame has some of these fields. */
 export interface SocketFrame {

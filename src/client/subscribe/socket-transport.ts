@@ -1,8 +1,7 @@
 /** A subscription over one WebSocket: all feeds on one connection, new tokens on the open socket, and back-pressure. */
-import { parseRefusal } from '../refusal.ts';
 import { fetchPage } from './event-request.ts';
 import { closeError, parseFrame } from './socket-frame.ts';
-import { ConnectionLost, type Frame, type Socket, type TransportOptions } from './transport.ts';
+import { ConnectionLost, type Frame, parseRefusal, type Socket, type TransportOptions } from './transport.ts';
 
 /** Characters that may wait for the loop before the socket pauses, if it can (`ws` can, browsers cannot). */
 const PAUSE_CHARACTERS = 1024 * 1024;
@@ -57,10 +56,11 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   signal.addEventListener('abort', onAbort);
 
   socket.onopen = () => {
-    const [first, ...others] = [...options.starts].map(([accessId, after]) => {
-      const trail = options.trail(accessId);
-      return { access_id: accessId, after, ...(trail.length === 0 ? {} : { trail }) };
-    });
+    const [first, ...others] = [...options.starts].map(([accessId, { after, trail }]) => ({
+      access_id: accessId,
+      after,
+      ...(trail.length === 0 ? {} : { trail }),
+    }));
     socket.send(JSON.stringify(first));
     for (const other of others) {
       socket.send(JSON.stringify({ type: 'subscribe', ...other }));
@@ -158,8 +158,8 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
 
 /** Browsers hide why a server refused a WebSocket: a page over HTTP gets the reason. @throws the refusal, if any */
 async function probeRefusal(options: TransportOptions): Promise<void> {
-  for (const [accessId, after] of options.starts) {
-    await fetchPage(options, { accessId, after, waitSeconds: 0, maxEvents: 1 });
+  for (const [accessId, start] of options.starts) {
+    await fetchPage(options, { accessId, ...start, waitSeconds: 0, maxEvents: 1 });
   }
 }
 

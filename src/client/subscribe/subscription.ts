@@ -3,11 +3,11 @@
  * caller ends it, or with an error that no retry can mend; it never skips an event silently.
  */
 import { type Runtime, sleep } from '../../runtime.ts';
-import { ClientError, type VersionRange } from '../errors.ts';
+import { ClientError } from '../errors.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
+import { findVersion } from './common-version.ts';
 import type { CursorStore } from './cursor-store.ts';
 import type { ClientEvent } from './event.ts';
-import { fetchPage } from './event-request.ts';
 import { loadFeedCursors } from './feed-cursors.ts';
 import { pollTransport } from './poll-transport.ts';
 import { createReconnectPolicy } from './reconnect-policy.ts';
@@ -16,6 +16,7 @@ import { streamTransport } from './stream-transport.ts';
 import {
   ConnectionLost,
   type Fetch,
+  isVerdict,
   type SocketConstructor,
   type Transport,
   type TransportName,
@@ -30,8 +31,8 @@ export type SubscriptionState =
   | { readonly name: 'waiting'; readonly reason: string; readonly pauseMs: number }
   | { readonly name: 'closed' };
 
-/** Where to continue after a verdict: one of these words, or a cursor. */
-export type VerdictAnswer = 'throw' | 'common' | 'floor' | 'start' | 'now' | (string & {});
+/** `throw`, `floor`, or the cursor to continue from. */
+export type VerdictAnswer = 'throw' | 'floor' | (string & Record<never, never>);
 
 export interface SubscribeOptions {
   /** Base URL of the server. */
@@ -52,11 +53,9 @@ export interface SubscribeOptions {
   /** Called at each change of state. */
   readonly onState?: (state: SubscriptionState) => void;
   /**
-   * Decides about a cursor that the server refuses, one of these:
-   * - `throw` (the default) throws the error, also if `error` lacks the cursor that another answer needs;
-   * - `common` continues from `error.common`: the events `error.unproven` did not happen, undo them first;
-   * - `floor` continues from `error.floor`, the oldest event that exists; `start` and `now` continue there;
-   * - a cursor continues after it.
+   * Decides about a cursor that the server refuses: `throw` (the default) throws the error, `floor` continues from
+   * `error.floor`, and a cursor such as `error.common` continues from there. The versions `error.unproven` must count as
+   * not having happened: undo their effects before you answer.
    */
   readonly onVerdict?: (verdict: ClientError) => VerdictAnswer | Promise<VerdictAnswer>;
   /**
@@ -106,7 +105,6 @@ async function* iterate(
   const policy = createReconnectPolicy(transports, random);
   const connectionOptions: Omit<TransportOptions, 'starts'> = {
     url: options.url.replace(/\/+$/, ''),
-    trail: cursors.trail,
     token: tokens.get,
     signal,
     silenceMs: options.silenceMs ?? SILENCE_MS,
@@ -181,41 +179,42 @@ async function* iterate(
       hasRetriedToken = true;
       return new ConnectionLost(error.message, { wasOpen: true });
     }
-    if (!error.code.startsWith('ERR_CURSOR_')) {
+    if (!isVerdict(error)) {
       throw error;
     }
-    const verdict = new ClientError(error.code, error.message, {
-      ...error,
-      unproven: await unprovenBy(error),
-    });
+    const accessId = error.accessId ?? (accessIds.length === 1 ? accessIds[0] : undefined);
+    const common =
+      accessId === undefined || error.common === undefined
+        ? undefined
+        : await versionAt(accessId, error.common);
+    const verdict =
+      error.code === 'ERR_CURSOR_DIVERGED' && accessId !== undefined
+        ? new ClientError(error.code, error.message, {
+            ...error,
+            accessId,
+            unproven: cursors.unprovenAfter(accessId, common),
+          })
+        : error;
     const answer = (await options.onVerdict?.(verdict)) ?? 'throw';
-    const start = answer === 'floor' ? error.floor : answer === 'common' ? error.common : answer;
+    const start = answer === 'floor' ? verdict.floor : answer;
     if (start === undefined || start === 'throw') {
       throw verdict;
     }
-    await cursors.restartAt(start, error.accessId);
-    return new ConnectionLost(`continuing from ${answer}`, { wasOpen: true });
+    const version = start === verdict.common ? common : cursors.versionAt(accessId ?? '', start);
+    await cursors.restartAt(start, { accessId, version });
+    return new ConnectionLost(`continuing from ${answer === 'floor' ? 'the floor' : start}`, {
+      wasOpen: true,
+    });
   }
 
-  /** The versions that the loop has seen after the common place of a verdict. */
-  async function unprovenBy({
-    common,
-    accessId = accessIds[0] ?? '',
-  }: ClientError): Promise<VersionRange | undefined> {
-    const through = cursors.lastVersion(accessId);
-    if (common === undefined || through === undefined) {
-      return undefined;
-    }
-    let from = (cursors.versionAt(accessId, common) ?? NaN) + 1;
-    if (Number.isNaN(from)) {
-      // The trail has not every place: the first event after this one tells.
-      const request = { accessId, after: common, waitSeconds: 0, maxEvents: 1 };
-      const page = await fetchPage({ ...connectionOptions, starts: cursors.starts() }, request).catch(
-        () => undefined,
-      );
-      from = page?.events[0]?.version ?? NaN;
-    }
-    return from <= through ? { from, through } : undefined;
+  /** The version before a cursor that the log holds; `undefined` if it is not known. */
+  async function versionAt(accessId: string, cursor: string): Promise<number | undefined> {
+    const starts = cursors.starts();
+    const trail = starts.get(accessId)?.trail ?? [];
+    return (
+      cursors.versionAt(accessId, cursor) ??
+      (await findVersion({ ...connectionOptions, starts }, { accessId, cursor, trail }))
+    );
   }
 }
 

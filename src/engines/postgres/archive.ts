@@ -1,11 +1,22 @@
 /** A PostgreSQL database as the source and the target of a move: `lastseen export` and `lastseen import`. */
+import type pg from 'pg';
 import { LastseenError } from '../../errors.ts';
 import { type Lineage, originOf, type Place } from '../../log/place.ts';
-import type { Timers } from '../../runtime.ts';
-import type { KeyedBatch, LogSource, LogState, LogTarget, PrunedFeed, Term } from '../archive.ts';
+import type { Runtime } from '../../runtime.ts';
+import {
+  importUnfinished,
+  type LogCut,
+  type LogSource,
+  type LogState,
+  type LogTarget,
+  notEmpty,
+  outOfBounds,
+  PENDING_IMPORT_TABLE,
+} from '../archive.ts';
 import { insertEvents } from './columns.ts';
 import { connect, createPool } from './connection.ts';
-import { migratePostgres } from './migrate.ts';
+import { openPostgresCut } from './cut.ts';
+import { migratePostgres, notServed } from './migrate.ts';
 import { createPostgresReader } from './reader.ts';
 import { APPEND_LOCK } from './settle.ts';
 
@@ -51,6 +62,15 @@ export async function openPostgresSource(url: string): Promise<LogSource> {
     return rows.map((row) => ({ lineage, position: row.position, tag: row.tag }));
   }
 
+  /** Closed with the source. */
+  const cuts: pg.Client[] = [];
+
+  async function openCut(): Promise<LogCut> {
+    const client = await connect(url, { access: 'any' });
+    cuts.push(client);
+    return openPostgresCut(client);
+  }
+
   return {
     lineage,
     state,
@@ -70,56 +90,44 @@ export async function openPostgresSource(url: string): Promise<LogSource> {
       );
       return rows[0] === undefined ? origin : { lineage, position: rows[0].position, tag: rows[0].tag };
     },
-    async feeds(accessId, limit) {
-      const { rows } = await pool.query<PrunedFeed>(
-        `select feeds.access_id as "accessId",
-                coalesce((select version from events e where e.access_id = feeds.access_id
-                          order by position desc limit 1), version) as version,
-                coalesce((select position from events e where e.access_id = feeds.access_id
-                          order by position desc limit 1), position) as position,
-                pruned_version as "prunedVersion", pruned_position as "prunedPosition",
-                pruned_tag as "prunedTag"
-         from feeds where access_id > $1 and pruned_version > 0 order by access_id limit $2`,
-        [accessId, limit],
-      );
-      return rows;
+    cut: openCut,
+    async close() {
+      await Promise.all(cuts.map((client) => client.end()));
+      await pool.end();
     },
-    async batches(key, limit) {
-      const { rows } = await pool.query<KeyedBatch>(
-        `select key, fingerprint, first_position as "firstPosition", last_position as "lastPosition", tag
-         from batches where key > $1 order by key limit $2`,
-        [key, limit],
-      );
-      return rows;
-    },
-    async terms(term, limit) {
-      const { rows } = await pool.query<Term>(
-        `select term, first_position as "firstPosition", opened_at as "openedAt", node
-         from terms where term > $1 order by term limit $2`,
-        [term, limit],
-      );
-      return rows;
-    },
-    close: () => pool.end(),
   };
 }
 
-export async function openPostgresTarget(url: string, timers: Timers): Promise<LogTarget> {
-  await migratePostgres(url, { timers });
+export async function openPostgresTarget(
+  url: string,
+  { clock, timers }: Pick<Runtime, 'clock' | 'timers'>,
+): Promise<LogTarget> {
+  const marker = await connect(url);
   const client = await connect(url);
-  const close = async (): Promise<void> => {
+  try {
+    await refuseEvents(marker);
+    // A server that starts after a crash finds the mark.
+    await marker.query(PENDING_IMPORT_TABLE);
+    await marker.query(
+      'insert into pending_import values (1, $1) on conflict (id) do update set started_at = $1',
+      [clock.now()],
+    );
+    await migratePostgres(url, { timers });
+    // The lock keeps nodes from appending meanwhile.
+    await client.query(`begin; select pg_advisory_xact_lock(${APPEND_LOCK})`);
+    await refuseEvents(client).catch(async (error: unknown) => {
+      await marker.query('delete from pending_import');
+      throw error;
+    });
+    // An archive of the first version has events without tags; the commit sets where tags begin.
+    await client.query(`update log set tagged_from = ${Number.MAX_SAFE_INTEGER}`);
+  } catch (error) {
     await client.end();
-  };
-  // The lock keeps nodes from appending meanwhile.
-  await client.query(`begin; select pg_advisory_xact_lock(${APPEND_LOCK})`);
-  const { rows } = await client.query<{ floor: number; head: number }>('select floor, head from log');
-  if (rows[0]?.floor !== 1 || rows[0].head !== 0) {
-    await close();
-    const message = 'the database is not empty: import a log into a new database';
-    throw new LastseenError('ERR_REQUEST_INVALID', message);
+    await marker.end();
+    throw notServed(error);
   }
-  // An archive of the first version has events without tags; the commit sets where tags begin.
-  await client.query(`update log set tagged_from = ${Number.MAX_SAFE_INTEGER}`);
+  let isCommitted = false;
+
   return {
     events: (events) => insertEvents(client, events),
     async feeds(feeds) {
@@ -132,6 +140,13 @@ export async function openPostgresTarget(url: string, timers: Timers): Promise<L
           feed.prunedPosition,
           feed.prunedTag,
         ]);
+        if (feed.supersededFrom !== undefined) {
+          await client.query('delete from events where access_id = $1 and position between $2 and $3', [
+            feed.accessId,
+            feed.supersededFrom,
+            feed.prunedPosition,
+          ]);
+        }
       }
     },
     async batches(batches) {
@@ -155,15 +170,66 @@ export async function openPostgresTarget(url: string, timers: Timers): Promise<L
         ]);
       }
     },
+    async segments(segments) {
+      for (const { firstPosition, lastPosition, events, sha256, checkedAt } of segments) {
+        await client.query('insert into segments values ($1, $2, $3, $4, $5)', [
+          firstPosition,
+          lastPosition,
+          events,
+          sha256,
+          checkedAt,
+        ]);
+      }
+    },
     async commit(state) {
+      const outside = await client.query<{ position: number }>(
+        'select position from events where position < $1 or position > $2 order by position limit 1',
+        [state.floor, state.head],
+      );
+      const [event] = outside.rows;
+      if (event !== undefined) {
+        throw outOfBounds(event.position, state);
+      }
       await client.query(
         `update log set epoch = $1, floor = $2, head = $3, tagged_from = $4,
            head_tag = coalesce((select tag from events where position = $3),
              (select pruned_tag from feeds where pruned_position = $3), 0)`,
         [state.epoch, state.floor, state.head, state.taggedFrom],
       );
+      await client.query('delete from pending_import');
       await client.query('commit');
+      isCommitted = true;
     },
-    close,
+    async close() {
+      try {
+        if (!isCommitted) {
+          await client.query('rollback');
+          await marker.query('delete from pending_import');
+        }
+      } finally {
+        await client.end();
+        await marker.end();
+      }
+    },
   };
+}
+
+/** @throws ERR_REQUEST_INVALID if the database has a log with events, or with a past */
+async function refuseEvents(connection: pg.Client): Promise<void> {
+  const { rows } = await connection.query(`select 1 where to_regclass('log') is not null`);
+  if (rows.length === 0) {
+    return;
+  }
+  const log = await connection.query<{ floor: number; head: number }>('select floor, head from log');
+  if (log.rows[0]?.floor !== 1 || log.rows[0].head !== 0) {
+    throw notEmpty('the database');
+  }
+}
+
+/** @throws ERR_STORE_UNAVAILABLE when an import into the database did not finish */
+export async function refuseUnfinishedImport(connection: Pick<pg.Pool, 'query'>): Promise<void> {
+  const { rows } = await connection.query('select 1 from pending_import');
+  if (rows.length > 0) {
+    throw importUnfinished('the database');
+  }
 }

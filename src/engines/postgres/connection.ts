@@ -26,7 +26,7 @@ const QUERY_TIMEOUT_MS = 15_000;
 const END_TIMEOUT_MS = 2_000;
 
 /** Time for a free connection of a pool, or a new one. */
-const POOL_TIMEOUT_MS = 5_000;
+const POOL_TIMEOUT_MS = 10_000;
 
 const BIGINT = pg.types.builtins.INT8;
 const JSON_TYPE = pg.types.builtins.JSON;

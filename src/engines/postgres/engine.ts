@@ -7,6 +7,7 @@ import { LastseenError } from '../../errors.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import { createIdentityStores } from '../knex/identity.ts';
 import { requireMigrated } from '../knex/migrate.ts';
+import { refuseUnfinishedImport } from './archive.ts';
 import { createPool, endPool } from './connection.ts';
 import { createKnexPool, postgresKnexConfig } from './knex.ts';
 import { migratePostgres, notServed } from './migrate.ts';
@@ -43,6 +44,7 @@ export async function openPostgresEngine(options: PostgresEngineOptions): Promis
     }
     await requireUtf8(knex);
     await forgetOldWriters(pool);
+    await refuseUnfinishedImport(pool);
   } catch (error) {
     await knex.destroy();
     await identityPool.end();

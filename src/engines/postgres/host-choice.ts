@@ -7,10 +7,10 @@ import type { PostgresHost } from '../postgres-url.ts';
 import { readServerState, type ServerState } from './server-identity.ts';
 
 /** Until a server has accepted the user. */
-export const CONNECT_TIMEOUT_MS = 3_000;
+export const CONNECT_TIMEOUT_MS = 5_000;
 
 /** Until a server that accepted the user has said whether it accepts writes. */
-const STATE_TIMEOUT_MS = 2_000;
+const STATE_TIMEOUT_MS = 3_000;
 
 /** No host of the address accepts writes now. The message names the hosts: it is for the operator. */
 export class NoWritableServer extends Error {

@@ -50,7 +50,7 @@ export interface PostgresReader {
 }
 
 export interface PostgresReaderOptions {
-  readonly pool: pg.Pool;
+  readonly pool: Pick<pg.Pool, 'query'>;
   /** Of the places that the reader returns. */
   readonly lineage: Lineage;
   /** The newest place that is known to be committed. Statements prove it. */

@@ -1,15 +1,29 @@
 /** An SQLite file as the source and the target of a move: `lastseen export` and `lastseen import`. */
+import { mkdirSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
+import type { Knex } from 'knex';
 import { LastseenError } from '../../errors.ts';
 import { type Lineage, originOf, type Place } from '../../log/place.ts';
-import type { Timers } from '../../runtime.ts';
-import type { KeyedBatch, LogSource, LogTarget, PrunedFeed, Term } from '../archive.ts';
-import { openDeferredIndex } from './deferred-index.ts';
+import type { Runtime, Timers } from '../../runtime.ts';
+import {
+  cutFailed,
+  importUnfinished,
+  type LogSource,
+  type LogTarget,
+  notEmpty,
+  outOfBounds,
+  PENDING_IMPORT_TABLE,
+  type PrunedFeed,
+} from '../archive.ts';
+import { cutSqlite } from './cut.ts';
+import { openDeferredIndex, openIndexReader, SEGMENT_EVENTS } from './deferred-index.ts';
 import { hasTags, openReadonly, readState } from './file.ts';
 import { lockFile } from './lock.ts';
-import { migrateSqlite } from './migrate.ts';
+import { migrateLocked } from './migrate.ts';
 import { createSqliteReader } from './reader.ts';
 import { createRecentPositions } from './recent-positions.ts';
+import { settleRestore } from './restore.ts';
 
 const PAGE_BYTES = 8 * 1024 * 1024;
 
@@ -22,21 +36,15 @@ export function openSqliteSource(path: string, timers: Timers): Promise<LogSourc
       `${path} has the schema of an earlier release: run "lastseen migrate"`,
     );
   }
+  const file = statSync(path).ino;
   const lineage: Lineage = { epoch: readState(db).epoch };
   const reader = createSqliteReader({ path, lineage, recent: createRecentPositions(0), timers });
-  const selectFeeds = db.prepare<[string, number], PrunedFeed>(
-    `select access_id as accessId, version, position, pruned_version as prunedVersion,
-            pruned_position as prunedPosition, pruned_tag as prunedTag
-     from feeds where access_id > ? and pruned_version > 0 order by access_id limit ?`,
-  );
-  const selectBatches = db.prepare<[string, number], KeyedBatch>(
-    `select key, fingerprint, first_position as firstPosition, last_position as lastPosition, tag
-     from batches where key > ? order by key limit ?`,
-  );
-  const selectTerms = db.prepare<[number, number], Term>(
-    `select term, first_position as firstPosition, opened_at as openedAt, node
-     from terms where term > ? order by term limit ?`,
-  );
+  // SQLite opens a file by its name: both connections must have the same.
+  if (statSync(path, { throwIfNoEntry: false })?.ino !== file) {
+    reader.close();
+    db.close();
+    throw cutFailed(`another file has replaced ${path} while it was opened`);
+  }
   const selectMarks = db
     .prepare<[string, string], [number, number]>(
       `select pruned_position, pruned_tag from feeds
@@ -85,9 +93,7 @@ export function openSqliteSource(path: string, timers: Timers): Promise<LogSourc
         found === undefined ? originOf(lineage) : { lineage, position: found[0], tag: found[1] },
       );
     },
-    feeds: (accessId, limit) => Promise.resolve(selectFeeds.all(accessId, limit)),
-    batches: (key, limit) => Promise.resolve(selectBatches.all(key, limit)),
-    terms: (term, limit) => Promise.resolve(selectTerms.all(term, limit)),
+    cut: () => Promise.resolve(cutSqlite(db)),
     close() {
       reader.close();
       db.close();
@@ -96,27 +102,45 @@ export function openSqliteSource(path: string, timers: Timers): Promise<LogSourc
   });
 }
 
-export async function openSqliteTarget(path: string): Promise<LogTarget> {
-  await migrateSqlite(path);
+export async function openSqliteTarget(path: string, { clock }: Pick<Runtime, 'clock'>): Promise<LogTarget> {
+  mkdirSync(dirname(path), { recursive: true });
   const unlock = lockFile(path);
-  const db = new Database(path);
-  const close = (): Promise<void> => {
-    if (db.inTransaction) {
-      db.exec('rollback');
-    }
-    db.close();
+  let db: Database.Database | undefined;
+  try {
+    settleRestore(path);
+    db = new Database(path);
+    beginImport(db, clock.now());
+    await migrateLocked(path);
+    return fillSqlite(db, unlock);
+  } catch (error) {
+    db?.close();
     unlock();
-    return Promise.resolve();
-  };
+    throw error;
+  }
+}
+
+/** Marks the import as begun: a server that starts after a crash finds the mark. @throws ERR_REQUEST_INVALID if there are events */
+function beginImport(db: Database.Database, startedAt: number): void {
   db.pragma('journal_mode = WAL');
   db.pragma('synchronous = FULL');
   db.pragma('cache_size = -65536');
-  const { floor, head } = readState(db);
-  if (floor !== 1 || head !== 0) {
-    await close();
-    throw new LastseenError('ERR_REQUEST_INVALID', `${path} is not empty: import a log into a new database`);
+  if (db.prepare(`select 1 from sqlite_master where name = 'log'`).get() !== undefined) {
+    const { floor, head } = readState(db);
+    if (floor !== 1 || head !== 0) {
+      throw notEmpty(db.name);
+    }
   }
+  const mark = db.transaction(() => {
+    db.exec(PENDING_IMPORT_TABLE);
+    db.prepare('insert or replace into pending_import values (1, ?)').run(startedAt);
+  });
+  mark.immediate();
+}
+
+/** Fills the log in one transaction, which also removes the mark of the import. */
+function fillSqlite(db: Database.Database, unlock: () => void): LogTarget {
   const index = openDeferredIndex(db);
+  const indexedPositions = openIndexReader(db);
   const insert = db.prepare('insert into events values (?, ?, ?, ?, ?, ?, ?, ?)');
   const saveFeed = db.prepare(
     `insert into feeds values (?, ?, ?, ?, ?, ?) on conflict (access_id) do update set
@@ -126,6 +150,9 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
   );
   const saveBatch = db.prepare('insert into batches values (?, ?, ?, ?, ?)');
   const saveTerm = db.prepare('insert into terms values (?, ?, ?, ?)');
+  const saveSegment = db.prepare('insert into segments values (?, ?, ?, ?, ?)');
+  const deleteEvent = db.prepare('delete from events where position = ?');
+  const forgetImport = db.prepare('delete from pending_import');
   db.exec('begin immediate');
 
   function flush({ isForced } = { isForced: false }): void {
@@ -133,6 +160,21 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
     while (index.isFlushing) {
       index.writeSlice();
       index.committed();
+    }
+  }
+
+  /** Deletes the events of a feed from `from` to its mark. The index has them all. */
+  function deleteThroughMark({ accessId, prunedPosition }: PrunedFeed, from: number): void {
+    for (
+      let segment = Math.floor(from / SEGMENT_EVENTS);
+      segment <= Math.floor(prunedPosition / SEGMENT_EVENTS);
+      segment += 1
+    ) {
+      for (const position of indexedPositions({ segment, accessId, offset: -1, limit: SEGMENT_EVENTS })) {
+        if (position <= prunedPosition) {
+          deleteEvent.run(position);
+        }
+      }
     }
   }
 
@@ -157,6 +199,9 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
           feed.prunedPosition,
           feed.prunedTag,
         );
+        if (feed.supersededFrom !== undefined) {
+          deleteThroughMark(feed, feed.supersededFrom);
+        }
       }
       return Promise.resolve();
     },
@@ -172,16 +217,45 @@ export async function openSqliteTarget(path: string): Promise<LogTarget> {
       }
       return Promise.resolve();
     },
-    commit(state) {
+    segments(segments) {
+      for (const { firstPosition, lastPosition, events, sha256, checkedAt } of segments) {
+        saveSegment.run(firstPosition, lastPosition, events, sha256, checkedAt);
+      }
+      return Promise.resolve();
+    },
+    async commit(state) {
       flush({ isForced: true });
       db.prepare('update log set epoch = ?, floor = ?, tagged_from = ?').run(
         state.epoch,
         state.floor,
         state.taggedFrom,
       );
+      for (const end of ['min', 'max']) {
+        const event = db.prepare<[], number | null>(`select ${end}(position) from events`).pluck().get();
+        if (event !== null && event !== undefined && (event < state.floor || event > state.head)) {
+          throw outOfBounds(event, state);
+        }
+      }
+      forgetImport.run();
       db.exec('commit');
+      await Promise.resolve();
+    },
+    close() {
+      if (db.inTransaction) {
+        db.exec('rollback');
+        forgetImport.run();
+      }
+      db.close();
+      unlock();
       return Promise.resolve();
     },
-    close,
   };
+}
+
+/** @throws ERR_STORE_UNAVAILABLE when an import into the database did not finish */
+export async function refuseUnfinishedImport(knex: Knex, path: string): Promise<void> {
+  const found: unknown = await knex('pending_import').first();
+  if (found !== undefined) {
+    throw importUnfinished(path);
+  }
 }

@@ -17,6 +17,9 @@ const CHECKPOINT_BYTES = 4 * 1024 * 1024;
 const RESTART_BYTES = 64 * 1024 * 1024;
 const EVERY_MS = 200;
 
+/** While a reader is in the way, a checkpoint makes no progress but costs a flush: it is tried less often. */
+const PINNED_EVERY_MS = 1_000;
+
 /** The longest pause between two requests to restart the WAL that a reader has prevented. */
 const MAX_ASK_PAUSE_MS = 10_000;
 
@@ -44,8 +47,15 @@ const pin = createPinWatch();
 let askPauseMs = EVERY_MS;
 let askedAt = Number.NEGATIVE_INFINITY;
 let reportedMs = 0;
+let isPinned = false;
+let triedAt = Number.NEGATIVE_INFINITY;
 
 const stop = timers.every(EVERY_MS, () => {
+  const now = clock.steady();
+  if (isPinned && now - triedAt < PINNED_EVERY_MS) {
+    return;
+  }
+  triedAt = now;
   try {
     if (walBytes() >= CHECKPOINT_BYTES) {
       runRound();
@@ -61,10 +71,15 @@ const stop = timers.every(EVERY_MS, () => {
 
 function runRound(): void {
   let progress = checkpoint();
+  let before = -1;
   for (let pass = 1; pass < MAX_PASSES && left(progress) > MAX_LEFT_FRAMES; pass += 1) {
+    if (progress.checkpointed === before) {
+      break;
+    }
+    before = progress.checkpointed;
     progress = checkpoint();
   }
-  const isPinned = watch(progress);
+  watch(progress);
   if (progress.log * FRAME_BYTES <= RESTART_BYTES) {
     askPauseMs = EVERY_MS;
     return;
@@ -89,10 +104,11 @@ function left({ log, checkpointed }: Progress): number {
   return log - checkpointed;
 }
 
-/** Follows how long a reader has pinned the WAL, and tells the operator. Returns whether one does now. */
-function watch({ log, checkpointed }: Progress): boolean {
+/** Follows how long a reader has pinned the WAL, and tells the operator. */
+function watch({ log, checkpointed }: Progress): void {
   const bytes = log * FRAME_BYTES;
   const { pinnedMs, isNews } = pin.observe({ log, checkpointed, bytes, now: clock.steady() });
+  isPinned = pinnedMs > 0;
   if (pinnedMs !== reportedMs) {
     reportedMs = pinnedMs;
     send({ type: 'wal', pinnedMs });
@@ -106,7 +122,6 @@ function watch({ log, checkpointed }: Progress): boolean {
       message: `the write-ahead log of ${path} has grown to ${mebibytes} MiB because a reader has kept a transaction open for ${seconds} s (${readers}): pushes go on, and the log shrinks when the reader ends`,
     });
   }
-  return pinnedMs > 0;
 }
 
 parentPort?.once('message', () => {

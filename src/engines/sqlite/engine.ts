@@ -9,6 +9,7 @@ import { noPeers } from '../../peers.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import { createIdentityStores } from '../knex/identity.ts';
 import { migrate, requireMigrated } from '../knex/migrate.ts';
+import { refuseUnfinishedImport } from './archive.ts';
 import { sqliteKnexConfig } from './knex.ts';
 import { lockFile, realPathOf } from './lock.ts';
 import { settleRestore } from './restore.ts';
@@ -40,6 +41,7 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
       onNotice(notice);
     }
     await (options.migrate === false ? requireMigrated(knex) : migrate(knex));
+    await refuseUnfinishedImport(knex, path);
     const store = await openSqliteStore({ path, runtime, onError, onNotice, onFatal });
     return {
       store: {

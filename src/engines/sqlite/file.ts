@@ -4,8 +4,10 @@ import Database from 'better-sqlite3';
 import { LastseenError } from '../../errors.ts';
 import type { LogState } from '../archive.ts';
 
-const selectState = (taggedFrom: string): string => `select epoch, floor, head, ${taggedFrom} as taggedFrom
-  from (select *, max(coalesce((select max(position) from events), 0), floor - 1) as head from log)`;
+/** All columns of the row: a file of an earlier release, such as a backup, has fewer. */
+const SELECT_STATE = `select max(coalesce((select max(position) from events), 0), floor - 1) as head, log.* from log`;
+
+type LogRow = Omit<LogState, 'taggedFrom'> & { readonly tagged_from?: number };
 
 /** @throws ERR_REQUEST_INVALID when there is no file, or it is not a lastseen database */
 export function openReadonly(path: string): Database.Database {
@@ -25,9 +27,10 @@ export function openReadonly(path: string): Database.Database {
 /** @throws ERR_REQUEST_INVALID when it is not a lastseen database */
 export function readState(db: Database.Database): LogState {
   try {
-    const state = db.prepare<[], LogState>(selectState(hasTags(db) ? 'tagged_from' : 'head + 1')).get();
-    if (state !== undefined) {
-      return state;
+    const row = db.prepare<[], LogRow>(SELECT_STATE).get();
+    if (row !== undefined) {
+      const { epoch, floor, head, tagged_from: taggedFrom = head + 1 } = row;
+      return { epoch, floor, head, taggedFrom };
     }
   } catch (error) {
     throw new LastseenError('ERR_REQUEST_INVALID', `${db.name} is no lastseen database`, { cause: error });

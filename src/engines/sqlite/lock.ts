@@ -41,9 +41,15 @@ export function realPathOf(path: string): string {
   return stats.isSymbolicLink() ? realPathOf(resolve(dirname(path), readlinkSync(path))) : realpathSync(path);
 }
 
+/** Suffix of the second name that a restore gives to the old log. A restore that was interrupted leaves it. */
+export const REPLACED_SUFFIX = '-replaced';
+
 function refuseSecondName(file: string): void {
-  const names = statSync(file, { throwIfNoEntry: false })?.nlink ?? 1;
-  if (names > 1) {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  const replaced = statSync(file + REPLACED_SUFFIX, { throwIfNoEntry: false });
+  const own = replaced !== undefined && replaced.ino === stats?.ino && replaced.dev === stats.dev ? 2 : 1;
+  const names = stats?.nlink ?? 1;
+  if (names > own) {
     throw new LastseenError(
       'ERR_STORE_LOCKED',
       `${file} has ${names} names (hard links), expected 1: another process could write it under another name. Remove the other names`,

@@ -11,12 +11,20 @@ import { settleRestore } from './restore.ts';
 export async function migrateSqlite(path: string): Promise<string[]> {
   mkdirSync(dirname(path), { recursive: true });
   const unlock = lockFile(path);
-  const knex = knexFactory(sqliteKnexConfig(path));
   try {
     settleRestore(path);
+    return await migrateLocked(path);
+  } finally {
+    unlock();
+  }
+}
+
+/** As `migrateSqlite`, for a caller that holds the lock. */
+export async function migrateLocked(path: string): Promise<string[]> {
+  const knex = knexFactory(sqliteKnexConfig(path));
+  try {
     return await migrate(knex);
   } finally {
     await knex.destroy();
-    unlock();
   }
 }

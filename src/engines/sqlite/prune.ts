@@ -47,7 +47,7 @@ const SLICE_EVENTS = 250;
 const SLICE_ROWS = 1_000;
 
 /** Segments of the index that are read without a turn: a silent feed can have none of its events in any of them. */
-const SLICE_PROBES = 200;
+const SLICE_PROBES = 300;
 
 export interface SqlitePrunerOptions {
   readonly db: Database;

@@ -22,9 +22,9 @@ import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { moveIntoPlace, syncDirectory } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
-import { copyInto } from './backup.ts';
+import { copyInto, removeDatabase, SIDE_FILES } from './backup.ts';
 import { openReadonly } from './file.ts';
-import { lockFile } from './lock.ts';
+import { lockFile, REPLACED_SUFFIX } from './lock.ts';
 
 export interface RestoreOptions {
   /** Called before each step. A test ends the process there. */
@@ -40,7 +40,7 @@ export interface Restored {
 
 /**
  * Replaces the database at `path` by the backup. The replaced database is kept beside it, with all that was in its
- * write-ahead log. The epoch stays: the tags of the restored log say which cursors it can prove.
+ * write-ahead log. The epoch stays: each cursor proves whether the restored log has its history (G13).
  * @throws ERR_STORE_LOCKED while another process has it open, ERR_REQUEST_INVALID when the backup is damaged
  */
 export function restoreSqlite(
@@ -174,7 +174,7 @@ function namesOf(path: string): Names {
     restoring: `${path}-restoring`,
     restored: `${path}-restored`,
     replacing: `${path}-replacing`,
-    replaced: `${path}-replaced`,
+    replaced: path + REPLACED_SUFFIX,
   };
 }
 
@@ -229,20 +229,10 @@ function hasLog(path: string): boolean {
   }
 }
 
-/** The files of SQLite that belong to one database, and would change another one that is put in its place. */
-const SIDE_FILES = ['-wal', '-journal'];
-
 function moveSideFiles(from: string, to: string): void {
   for (const suffix of SIDE_FILES) {
     if (existsSync(from + suffix)) {
       moveIntoPlace(from + suffix, to + suffix);
     }
-  }
-}
-
-/** Removes a database, and what SQLite has left beside it. */
-function removeDatabase(path: string): void {
-  for (const suffix of ['', ...SIDE_FILES, '-shm']) {
-    rmSync(path + suffix, { force: true });
   }
 }

@@ -108,6 +108,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     },
     lastPlace: (accessIds, through = Infinity) => reader.lastPlace(accessIds, Math.min(through, writer.head)),
     async firstSince(accessId, createdAt) {
+      await nextTurn(timers);
       const { head } = writer;
       const before = await reader.positionBefore(accessId, createdAt, head);
       return before === head ? undefined : before + 1;

@@ -1,11 +1,11 @@
 /**
- * Names the other processes that hold a read transaction on an SQLite file. Each holds a lock on one of the bytes 124 to
+ * Names the other processes that hold a read transaction on an SQLite file. Each holds a lock on one of the bytes 123 to
  * 127 of the file `-shm` (SQLite's WAL-index format), and Linux lists the locks with their processes in /proc/locks.
  */
 import { readFileSync, statSync } from 'node:fs';
 
-/** Bytes of the read marks 1 to 4. Mark 0 is for readers that do not use the write-ahead log. */
-const FIRST_MARK = 124;
+/** Bytes of the read marks 0 to 4. With mark 0 a reader uses the file alone, and prevents checkpoints altogether. */
+const FIRST_MARK = 123;
 const LAST_MARK = 127;
 
 /** For a message: `process 4711 (sqlite3)`, or a hint how to find it. */

@@ -157,8 +157,11 @@ function errorsOf(route: RouteDescription, schemas: SchemaCollector): Json {
   if (route.access !== 'open' && route.access !== 'client' && route.access !== 'any') {
     commonErrors.push('ERR_FORBIDDEN');
   }
+  if (route.body !== undefined) {
+    commonErrors.push('ERR_QUEUE_FULL', 'ERR_TIMEOUT');
+  }
   const codes = new Map<number, ErrorCode[]>();
-  for (const code of [...(route.errors ?? []), ...commonErrors]) {
+  for (const code of new Set([...(route.errors ?? []), ...commonErrors])) {
     const status = meaningOf(code).status;
     codes.set(status, [...(codes.get(status) ?? []), code]);
   }

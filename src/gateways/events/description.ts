@@ -36,6 +36,7 @@ export const eventsDescription = {
         'ERR_CURSOR_TOO_OLD',
         'ERR_LOG_REPLACED',
         'ERR_RATE_LIMITED',
+        'ERR_QUEUE_FULL',
         'ERR_TOO_MANY_CONNECTIONS',
         'ERR_DRAINING',
       ],

@@ -5,7 +5,7 @@
  */
 import type { Request, Response } from 'express';
 import { invalidField, LastseenError, quote } from '../../errors.ts';
-import { parseJson, readJsonObject, readText, requireMediaType } from '../../http/body.ts';
+import { parseJson, requireMediaType } from '../../http/body.ts';
 import { statusOf } from '../../http/problem.ts';
 import { type Handler, pathParameter } from '../../http/routes.ts';
 import { NOBODY, type Principal, requireScope } from '../../identity/principal.ts';
@@ -26,7 +26,7 @@ import {
 import { jsonApiDescription } from './description.ts';
 
 const needs = {
-  ports: ['routes', 'guards', 'limits', 'users', 'tokens', 'errors', 'runtime'],
+  ports: ['routes', 'guards', 'limits', 'bodies', 'users', 'tokens', 'errors', 'runtime'],
   settings: {},
 } as const;
 
@@ -45,6 +45,12 @@ export const jsonApi = defineGateway({
     const { routes, users } = ports;
     const principals = new WeakMap<Request, Principal>();
     const principalOf = (request: Request): Principal => principals.get(request) ?? NOBODY;
+
+    const readBody = async (request: Request): Promise<unknown> => {
+      requireContentType(request.headers['content-type']);
+      const principal = principalOf(request);
+      return parseJson(await ports.bodies.readText(request, { maxBytes: MAX_BYTES, principal }));
+    };
 
     /** Authenticates each request, and converts each error to a JSON:API document. */
     const wrap =
@@ -95,7 +101,7 @@ export const jsonApi = defineGateway({
         },
         async 'POST /api/json/accounts/users/{id}/tokens'(request, response) {
           requireScope(principalOf(request), 'admin');
-          await issueToken(ports, request, response);
+          await issueToken({ ...ports, principal: principalOf(request) }, request, response);
         },
       },
       { wrap },
@@ -125,9 +131,13 @@ async function sendList({ users }: JsonApiPorts, request: Request, response: Res
   send(response, 200, documentOf(data, { self: request.originalUrl, next }));
 }
 
-async function issueToken(ports: JsonApiPorts, request: Request, response: Response): Promise<void> {
+async function issueToken(
+  ports: JsonApiPorts & { readonly principal: Principal },
+  request: Request,
+  response: Response,
+): Promise<void> {
   const id = pathParameter(request, 'id');
-  const seconds = await tokenSeconds(request);
+  const seconds = await tokenSeconds(ports, request);
   if ((await ports.users.find(id)) === undefined) {
     throw unknownUser(id);
   }
@@ -153,12 +163,18 @@ function unknownUser(id: string): LastseenError {
 }
 
 /** Reads the optional body `{"expires_in":SECONDS}`. */
-async function tokenSeconds(request: Request): Promise<number> {
+async function tokenSeconds(
+  { bodies, principal }: JsonApiPorts & { readonly principal: Principal },
+  request: Request,
+): Promise<number> {
   if (request.headers['content-length'] === undefined || request.headers['content-length'] === '0') {
     return DEFAULT_TOKEN_SECONDS;
   }
   requireMediaType(request, ['application/json', MEDIA_TYPE]);
-  const { expires_in: seconds = DEFAULT_TOKEN_SECONDS } = await readJsonObject(request, MAX_BYTES);
+  const { expires_in: seconds = DEFAULT_TOKEN_SECONDS } = await bodies.readJsonObject(request, {
+    maxBytes: MAX_BYTES,
+    principal,
+  });
   if (Number.isInteger(seconds) && (seconds as number) > 0 && (seconds as number) <= 86_400) {
     return seconds as number;
   }
@@ -169,11 +185,6 @@ function requireOwner(principal: Principal, id: string): void {
   if (principal.subject !== id) {
     requireScope(principal, 'admin');
   }
-}
-
-async function readBody(request: Request): Promise<unknown> {
-  requireContentType(request.headers['content-type']);
-  return parseJson(await readText(request, MAX_BYTES));
 }
 
 function nextOf(request: Request, pageCursor: string): string {

@@ -5,7 +5,8 @@
  */
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { z } from 'zod';
-import { HIGH_WATER_BYTES, type Session, type SessionFeed } from '../../delivery/session.ts';
+import { HIGH_WATER_BYTES } from '../../delivery/reads.ts';
+import type { HubSession, SessionFeed } from '../../delivery/session.ts';
 import type { Description } from '../../http/description.ts';
 import { defineGateway, type PortsOf } from '../gateway.ts';
 
@@ -35,7 +36,7 @@ function processMetrics(): Registry {
 }
 
 const needs = {
-  ports: ['routes', 'guards', 'log', 'hub', 'meters', 'errors', 'wal'],
+  ports: ['routes', 'guards', 'log', 'hub', 'budgets', 'meters', 'errors', 'wal'],
   settings: {},
 } as const;
 
@@ -62,7 +63,10 @@ export const metrics = defineGateway({
 });
 
 /** Registers the metrics that a scrape reads. */
-function registerMetrics({ log, hub, wal, meters, errors }: PortsOf<typeof needs>, registry: Registry): void {
+function registerMetrics(
+  { log, hub, budgets, wal, meters, errors }: PortsOf<typeof needs>,
+  registry: Registry,
+): void {
   addCounter(registry, {
     name: 'lastseen_events_appended_total',
     help: 'Events appended by this node.',
@@ -145,7 +149,7 @@ function registerMetrics({ log, hub, wal, meters, errors }: PortsOf<typeof needs
   });
   addGauge(registry, {
     name: 'lastseen_connections',
-    help: 'Open sockets and event streams.',
+    help: 'Open sockets, event streams and pages under way.',
     labelNames: ['gateway'],
     read: (report) => {
       const counts = new Map<string, number>();
@@ -198,6 +202,46 @@ function registerMetrics({ log, hub, wal, meters, errors }: PortsOf<typeof needs
         bytes += connection.bufferedBytes;
       }
       report({}, bytes);
+    },
+  });
+  addGauge(registry, {
+    name: 'lastseen_budget_reserved_bytes',
+    help: 'Bytes that are reserved in a memory budget.',
+    labelNames: ['budget'],
+    read: (report) => {
+      for (const { name, reservedBytes } of budgets) {
+        report({ budget: name }, reservedBytes);
+      }
+    },
+  });
+  addGauge(registry, {
+    name: 'lastseen_budget_limit_bytes',
+    help: 'Limit of a memory budget.',
+    labelNames: ['budget'],
+    read: (report) => {
+      for (const { name, limitBytes } of budgets) {
+        report({ budget: name }, limitBytes);
+      }
+    },
+  });
+  addGauge(registry, {
+    name: 'lastseen_budget_waiting_requests',
+    help: 'Requests that wait for bytes of a memory budget.',
+    labelNames: ['budget'],
+    read: (report) => {
+      for (const { name, waiting } of budgets) {
+        report({ budget: name }, waiting);
+      }
+    },
+  });
+  addCounter(registry, {
+    name: 'lastseen_budget_refusals_total',
+    help: 'Requests that a memory budget has refused.',
+    labelNames: ['budget'],
+    read: (report) => {
+      for (const { name, refusals } of budgets) {
+        report({ budget: name }, refusals);
+      }
     },
   });
   if (wal === undefined) {
@@ -266,6 +310,6 @@ function addGauge<T extends string>(
 }
 
 /** Returns true if a reader has not reached the tail, or has fallen behind because its buffer is full. */
-function isBehind(session: Session, feed: SessionFeed): boolean {
+function isBehind(session: HubSession, feed: SessionFeed): boolean {
   return !feed.isLive || session.connection.bufferedBytes >= HIGH_WATER_BYTES;
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Request, Response } from 'express';
 import { dropUser } from '../../delivery/control.ts';
 import { invalidField, LastseenError, quote } from '../../errors.ts';
-import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
+import { requireMediaType } from '../../http/body.ts';
 import { type Principal, requireAccess } from '../../identity/principal.ts';
 import { nameFault, type NewEvent } from '../../log/event.ts';
 import type { AppendRequest } from '../../log/store.ts';
@@ -48,7 +48,8 @@ async function push(ports: NotifierPorts, request: Request, response: Response):
   const principal = authorized instanceof Promise ? await authorized : authorized;
   const type = requireMediaType(request, PUSH_TYPES);
   ports.limits.countRequest(principal);
-  const events = decodePush(type, await readText(request, ports.maxBatchBytes), ports);
+  const text = await ports.bodies.readText(request, { maxBytes: ports.maxBatchBytes, principal });
+  const events = decodePush(type, text, ports);
   for (const event of events) {
     requireAccess(principal, event.accessId);
   }
@@ -82,7 +83,10 @@ function batchKey(request: Request, principal: Principal, events: readonly NewEv
 async function drop(ports: NotifierPorts, request: Request, response: Response): Promise<void> {
   const principal = await ports.guards.authorize(request, 'drop');
   requireMediaType(request, ['application/json']);
-  const { drop_access_id: accessId, revoke } = await readJsonObject(request, MAX_REQUEST_BYTES);
+  const { drop_access_id: accessId, revoke } = await ports.bodies.readJsonObject(request, {
+    maxBytes: MAX_REQUEST_BYTES,
+    principal,
+  });
   const fault = nameFault(accessId);
   if (fault !== undefined) {
     throw invalidField('/drop_access_id', fault);

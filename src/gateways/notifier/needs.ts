@@ -13,6 +13,7 @@ export const needs = {
     'sockets',
     'guards',
     'limits',
+    'bodies',
     'admission',
     'log',
     'hub',

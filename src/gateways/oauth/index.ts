@@ -5,7 +5,7 @@
  */
 import type { Request, Response } from 'express';
 import { type ErrorCode, LastseenError } from '../../errors.ts';
-import { readJsonObject, readText, requireMediaType } from '../../http/body.ts';
+import { requireMediaType } from '../../http/body.ts';
 import { answerError } from '../../http/problem.ts';
 import { pathParameter } from '../../http/routes.ts';
 import type { ClientRecord } from '../../identity/client-store.ts';
@@ -27,7 +27,7 @@ import {
 import { oauthDescription } from './description.ts';
 
 const needs = {
-  ports: ['routes', 'guards', 'limits', 'tokens', 'clients', 'tickets', 'keys', 'errors'],
+  ports: ['routes', 'guards', 'limits', 'bodies', 'tokens', 'clients', 'tickets', 'keys', 'errors'],
   settings: {},
 } as const;
 
@@ -61,7 +61,10 @@ export const oauth = defineGateway({
       async 'POST /tokens'(request, response) {
         const principal = await guards.authorize(request, 'admin');
         requireMediaType(request, ['application/json']);
-        const tokenRequest = decodeTokenRequest(await readJsonObject(request, MAX_BYTES), principal);
+        const tokenRequest = decodeTokenRequest(
+          await ports.bodies.readJsonObject(request, { maxBytes: MAX_BYTES, principal }),
+          principal,
+        );
         requireSubset(principal, tokenRequest);
         noStore(response)
           .status(201)
@@ -84,9 +87,11 @@ export const oauth = defineGateway({
       },
 
       async 'POST /oauth/clients'(request, response) {
-        await guards.authorize(request, 'admin');
+        const principal = await guards.authorize(request, 'admin');
         requireMediaType(request, ['application/json']);
-        const client = await clients.create(decodeClient(await readJsonObject(request, MAX_BYTES)));
+        const client = await clients.create(
+          decodeClient(await ports.bodies.readJsonObject(request, { maxBytes: MAX_BYTES, principal })),
+        );
         noStore(response)
           .status(201)
           .json({ client_id: client.clientId, client_secret: client.clientSecret });
@@ -107,7 +112,9 @@ export const oauth = defineGateway({
 
 async function revoke(ports: OauthPorts, request: Request, response: Response): Promise<void> {
   requireMediaType(request, FORM);
-  const form = new URLSearchParams(await readText(request, MAX_BYTES));
+  const form = new URLSearchParams(
+    await ports.bodies.readText(request, { maxBytes: MAX_BYTES, principal: undefined }),
+  );
   const client = await authenticateClient(ports, request, form);
   const token = requiredParameter(form, 'token');
   // An unknown token needs no revocation (RFC 7009 §2.2). The possession of an access token permits its
@@ -122,7 +129,9 @@ async function revoke(ports: OauthPorts, request: Request, response: Response): 
 
 async function issueForGrant(ports: OauthPorts, request: Request, response: Response): Promise<void> {
   requireMediaType(request, FORM);
-  const form = new URLSearchParams(await readText(request, MAX_BYTES));
+  const form = new URLSearchParams(
+    await ports.bodies.readText(request, { maxBytes: MAX_BYTES, principal: undefined }),
+  );
   const grantRequest = decodeGrant(form);
   const client = await authenticateClient(ports, request, form);
   if (grantRequest.type === 'refresh_token') {

@@ -4,7 +4,7 @@ import type { Access } from '../../analysis/contract.ts';
 import { querySettings } from '../../analysis/settings.ts';
 import { deliverySettings } from '../../delivery/settings.ts';
 import { LastseenError } from '../../errors.ts';
-import { readJsonObject, requireMediaType } from '../../http/body.ts';
+import { requireMediaType } from '../../http/body.ts';
 import { negotiate } from '../../http/routes.ts';
 import type { Principal } from '../../identity/principal.ts';
 import { defineGateway, type PortsOf } from '../gateway.ts';
@@ -15,7 +15,7 @@ const { LASTSEEN_STALL_SECONDS } = deliverySettings;
 const { LASTSEEN_QUERY_MAX_BYTES } = querySettings;
 
 const needs = {
-  ports: ['routes', 'guards', 'limits', 'admission', 'queries'],
+  ports: ['routes', 'guards', 'limits', 'bodies', 'admission', 'queries'],
   settings: { LASTSEEN_STALL_SECONDS, LASTSEEN_QUERY_MAX_BYTES },
 } as const;
 
@@ -49,14 +49,16 @@ interface AnswerOptions extends PortsOf<typeof needs> {
 }
 
 async function answer(
-  { queries, admission, queryMaxBytes, stallTimeoutMs, unsent, principal }: AnswerOptions,
+  { queries, bodies, admission, queryMaxBytes, stallTimeoutMs, unsent, principal }: AnswerOptions,
   request: Request,
   response: Response,
 ): Promise<void> {
   admission.requireRunning();
   const mediaType = negotiate(request, MEDIA_TYPES);
   requireMediaType(request, ['application/json']);
-  const { sql, params } = decodeQuery(await readJsonObject(request, MAX_BODY_BYTES));
+  const { sql, params } = decodeQuery(
+    await bodies.readJsonObject(request, { maxBytes: MAX_BODY_BYTES, principal }),
+  );
   if (unsent.bytes > MAX_UNSENT_ANSWERS * queryMaxBytes) {
     throw new LastseenError('ERR_QUEUE_FULL', 'too many results wait for slow clients: retry later');
   }

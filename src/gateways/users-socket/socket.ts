@@ -3,7 +3,8 @@
  * at its own pace (G7): at most a page of each feed and one message wait in memory.
  */
 import type { FeedEncoder } from '../../delivery/feed.ts';
-import { createSession, HIGH_WATER_BYTES } from '../../delivery/session.ts';
+import { HIGH_WATER_BYTES } from '../../delivery/reads.ts';
+import { createSession } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
 import { type AcceptedSocket, textOf } from '../../http/sockets.ts';

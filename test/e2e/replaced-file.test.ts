@@ -1,0 +1,74 @@
+/** A snapshot of the SQLite files that is put back while the server runs. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { type ServerProcess, startProcess, tryPush } from '../support/process.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+
+const FILES = ['', '-wal'];
+
+describe('a file that is replaced while the server runs', () => {
+  const directory = temporaryDirectory();
+  after(() => {
+    directory.remove();
+  });
+
+  const push = (server: ServerProcess, payload: string): Promise<boolean> =>
+    tryPush(server.url, [{ accessid: 'a', created_at: 0, payload }]);
+
+  /** Takes a snapshot of a running server after one push, pushes once more, and puts the snapshot back. */
+  async function replace(
+    name: string,
+  ): Promise<{ server: ServerProcess; path: string; exited: Promise<unknown[]> }> {
+    const path = join(directory.path, name);
+    const server = await startProcess(path);
+    const exited = once(server.child, 'exit');
+    assert.ok(await push(server, 'in the snapshot'));
+    for (const suffix of FILES) {
+      copyFileSync(path + suffix, `${path}-snapshot${suffix}`);
+    }
+    assert.ok(await push(server, 'after the snapshot'));
+    for (const suffix of FILES) {
+      renameSync(`${path}-snapshot${suffix}`, path + suffix);
+    }
+    return { server, path, exited };
+  }
+
+  function assertEnded(server: ServerProcess): void {
+    const fatal = server
+      .output()
+      .split('\n')
+      .filter((line) => line.includes('"level":60'));
+    assert.equal(fatal.length, 1);
+    assert.match(fatal[0] ?? '', /is another file than the one that was opened/);
+  }
+
+  it('an idle server ends by itself with one clear line, and leaves the files of the snapshot as they are', async () => {
+    const { server, path, exited } = await replace('idle.db');
+    const walBytes = readFileSync(`${path}-wal`);
+    assert.deepEqual(await exited, [1, null]);
+    assertEnded(server);
+    assert.ok(existsSync(`${path}-wal`) && readFileSync(`${path}-wal`).equals(walBytes));
+
+    const again = await startProcess(path);
+    assert.ok(await push(again, 'after the return'));
+    const response = await fetch(`${again.url}/events?access_id=a&after=start`, {
+      headers: { Authorization: 'Bearer test-admin' },
+    });
+    const { events } = (await response.json()) as { events: { payload: string }[] };
+    assert.deepEqual(
+      events.map(({ payload }) => payload),
+      ['in the snapshot', 'after the return'],
+    );
+    await again.end('SIGTERM');
+  });
+
+  it('G1: a busy server acknowledges nothing into the old file', async () => {
+    const { server, exited } = await replace('busy.db');
+    assert.equal(await push(server, 'into the old file'), false);
+    assert.deepEqual(await exited, [1, null]);
+    assertEnded(server);
+  });
+});
