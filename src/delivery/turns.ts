@@ -1,8 +1,10 @@
 /**
  * The serial inbox of a socket: it processes one message at a time, in order of arrival. It pauses the socket
  * while a message waits and while the peer accepts no bytes. The queue is therefore bounded by one read of
- * the network (G7, G8). After a close it starts no further message.
+ * the network. Between two messages of a socket every other connection gets its turn, however small and many
+ * the messages are (G7, G8). After a close it starts no further message.
  */
+import { nextTurn, type Timers } from '../runtime.ts';
 import type { Connection } from './connection.ts';
 import { HIGH_WATER_BYTES } from './reads.ts';
 
@@ -27,6 +29,7 @@ export interface Turns {
 export interface TurnsOptions {
   readonly inbox: Inbox;
   readonly connection: Connection;
+  readonly timers: Timers;
   /** Receives an error that the work does not handle. */
   readonly onFault: (error: unknown) => void;
 }
@@ -35,7 +38,7 @@ export interface TurnsOptions {
  * Creates the inbox of a socket. Create it before the session: both wait for the drain of the buffer, and the
  * session fills the buffer again.
  */
-export function createTurns({ inbox, connection, onFault }: TurnsOptions): Turns {
+export function createTurns({ inbox, connection, timers, onFault }: TurnsOptions): Turns {
   let pending = 0;
   let tail: Promise<void> = Promise.resolve();
   let release: () => void = () => undefined;
@@ -79,6 +82,9 @@ export function createTurns({ inbox, connection, onFault }: TurnsOptions): Turns
       onFault(error);
     }
     pending -= 1;
+    if (pending > 0) {
+      await nextTurn(timers);
+    }
     updateReading();
   }
 

@@ -1,5 +1,7 @@
 /** lastseen export: writes the whole log as an archive, or a range of it as NDJSON, CSV or Parquet. */
+import { existsSync, realpathSync } from 'node:fs';
 import { constants } from 'node:os';
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { LogSource } from '../../engines/archive.ts';
 import { openSource } from '../../engines/open.ts';
@@ -75,13 +77,26 @@ A time is a day (UTC) such as 2026-01-31, or a time with its zone such as 2026-0
     });
 }
 
+/** The output must not replace the log that it is made from. */
+function refuseDatabaseFile(file: string, databasePath: string): void {
+  const real = (path: string): string => (existsSync(path) ? realpathSync(path) : resolve(path));
+  const own = ['', '-wal', '-shm', '-lock'].map((suffix) => real(databasePath) + suffix);
+  if (own.includes(real(file))) {
+    throw new LastseenError('ERR_REQUEST_INVALID', `${file} is the database itself: choose another file`);
+  }
+}
+
 function collect(name: string, names: readonly string[]): string[] {
   return [...names, name];
 }
 
 async function exportTo(file: string | undefined, options: ExportOptions): Promise<void> {
   assertWholeArchive(options);
-  const source = await openSource(readDatabase(options), systemRuntime);
+  const database = readDatabase(options);
+  if (file !== undefined && database.kind === 'sqlite') {
+    refuseDatabaseFile(file, database.path);
+  }
+  const source = await openSource(database, systemRuntime);
   const stop = new AbortController();
   let output: Output | undefined;
   let stopListening = (): void => undefined;

@@ -5,6 +5,7 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import knexFactory from 'knex';
+import { LastseenError } from '../../errors.ts';
 import { noPeers } from '../../peers.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
 import { createIdentityStores } from '../knex/identity.ts';
@@ -34,6 +35,12 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
   mkdirSync(dirname(options.path), { recursive: true });
   const path = realPathOf(options.path);
   const unlock = lockFile(path);
+  try {
+    refuseLostDatabase(path);
+  } catch (error) {
+    unlock();
+    throw error;
+  }
   const knex = knexFactory(sqliteKnexConfig(path));
   try {
     const notice = settleRestore(path);
@@ -63,5 +70,19 @@ export async function openSqliteEngine(options: SqliteEngineOptions): Promise<En
     await knex.destroy();
     unlock();
     throw error;
+  }
+}
+
+/**
+ * A write-ahead log with content and no database beside it: acknowledged events are in it, and SQLite would delete it.
+ * @throws ERR_STORE_UNAVAILABLE
+ */
+function refuseLostDatabase(path: string): void {
+  const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (sizeOf(path) === 0 && sizeOf(`${path}-wal`) > 0) {
+    throw new LastseenError(
+      'ERR_STORE_UNAVAILABLE',
+      `${path} is missing or empty, but ${path}-wal is there and can hold acknowledged events: put the database back, or delete ${path}-wal to begin with an empty log`,
+    );
   }
 }

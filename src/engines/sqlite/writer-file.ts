@@ -3,7 +3,7 @@
  * a COMMIT that failed, frames of it can stand in the write-ahead log, and what a failed flush left on disk is not known.
  * The check opens the file again, copies the write-ahead log into the file with its flush, and empties it. See D42.
  */
-import { closeSync, fsyncSync, openSync, statSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { createTransactions } from './transaction.ts';
 
@@ -63,8 +63,69 @@ function flushFile(path: string): void {
   }
 }
 
-/** Names a file whatever its path; `undefined` if there is none. */
-export function fileIdentity(path: string): string | undefined {
+/** Whether the files at a path are still those that the writer has opened. */
+export interface FileWatch {
+  /** Returns what has replaced or changed them, or `undefined`. */
+  fault(): string | undefined;
+  /** Moves a write-ahead log of the opened file aside: SQLite would apply it to the file that is there now. */
+  setWalAside(): void;
+}
+
+/** The file, and its size: a log never shrinks. */
+interface FileState {
+  readonly identity: string;
+  readonly size: bigint;
+}
+
+/** Call it when the writer has opened the file: its write-ahead log is there then, and stays. */
+export function watchFile(path: string): FileWatch {
+  const wal = `${path}-wal`;
+  let file = stateOf(path);
+  const walIdentity = stateOf(wal)?.identity;
+  let cycle = walCycle(wal);
+
+  return {
+    fault() {
+      const now = stateOf(path);
+      if (now === undefined || now.identity !== file?.identity) {
+        return `${path} is another file than the one that was opened: it was replaced while the server ran`;
+      }
+      if (now.size < file.size) {
+        return `${path} has become smaller: another program has written into it while the server ran`;
+      }
+      file = now;
+      if (stateOf(wal)?.identity !== walIdentity) {
+        return `${wal} was removed or replaced while the server ran`;
+      }
+      const next = walCycle(wal);
+      // SQLite counts the cycles of a write-ahead log upwards, modulo 2^32.
+      if (next !== undefined && cycle !== undefined && (next - cycle) >>> 0 >= 2 ** 31) {
+        return `${wal} is an older one: another program has written into it while the server ran`;
+      }
+      cycle = next ?? cycle;
+      return undefined;
+    },
+    setWalAside() {
+      if (stateOf(wal)?.identity === walIdentity) {
+        renameSync(wal, `${path}-left-wal`);
+        rmSync(`${path}-shm`, { force: true });
+      }
+    },
+  };
+}
+
+function stateOf(path: string): FileState | undefined {
   const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats && `${stats.dev}:${stats.ino}`;
+  return stats && { identity: `${stats.dev}:${stats.ino}`, size: stats.size };
+}
+
+/** Reads the first salt of the header of a write-ahead log; `undefined` if it has no header. */
+function walCycle(path: string): number | undefined {
+  const header = Buffer.alloc(32);
+  const file = openSync(path, 'r');
+  try {
+    return readSync(file, header, 0, 32, 0) < 32 ? undefined : header.readUInt32BE(16);
+  } finally {
+    closeSync(file);
+  }
 }

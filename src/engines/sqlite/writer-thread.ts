@@ -9,7 +9,7 @@ import { openDeferredIndex } from './deferred-index.ts';
 import { createSqlitePruner, type SqlitePruner } from './prune.ts';
 import type { UnindexedColumns, WriterMessage, WriterReply } from './thread-protocol.ts';
 import { createTransactions, messageOf, type Transactions } from './transaction.ts';
-import { checkFile, checkpointAtOnce, connectWriter, fileIdentity } from './writer-file.ts';
+import { checkFile, checkpointAtOnce, connectWriter, watchFile } from './writer-file.ts';
 
 const port = parentPort;
 if (port === null) {
@@ -29,7 +29,7 @@ const { path } = workerData as { path: string };
 let db = connectWriter(path);
 /** Why nothing may be acknowledged: a flush failed, and the file has not been checked since. */
 let doubt = checkAtStart();
-const identity = fileIdentity(path);
+let watch = watchFile(path);
 const unindexed: UnindexedColumns = { positions: [], accessIds: [], createdAts: [] };
 const index = openDeferredIndex(db, ({ position, accessId, createdAt }) => {
   unindexed.positions.push(position);
@@ -188,6 +188,7 @@ function tryCheck(): unknown {
       return undefined;
     }
     writing = startWriting();
+    watch = watchFile(path);
   } catch (error) {
     return error;
   }
@@ -210,12 +211,12 @@ function isSameFile(): boolean {
   if (isOver) {
     return false;
   }
-  if (fileIdentity(path) === identity) {
+  const fault = watch.fault();
+  if (fault === undefined) {
     return true;
   }
-  endProcess(
-    `${path} is another file than the one that was opened: it was replaced while the server ran. The process ends, so that nothing is acknowledged into the old file`,
-  );
+  watch.setWalAside();
+  endProcess(`${fault}. The process ends, so that nothing more is acknowledged into the old log`);
   return false;
 }
 

@@ -37,7 +37,7 @@ export function serveDevice<O extends DeviceOwner>(
   const { deviceId, owner } = admitted;
   const withinIdleTime = <T>(work: T | Promise<T>): Promise<T> => boundCallback(timers, service.idleMs, work);
 
-  const turns = createTurns({ inbox, connection, onFault: handleFailure });
+  const turns = createTurns({ inbox, connection, timers: runtime.timers, onFault: handleFailure });
   const session = createSession({
     log,
     connection: withoutPings(connection),

@@ -52,6 +52,7 @@ function serve(
   const turns = createTurns({
     inbox,
     connection,
+    timers,
     onFault: (error) => {
       errors.report(error);
       connection.close('fault');

@@ -58,6 +58,7 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
   const turns = createTurns({
     inbox,
     connection,
+    timers: context.runtime.timers,
     onFault: (error) => {
       errors.report(error);
       connection.close('fault');

@@ -88,6 +88,7 @@ export function serve(
   const turns = createTurns({
     inbox,
     connection,
+    timers: runtime.timers,
     onFault: (error) => {
       errors.report(error);
       connection.close('fault');
