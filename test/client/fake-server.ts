@@ -18,6 +18,8 @@ export interface Attempt {
 export interface Served {
   /** The position that the client named; 0 is the start. */
   readonly after: number;
+  /** The older positions that the client named. */
+  readonly trail: readonly number[];
   /** Says where it begins. */
   begin(): void;
   /** Gives events of these versions; their cursors are their positions. */
@@ -52,7 +54,7 @@ export async function startFakeServer(
     if (query.get('limit') === '1') {
       onQuestion(response);
     } else {
-      onAttempt(requestAttempt(request, response, query.get('after')));
+      onAttempt(requestAttempt(request, response, query));
     }
   });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -68,8 +70,11 @@ export async function startFakeServer(
         new Promise((resolve) => {
           sockets.handleUpgrade(request, socket, head, (ws) => {
             ws.once('message', (data: Buffer) => {
-              const { after } = JSON.parse(data.toString()) as { after: string };
-              resolve(servedSocket(ws, positionOf(after)));
+              const { after, trail = [] } = JSON.parse(data.toString()) as {
+                after: string;
+                trail?: string[];
+              };
+              resolve(servedSocket(ws, positionOf(after), trail.map(positionOf)));
             });
           });
         }),
@@ -90,12 +95,13 @@ export async function startFakeServer(
   };
 }
 
-function servedSocket(socket: WebSocket, after: number): Served {
+function servedSocket(socket: WebSocket, after: number, trail: readonly number[]): Served {
   const send = (value: unknown): void => {
     socket.send(JSON.stringify(value));
   };
   return {
     after,
+    trail,
     begin() {
       send({ type: 'subscribed', access_id: 'a', cursor: `e.${after}`, head: 'e.9' });
     },
@@ -125,7 +131,8 @@ function servedSocket(socket: WebSocket, after: number): Served {
   };
 }
 
-function requestAttempt(request: IncomingMessage, response: ServerResponse, after: string | null): Attempt {
+function requestAttempt(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Attempt {
+  const after = query.get('after');
   const isStream = request.headers.accept === 'text/event-stream';
   const page = (events: readonly string[], isCaughtUp: boolean): void => {
     const cursor =
@@ -147,6 +154,7 @@ function requestAttempt(request: IncomingMessage, response: ServerResponse, afte
   };
   const served: Served = {
     after: positionOf(after),
+    trail: query.get('trail')?.split(',').map(positionOf) ?? [],
     begin() {
       if (isStream) {
         response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write(': hello\n\n');

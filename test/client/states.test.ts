@@ -27,6 +27,8 @@ interface Happening {
   /** What the next connection is answered. */
   readonly answer?: { readonly status: number; readonly retryAfter?: string; readonly body?: string };
   readonly only?: readonly TransportName[];
+  /** The loop answers each verdict so. Default: the verdict is thrown. */
+  readonly answersVerdict?: 'common';
   /** Every later connection is answered the same. */
   readonly persists?: boolean;
   /** The client finds out when time passes, once so many of its timers wait. */
@@ -41,6 +43,8 @@ const verdict =
     served.close(4501, 'cursor refused', { code, detail: 'no', floor: 'e.3', access_id: 'a', ...more });
   };
 const COMMON = { common: 'e.2', common_by: 'trail' };
+/** The common place of a verdict after which the loop goes back: the start, which each loop has passed. */
+const EARLY_COMMON = { common: 'e.0', common_by: 'trail' };
 const closing =
   (code: number, reason = '') =>
   (served: Served) => {
@@ -115,6 +119,12 @@ const HAPPENINGS: Readonly<Record<string, Happening>> = {
     open: verdict('ERR_CURSOR_DIVERGED', COMMON),
     only: SOCKET,
   },
+  'the history is another, and the loop goes back': {
+    outcome: 'resumes',
+    open: verdict('ERR_CURSOR_DIVERGED', EARLY_COMMON),
+    answersVerdict: 'common',
+    only: SOCKET,
+  },
   'the log was replaced': { outcome: 'resumes', open: closing(1012, 'log replaced'), only: SOCKET },
   'a feed is refused, and the socket stays open': {
     outcome: 'ERR_REFUSED',
@@ -152,6 +162,11 @@ const HAPPENINGS: Readonly<Record<string, Happening>> = {
     answer: { status: 409, body: problem('ERR_CURSOR_DIVERGED', COMMON) },
     persists: true,
   },
+  'next time another history, and the loop goes back': {
+    outcome: 'resumes',
+    answer: { status: 409, body: problem('ERR_CURSOR_DIVERGED', EARLY_COMMON) },
+    answersVerdict: 'common',
+  },
   'next time the log is being replaced': {
     outcome: 'resumes',
     answer: { status: 503, retryAfter: '1', body: problem('ERR_LOG_REPLACED') },
@@ -160,12 +175,21 @@ const HAPPENINGS: Readonly<Record<string, Happening>> = {
 
 const TOTAL = 5;
 
+/** The versions that the loop has in a state. */
+const KNOWN: Readonly<Partial<Record<State, number>>> = { 'catching-up': 1, live: 3 };
+
+const range = (from: number, through: number): number[] =>
+  Array.from({ length: through - from + 1 }, (_, at) => from + at);
+
 const SILENCE_MS = 60_000;
 
 interface Case {
   readonly seen: number[];
   readonly outcome: Outcome;
   readonly states: SubscriptionState[];
+  readonly verdicts: ClientError[];
+  /** What the client sent with its cursors. */
+  readonly starts: readonly Pick<Served, 'after' | 'trail'>[];
 }
 
 /**
@@ -178,6 +202,8 @@ async function play(transport: TransportName, state: State, happening: Happening
   let isOver = false;
   const seen: number[] = [];
   const states: SubscriptionState[] = [];
+  const verdicts: ClientError[] = [];
+  const starts: Served[] = [];
   let wake: () => void = () => undefined;
   let question = happening.answer;
 
@@ -205,6 +231,12 @@ async function play(transport: TransportName, state: State, happening: Happening
     attempt.answer(status, retryAfter === undefined ? {} : { 'Retry-After': retryAfter }, body);
   };
 
+  async function serve(attempt: Attempt): Promise<Served> {
+    const served = await attempt.serve();
+    starts.push(served);
+    return served;
+  }
+
   async function onAttempt(attempt: Attempt): Promise<void> {
     turn += 1;
     const first = state === 'waiting' ? 2 : 1;
@@ -217,14 +249,14 @@ async function play(transport: TransportName, state: State, happening: Happening
         refuse(attempt);
         return;
       }
-      const served = await attempt.serve();
+      const served = await serve(attempt);
       if (state === 'catching-up' || state === 'live') {
         served.begin();
         if (state === 'live') {
           served.live();
         }
-        const known = state === 'live' ? 3 : 1;
-        served.give(...Array.from({ length: known }, (_, at) => at + 1));
+        const known = KNOWN[state] ?? 0;
+        served.give(...range(1, known));
         await reached(known);
         if (transport === 'poll') {
           return;
@@ -245,7 +277,7 @@ async function play(transport: TransportName, state: State, happening: Happening
       if (happening.answer !== undefined) {
         refuse(attempt);
       } else {
-        await begin(await attempt.serve());
+        await begin(await serve(attempt));
       }
       return;
     }
@@ -258,14 +290,15 @@ async function play(transport: TransportName, state: State, happening: Happening
       refuse(attempt);
       return;
     }
-    if (happening.persists === true) {
+    const goesBack = happening.answer !== undefined && happening.answersVerdict !== undefined;
+    if (happening.persists === true || (goesBack && verdicts.length === 0)) {
       refuse(attempt);
       return;
     }
     question = undefined;
-    const served = await attempt.serve();
+    const served = await serve(attempt);
     served.begin();
-    const versions = Array.from({ length: TOTAL - served.after }, (_, at) => served.after + 1 + at);
+    const versions = range(served.after + 1, TOTAL);
     if (versions.length > 0) {
       served.give(...versions);
     }
@@ -294,6 +327,10 @@ async function play(transport: TransportName, state: State, happening: Happening
       WebSocket,
       transports: [transport],
       silenceMs: SILENCE_MS,
+      onVerdict(error) {
+        verdicts.push(error);
+        return happening.answersVerdict ?? 'throw';
+      },
       onState(one) {
         states.push(one);
         if (one.name === 'waiting') {
@@ -307,7 +344,7 @@ async function play(transport: TransportName, state: State, happening: Happening
         seen.push(event.version);
         assert.equal(event.payload, event.version);
         wake();
-        if (seen.length === TOTAL) {
+        if (event.version === TOTAL) {
           outcome = 'resumes';
           break;
         }
@@ -329,7 +366,7 @@ async function play(transport: TransportName, state: State, happening: Happening
       }
     }
     assert.equal(runtime.pendingTimers, 0, 'the client has no timer left');
-    return { seen, outcome, states };
+    return { seen, outcome, states, verdicts, starts };
   } finally {
     isOver = true;
     await server?.close();
@@ -344,12 +381,21 @@ for (const transport of ['websocket', 'stream', 'poll'] as const) {
       }
       for (const state of STATES) {
         it(`${state}: ${name} → ${happening.outcome}`, async () => {
-          const { seen, outcome, states } = await play(transport, state, happening);
+          const { seen, outcome, states, verdicts, starts } = await play(transport, state, happening);
           assert.equal(outcome, happening.outcome);
-          assert.deepEqual(
-            seen,
-            Array.from({ length: seen.length }, (_, at) => at + 1),
-          );
+          if (happening.answersVerdict === undefined) {
+            assert.deepEqual(seen, range(1, seen.length));
+          } else {
+            // The loop gets each version after the common place again.
+            const known = KNOWN[state] ?? 0;
+            assert.deepEqual(seen, [...range(1, known), ...range(1, TOTAL)]);
+            assert.ok(verdicts.length > 0);
+            assert.equal(verdicts[0]?.unproven?.through, known === 0 ? undefined : known);
+            assert.equal(starts.at(-1)?.after, 0);
+          }
+          for (const { after, trail } of starts) {
+            assert.ok(trail.length <= 24 && trail.every((version) => version < after));
+          }
           assert.equal(states.at(-1)?.name, 'closed');
           if (happening.answer?.retryAfter === '1') {
             assert.ok(states.some((one) => one.name === 'waiting' && one.pauseMs >= 1_000));

@@ -1,5 +1,5 @@
 /** Stores that keep the cursor of each feed across restarts. */
-import type { FeedPlace } from './feed-place.ts';
+import { type FeedPlace, parsePlace, withTrail } from './feed-place.ts';
 
 /** What a store has for a feed: a cursor, or the place that `save` got; `null` or `undefined` if it has nothing. */
 export type StoredPlace = string | FeedPlace | null | undefined;
@@ -41,8 +41,21 @@ export function localStorageStore(
 
 /**
  * A store for an application that writes `event.cursor` itself, in the transaction that writes the effect of the event:
- * each event then takes effect exactly once. `load` reads the cursor back.
+ * each event then takes effect exactly once. `load` reads the cursor back. `places` keeps the trail: it needs no
+ * transaction, since its places may be older than the cursor. Default: no trail is kept.
  */
-export function cursorFrom(load: CursorStore['load']): CursorStore {
-  return { load, save: () => undefined };
+export function cursorFrom(load: CursorStore['load'], places?: CursorStore): CursorStore {
+  if (places === undefined) {
+    return { load, save: () => undefined };
+  }
+  return {
+    async load(accessId) {
+      const own = parsePlace(await load(accessId));
+      const kept = parsePlace(await places.load(accessId));
+      return own !== undefined && kept !== undefined && own.version === undefined
+        ? withTrail(own, kept)
+        : own;
+    },
+    save: (accessId, cursor, place) => places.save(accessId, cursor, place),
+  };
 }

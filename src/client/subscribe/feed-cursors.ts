@@ -19,7 +19,7 @@ export interface FeedCursors {
   /** The versions after `common` that the loop has taken. */
   unprovenAfter(accessId: string, common: number | undefined): UnprovenVersions;
   /**
-   * Reading starts again at a cursor, in the feed of `accessId` or, without one, in all. `version` is the last version
+   * Reading starts again at a cursor, "start" or "now", in the feed of `accessId` or, without one, in all. `version` is the last version
    * before it; if it is not known, the next event may have any version.
    */
   restartAt(cursor: string, feed: RestartedFeed): Promise<void>;
@@ -47,7 +47,10 @@ export async function loadFeedCursors({ accessIds, store, after }: FeedCursorsOp
 
   async function move(accessId: string, place: FeedPlace): Promise<void> {
     places.set(accessId, place);
-    await store?.save(accessId, place.cursor, place);
+    // A store keeps cursors: "start" and "now" become cursors with the next event.
+    if (isCursor(place.cursor)) {
+      await store?.save(accessId, place.cursor, place);
+    }
   }
 
   return {

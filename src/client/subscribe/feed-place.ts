@@ -42,6 +42,14 @@ export function placeAt(last: FeedPlace, cursor: string, version: number | undef
     : { cursor, version, trail: last.trail.filter((mark) => mark.version < version) };
 }
 
+/** The place at the cursor of `place`, with what an older place of the same loop knows. */
+export function withTrail(place: FeedPlace, older: FeedPlace): FeedPlace {
+  const { cursor, version, trail } = older;
+  return cursor === place.cursor
+    ? older
+    : { ...place, trail: version === undefined ? trail : [{ cursor, version }, ...trail] };
+}
+
 /** The place that a store gives: a cursor, or what `save` got. Marks that are none are left out. */
 export function parsePlace(stored: unknown): FeedPlace | undefined {
   if (typeof stored === 'string') {
@@ -51,13 +59,13 @@ export function parsePlace(stored: unknown): FeedPlace | undefined {
   if (typeof cursor !== 'string') {
     return undefined;
   }
-  if (!Number.isSafeInteger(version) || !Array.isArray(trail)) {
-    return { cursor, trail: [] };
-  }
-  const last = version as number;
+  const last = Number.isSafeInteger(version) ? (version as number) : undefined;
   const isMark = (mark: Partial<Mark> | null): boolean =>
-    typeof mark?.cursor === 'string' && Number.isSafeInteger(mark.version) && Number(mark.version) < last;
-  return { cursor, version: last, trail: (trail as Mark[]).filter(isMark).slice(0, MAX_MARKS) };
+    typeof mark?.cursor === 'string' &&
+    Number.isSafeInteger(mark.version) &&
+    Number(mark.version) < (last ?? Infinity);
+  const marks = Array.isArray(trail) ? (trail as Mark[]).filter(isMark).slice(0, MAX_MARKS) : [];
+  return { cursor, ...(last === undefined ? {} : { version: last }), trail: marks };
 }
 
 /** Whether a start is a cursor, and not a word that the server resolves. */

@@ -31,8 +31,8 @@ export type SubscriptionState =
   | { readonly name: 'waiting'; readonly reason: string; readonly pauseMs: number }
   | { readonly name: 'closed' };
 
-/** `throw`, `floor`, or the cursor to continue from. */
-export type VerdictAnswer = 'throw' | 'floor' | (string & Record<never, never>);
+/** `throw`, or where to continue: `error.common`, `error.floor`, "start", "now", or after a cursor. */
+export type VerdictAnswer = 'throw' | 'common' | 'floor' | 'start' | 'now' | (string & Record<never, never>);
 
 export interface SubscribeOptions {
   /** Base URL of the server. */
@@ -53,9 +53,9 @@ export interface SubscribeOptions {
   /** Called at each change of state. */
   readonly onState?: (state: SubscriptionState) => void;
   /**
-   * Decides about a cursor that the server refuses: `throw` (the default) throws the error, `floor` continues from
-   * `error.floor`, and a cursor such as `error.common` continues from there. The versions `error.unproven` must count as
-   * not having happened: undo their effects before you answer.
+   * Decides about a cursor that the server refuses: `throw` (the default) throws the error, `common` continues from
+   * `error.common` and `floor` from `error.floor`, or throws if the error has none; "start", "now" or a cursor continue
+   * there. The versions `error.unproven` must count as not having happened: undo their effects before you answer.
    */
   readonly onVerdict?: (verdict: ClientError) => VerdictAnswer | Promise<VerdictAnswer>;
   /**
@@ -196,15 +196,13 @@ async function* iterate(
           })
         : error;
     const answer = (await options.onVerdict?.(verdict)) ?? 'throw';
-    const start = answer === 'floor' ? verdict.floor : answer;
+    const start = answer === 'common' ? verdict.common : answer === 'floor' ? verdict.floor : answer;
     if (start === undefined || start === 'throw') {
       throw verdict;
     }
     const version = start === verdict.common ? common : cursors.versionAt(accessId ?? '', start);
     await cursors.restartAt(start, { accessId, version });
-    return new ConnectionLost(`continuing from ${answer === 'floor' ? 'the floor' : start}`, {
-      wasOpen: true,
-    });
+    return new ConnectionLost(`continuing from ${answer}`, { wasOpen: true });
   }
 
   /** The version before a cursor that the log holds; `undefined` if it is not known. */
