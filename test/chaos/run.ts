@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { SEED } from '../support/chance.ts';
 import { readCommandLine } from '../support/command-line.ts';
 
+/** Steps in a sequence at most: opening the log takes longer than most of them. */
+const MAX_STEPS = '1000';
+
 /** Each with the variable that says its size. */
 const PARTS = {
   kills: { file: 'chaos/kills.test.ts', variable: 'CHAOS_KILLS' },
@@ -21,7 +24,7 @@ random, and checks each acknowledged event. A failure says the seed.
   --kills N    kills of a server on each engine, by default 110
   --seconds N  length of the faults of PostgreSQL, and of the network of
                clients, by default 400
-  --runs N     sequences of steps on the log, by default 2000
+  --runs N     sequences of steps on the log, by default 240
   --only PART  ${Object.keys(PARTS).join(', ')}
   --help       shows this
 `;
@@ -31,7 +34,7 @@ const { options, fail } = readCommandLine(HELP, {
     seed: { type: 'string', default: String(SEED) },
     kills: { type: 'string', default: '110' },
     seconds: { type: 'string', default: '400' },
-    runs: { type: 'string', default: '2000' },
+    runs: { type: 'string', default: '240' },
     only: { type: 'string' },
   },
 });
@@ -52,7 +55,7 @@ for (const [name, { file, variable }] of parts) {
   const { status } = spawnSync(
     process.execPath,
     ['--test', '--test-reporter=spec', join(import.meta.dirname, '..', file)],
-    { env: { ...process.env, ...sizes, CHAOS_SEED: options.seed }, stdio: 'inherit' },
+    { env: { ...process.env, ...sizes, CHAOS_STEPS: MAX_STEPS, CHAOS_SEED: options.seed }, stdio: 'inherit' },
   );
   if (status !== 0) {
     failed.push(name);

@@ -20,8 +20,9 @@ type Step =
   | { readonly do: 'stall' | 'flow' | 'cut' | 'resume'; readonly who: number }
   | { readonly do: 'restart' };
 
-/** Sequences of steps. `npm run test:chaos` asks for more. */
+/** Sequences of steps, and steps in one. `npm run test:chaos` asks for more. */
 const RUNS = Number(process.env['CHAOS_RUNS'] ?? 12);
+const MAX_STEPS = Number(process.env['CHAOS_STEPS'] ?? 60);
 
 const FEEDS = 3;
 const READERS = 4;
@@ -33,7 +34,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 6,
     arbitrary: fc.record({
       do: fc.constant('append' as const),
-      feeds: fc.array(feed, { minLength: 1, maxLength: 30 }),
+      feeds: fc.array(feed, { minLength: 1, maxLength: 30, size: 'max' }),
     }),
   },
   {
@@ -232,7 +233,7 @@ async function play(steps: readonly Step[]): Promise<number> {
 it('G3: through appends, joins, stalls, cuts, resumes and restarts every subscriber gets exactly its slice', async (context) => {
   let events = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: MAX_STEPS, size: 'max' }), async (steps) => {
       events += await play(steps);
     }),
     { numRuns: RUNS, seed: SEED },
