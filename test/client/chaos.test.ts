@@ -5,6 +5,7 @@ import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { createPublisher, subscribe, type TransportName } from '../../src/client/index.ts';
+import { createChance, SEED } from '../support/chance.ts';
 import { startProxy } from '../support/proxy.ts';
 import { startService, TOKEN } from '../support/service.ts';
 import { PATIENCE_MS, until } from '../support/until.ts';
@@ -20,20 +21,22 @@ const SUBSCRIBERS = 20;
 const FEEDS = 5;
 
 it('G3, G5: pushed is received, each event once and in order, whatever the network does', async (context) => {
+  context.diagnostic(`seed ${SEED}`);
   const service = await startService();
   const proxy = await startProxy(service.port);
   const url = `http://127.0.0.1:${proxy.port}`;
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
+  const chance = createChance(SEED);
   const chaos = { isOver: false };
   const raging = (async () => {
     while (!chaos.isOver) {
-      await sleep(100 + Math.random() * 400);
-      const dice = Math.random();
+      await sleep(chance.between(100, 500));
+      const dice = chance.between(0, 1);
       if (dice < 0.5) {
         proxy.cut();
       } else if (dice < 0.8) {
-        proxy.delay(Math.random() * 800);
+        proxy.delay(chance.between(0, 800));
       } else {
         proxy.swallow();
       }

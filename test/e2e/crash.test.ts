@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
+import { createChance, SEED } from '../support/chance.ts';
 import { startProcess, TOKEN, tryPush } from '../support/process.ts';
 import { connect, type WireEvent } from '../support/service.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -19,7 +20,9 @@ interface Row {
   payload: string;
 }
 
-it('G1–G5: whatever the moment of a crash, what was acknowledged is there once, batches are whole, and clients resume exactly', async () => {
+it('G1–G5: whatever the moment of a crash, what was acknowledged is there once, batches are whole, and clients resume exactly', async (context) => {
+  context.diagnostic(`seed ${SEED}`);
+  const chance = createChance(SEED);
   const directory = temporaryDirectory();
   const path = join(directory.path, 'log.db');
   const acknowledged = new Set<string>();
@@ -57,7 +60,7 @@ it('G1–G5: whatever the moment of a crash, what was acknowledged is there once
     }
 
     const pushers = Array.from({ length: PUSHERS }, (_, number) => pusher(number));
-    await sleep(30 + Math.random() * 250);
+    await sleep(chance.between(30, 280));
     isRunning = false;
     await server.end('SIGKILL');
     await Promise.all(pushers);

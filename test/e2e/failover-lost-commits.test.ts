@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Connector, followAlways, type Follower, startConnector, untilExact } from '../support/load.ts';
+import { followAlways, type Follower, startConnector, untilExact, untilMore } from '../support/load.ts';
 import { runSql } from '../support/postgres.ts';
 import { missing } from '../support/programs.ts';
 import { type Loss, startReplicatedPair } from '../support/replication.ts';
@@ -24,14 +24,6 @@ async function storedIn(url: string): Promise<string[]> {
 }
 
 const seenBy = (follower: Follower): string[] => follower.events.map(({ payload }) => payload as string);
-
-function untilMore(connectors: readonly Connector[], what: string): Promise<void> {
-  const before = connectors.map(({ acknowledged }) => acknowledged.length);
-  return until(
-    () => connectors.every(({ acknowledged }, index) => acknowledged.length >= (before[index] ?? 0) + 20),
-    what,
-  );
-}
 
 describe('a standby that lacks the last commits', { skip: missing('PostgreSQL'), concurrency: true }, () => {
   for (const loss of ['killed', 'stopped', 'cut off in silence'] satisfies Loss[]) {
@@ -63,7 +55,7 @@ describe('a standby that lacks the last commits', { skip: missing('PostgreSQL'),
       );
       context.after(() => Promise.all(connectors.map((connector) => connector.stop())));
 
-      await untilMore(connectors, 'the first acknowledgements');
+      await untilMore(connectors, 20, 'the first acknowledgements');
       await until(() => early.events.length > 0, 'the first event');
       early.pause();
       await until(
@@ -71,7 +63,7 @@ describe('a standby that lacks the last commits', { skip: missing('PostgreSQL'),
         'the standby to have what the early client saw',
       );
       pair.holdReplication();
-      await untilMore(connectors, 'acknowledgements that the standby does not have');
+      await untilMore(connectors, 20, 'acknowledgements that the standby does not have');
       const survivors = new Set(await storedIn(pair.standbyUrl));
       const lost = connectors.flatMap(({ acknowledged }) => acknowledged).filter((id) => !survivors.has(id));
       assert.ok(lost.length >= 40);
@@ -82,7 +74,7 @@ describe('a standby that lacks the last commits', { skip: missing('PostgreSQL'),
 
       pair.lose(loss);
       await pair.promote();
-      await untilMore(connectors, 'acknowledgements of the new primary on both nodes');
+      await untilMore(connectors, 20, 'acknowledgements of the new primary on both nodes');
       await Promise.all(connectors.map((connector) => connector.stop()));
       // Connectors push again what they pushed lately, with the same ids.
       await Promise.all(connectors.map((connector) => connector.repeat()));

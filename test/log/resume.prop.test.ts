@@ -10,6 +10,7 @@ import { cursorOf } from '../../src/log/cursor.ts';
 import type { LogEvent } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
+import { SEED } from '../support/chance.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { until } from '../support/until.ts';
 
@@ -18,6 +19,10 @@ type Step =
   | { readonly do: 'join'; readonly who: number; readonly feed: number; readonly fromStart: boolean }
   | { readonly do: 'stall' | 'flow' | 'cut' | 'resume'; readonly who: number }
   | { readonly do: 'restart' };
+
+/** Sequences of steps, and steps in one. `npm run test:chaos` asks for more. */
+const RUNS = Number(process.env['CHAOS_RUNS'] ?? 12);
+const MAX_STEPS = Number(process.env['CHAOS_STEPS'] ?? 60);
 
 const FEEDS = 3;
 const READERS = 4;
@@ -29,7 +34,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 6,
     arbitrary: fc.record({
       do: fc.constant('append' as const),
-      feeds: fc.array(feed, { minLength: 1, maxLength: 30 }),
+      feeds: fc.array(feed, { minLength: 1, maxLength: 30, size: 'max' }),
     }),
   },
   {
@@ -109,7 +114,8 @@ async function listen(log: Log, reader: Reader, cursor: string): Promise<void> {
   });
 }
 
-async function play(steps: readonly Step[]): Promise<void> {
+/** Returns the number of events. */
+async function play(steps: readonly Step[]): Promise<number> {
   const directory = temporaryDirectory();
   const path = join(directory.path, 'log.db');
   let log = await openLog(path);
@@ -221,8 +227,16 @@ async function play(steps: readonly Step[]): Promise<void> {
   readers.forEach(cut);
   await log.close();
   directory.remove();
+  return model.length;
 }
 
-it('G3: through appends, joins, stalls, cuts, resumes and restarts every subscriber gets exactly its slice', async () => {
-  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), play), { numRuns: 12 });
+it('G3: through appends, joins, stalls, cuts, resumes and restarts every subscriber gets exactly its slice', async (context) => {
+  let events = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: MAX_STEPS, size: 'max' }), async (steps) => {
+      events += await play(steps);
+    }),
+    { numRuns: RUNS, seed: SEED },
+  );
+  context.diagnostic(`seed ${SEED}: ${RUNS} sequences, ${events} events`);
 });

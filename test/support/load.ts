@@ -108,34 +108,56 @@ export async function untilExact(follower: Follower, count: number): Promise<voi
   );
 }
 
-/** A connector: pushes one event after the other, each until it is acknowledged, with the same id. */
+/** A connector: pushes one batch after the other, each until it is acknowledged, with the same ids. */
 export interface Connector {
   /** Payloads of the acknowledged events; each is the event's id too. */
   readonly acknowledged: string[];
+  readonly batchEvents: number;
   /** Statuses of the answers that were no acknowledgement; 0 where there was no answer. */
   readonly refusals: number[];
   /** Pushes everything again that was acknowledged, with the same ids. */
   repeat(): Promise<void>;
+  /** Waits until the last batch is acknowledged. */
   stop(): Promise<void>;
+  /** Ends it though the last batch is not acknowledged. */
+  giveUp(): void;
 }
 
 export interface ConnectorOptions {
   readonly url: string;
-  readonly accessId: string;
+  /** Where it goes on, in turns with `url`, each time that it gets no acknowledgement. */
+  readonly otherUrls?: readonly string[];
+  /** Of all events, or of each by its number. */
+  readonly accessId: string | ((number: number) => string);
   readonly name: string;
+  /** Default 1. */
+  readonly batchEvents?: number;
+  /** A push without an answer by then counts as not answered. Default: no limit. */
+  readonly timeoutMs?: number;
 }
 
-export function startConnector({ url, accessId, name }: ConnectorOptions): Connector {
+export function startConnector(options: ConnectorOptions): Connector {
+  const { url, otherUrls = [], accessId, name, batchEvents = 1, timeoutMs } = options;
+  const urls = [url, ...otherUrls];
   const acknowledged: string[] = [];
   const refusals: number[] = [];
   let isOver = false;
+  let isGivenUp = false;
+  let turn = 0;
+  const toEvent = (id: string): unknown => ({
+    access_id: typeof accessId === 'string' ? accessId : accessId(Number(id.slice(name.length + 1))),
+    created_at: 1,
+    id,
+    payload: id,
+  });
   const push = async (ids: readonly string[]): Promise<void> => {
-    const events = ids.map((id) => ({ access_id: accessId, created_at: 1, id, payload: id }));
+    const body = JSON.stringify(ids.map(toEvent));
     for (;;) {
-      const status = await fetch(`${url}/push_events`, {
+      const status = await fetch(`${urls[turn % urls.length] ?? ''}/push_events`, {
         method: 'POST',
         headers: { ...authorization, 'Content-Type': 'application/json' },
-        body: JSON.stringify(events),
+        body,
+        ...(timeoutMs === undefined ? {} : { signal: AbortSignal.timeout(timeoutMs) }),
       }).then(
         async (response) => {
           await response.text();
@@ -148,24 +170,43 @@ export function startConnector({ url, accessId, name }: ConnectorOptions): Conne
       }
       refusals.push(status);
       assert.ok([0, 503, 504].includes(status), `the answer was ${status}`);
+      assert.ok(!isGivenUp, 'a connector is given up');
+      turn += 1;
       await sleep(50);
     }
   };
   const run = async (): Promise<void> => {
-    for (let number = 0; !isOver; number += 1) {
-      const id = `${name}-${number}`;
-      await push([id]);
-      acknowledged.push(id);
+    for (let number = 0; !isOver; number += batchEvents) {
+      const ids = Array.from({ length: batchEvents }, (_, index) => `${name}-${number + index}`);
+      await push(ids);
+      acknowledged.push(...ids);
     }
   };
   const running = run();
+  // `stop` reports the failure.
+  running.catch(() => undefined);
   return {
     acknowledged,
+    batchEvents,
     refusals,
     repeat: () => push(acknowledged),
     async stop() {
       isOver = true;
       await running;
     },
+    giveUp() {
+      isOver = true;
+      isGivenUp = true;
+    },
   };
+}
+
+/** Waits until each connector has this many acknowledged events more than now. */
+export function untilMore(connectors: readonly Connector[], count: number, what: string): Promise<void> {
+  const before = connectors.map(({ acknowledged }) => acknowledged.length);
+  return until(
+    () => connectors.every(({ acknowledged }, index) => acknowledged.length >= (before[index] ?? 0) + count),
+    () =>
+      `${what}; answers that were no acknowledgement: ${[...new Set(connectors.flatMap(({ refusals }) => refusals))].join(', ')}`,
+  );
 }

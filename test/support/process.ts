@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export const TOKEN = 'test-admin';
 /** The command as a checkout runs it: from source. */
@@ -88,6 +89,21 @@ export async function startProcess(
       return child.exitCode;
     },
   };
+}
+
+/** Starts a server, and kills it at that moment of its start, or soon after it. */
+export async function killStarting(settings: Record<string, string>, afterMs: number): Promise<void> {
+  const child = start(['serve'], {
+    PORT: '0',
+    LASTSEEN_ADMIN_TOKEN: TOKEN,
+    LASTSEEN_LOG: 'silent',
+    ...settings,
+  });
+  const exited = once(child, 'exit');
+  await Promise.race([exited, sleep(afterMs)]);
+  assert.equal(child.exitCode, null, 'the server does not end by itself');
+  child.kill('SIGKILL');
+  await exited;
 }
 
 /** Runs a command of the command line to its end. */
