@@ -204,3 +204,25 @@ describe('G7, G8: a flood of messages from a client that does not read', () => {
     });
   }
 });
+
+it('G8: between two messages of a flooding socket other connections get their turn', async () => {
+  const service = await startService();
+  const flooder = await service.connect();
+  flooder.send({ access_id: 'flood', after: 'now' });
+  await flooder.typed('live');
+  const count = 5_000;
+  // All of them in a few reads of the network.
+  for (let n = 0; n < count; n += 1) {
+    flooder.send({ type: 'unsubscribe', access_id: 'x' });
+  }
+  await flooder.typed('error');
+  assert.equal((await service.fetch('/health')).status, 200);
+  const answered = flooder.frames.length;
+  assert.ok(answered < count, `${answered} answers of ${count} came before the answer to another client`);
+  await until(
+    () => flooder.frames.length > count,
+    () => `${flooder.frames.length} frames`,
+  );
+  await flooder.close();
+  await service.stop();
+});
