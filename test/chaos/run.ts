@@ -28,7 +28,7 @@ random, and checks each acknowledged event. A failure says the seed.
   --kills N    kills of a server on each engine, by default 110
   --seconds N  length of the faults of PostgreSQL, and of the network of
                clients, by default 400
-  --runs N     sequences of steps on the log, by default 20
+  --runs N     sequences of steps on the log, by default 30
   --only PART  ${Object.keys(PARTS).join(', ')}
   --help       shows this
 `;
@@ -38,7 +38,7 @@ const { options, fail } = readCommandLine(HELP, {
     seed: { type: 'string', default: String(SEED) },
     kills: { type: 'string', default: '110' },
     seconds: { type: 'string', default: '400' },
-    runs: { type: 'string', default: '20' },
+    runs: { type: 'string', default: '30' },
     only: { type: 'string' },
   },
 });
