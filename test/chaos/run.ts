@@ -1,8 +1,12 @@
 /** `npm run test:chaos`: the tests with faults from a seed, at a size that takes minutes. `--help` has the options. */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { SEED } from '../support/chance.ts';
 import { readCommandLine } from '../support/command-line.ts';
+import { needsPostgres } from '../support/kinds.ts';
+import { startPostgresServer } from '../support/postgres.ts';
+import { missing } from '../support/programs.ts';
 
 /** Steps in a sequence at most: opening the log takes longer than most of them. */
 const MAX_STEPS = '1000';
@@ -24,7 +28,7 @@ random, and checks each acknowledged event. A failure says the seed.
   --kills N    kills of a server on each engine, by default 110
   --seconds N  length of the faults of PostgreSQL, and of the network of
                clients, by default 400
-  --runs N     sequences of steps on the log, by default 240
+  --runs N     sequences of steps on the log, by default 30
   --only PART  ${Object.keys(PARTS).join(', ')}
   --help       shows this
 `;
@@ -34,7 +38,7 @@ const { options, fail } = readCommandLine(HELP, {
     seed: { type: 'string', default: String(SEED) },
     kills: { type: 'string', default: '110' },
     seconds: { type: 'string', default: '400' },
-    runs: { type: 'string', default: '240' },
+    runs: { type: 'string', default: '30' },
     only: { type: 'string' },
   },
 });
@@ -49,18 +53,36 @@ if (parts.length === 0) {
   fail(`--only must be one of ${Object.keys(PARTS).join(', ')}, got ${options.only ?? ''}`);
 }
 
+// As `npm test` does: a file that starts a PostgreSQL to share does not wait for its end.
+const isGiven = (process.env['TEST_POSTGRES_URL'] ?? '') !== '';
+const isNeeded = parts.some(([, { file }]) => needsPostgres(`test/${file}`));
+const postgres =
+  !isGiven && isNeeded && missing('PostgreSQL') === false ? await startPostgresServer() : undefined;
+process.once('SIGINT', () => {
+  void (postgres?.remove() ?? Promise.resolve()).finally(() => process.exit(130));
+});
+const environment = {
+  ...process.env,
+  ...sizes,
+  CHAOS_STEPS: MAX_STEPS,
+  CHAOS_SEED: options.seed,
+  ...(postgres === undefined ? {} : { TEST_POSTGRES_URL: postgres.url }),
+};
+
 const failed: string[] = [];
 for (const [name, { file, variable }] of parts) {
   process.stdout.write(`\n${name}: seed ${options.seed}, ${variable}=${sizes[variable]}\n`);
-  const { status } = spawnSync(
+  const child = spawn(
     process.execPath,
     ['--test', '--test-reporter=spec', join(import.meta.dirname, '..', file)],
-    { env: { ...process.env, ...sizes, CHAOS_STEPS: MAX_STEPS, CHAOS_SEED: options.seed }, stdio: 'inherit' },
+    { env: environment, stdio: 'inherit' },
   );
+  const [status] = (await once(child, 'exit')) as [number | null];
   if (status !== 0) {
     failed.push(name);
   }
 }
+await postgres?.remove();
 process.stdout.write(
   failed.length === 0 ? '\npassed\n' : `\nfailed: ${failed.join(', ')}. Repeat with --seed ${options.seed}\n`,
 );

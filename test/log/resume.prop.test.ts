@@ -23,6 +23,7 @@ type Step =
 /** Sequences of steps, and steps in one. `npm run test:chaos` asks for more. */
 const RUNS = Number(process.env['CHAOS_RUNS'] ?? 12);
 const MAX_STEPS = Number(process.env['CHAOS_STEPS'] ?? 60);
+const MAX_BATCH = MAX_STEPS / 2;
 
 const FEEDS = 3;
 const READERS = 4;
@@ -34,7 +35,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 6,
     arbitrary: fc.record({
       do: fc.constant('append' as const),
-      feeds: fc.array(feed, { minLength: 1, maxLength: 30, size: 'max' }),
+      feeds: fc.array(feed, { minLength: 1, maxLength: MAX_BATCH, size: 'max' }),
     }),
   },
   {
