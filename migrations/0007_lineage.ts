@@ -49,10 +49,15 @@ const POSTGRES = [
   `create trigger events_need_tags before insert on events
     for each row when (new.tag is null) execute function events_need_tags()`,
   // Another server, a restarted one, or one that was promoted has another name.
-  `create function lastseen_server() returns text language sql volatile as $$
-    select extract(epoch from pg_postmaster_start_time())::text || ' ' ||
-           left(pg_walfile_name(pg_current_wal_lsn()), 8)
-  $$`,
+  `create function lastseen_server() returns text language plpgsql volatile as $$
+    declare
+      started text := extract(epoch from pg_postmaster_start_time())::text;
+    begin
+      return started || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8);
+    exception when insufficient_privilege then
+      -- A promoted server has another start time than the one before it.
+      return started;
+    end $$`,
   // Whether the log holds this place. Retention may have deleted the row: then the term of the tag decides.
   `create function lastseen_holds(p_position bigint, p_tag bigint) returns boolean language sql stable as $$
     select p_position = 0 or coalesce(

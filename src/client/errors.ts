@@ -15,6 +15,11 @@ export type ClientErrorCode =
   | 'ERR_CURSOR_TOO_OLD'
   /** The cursor is ahead of the log. `floor` is the lowest valid cursor. */
   | 'ERR_CURSOR_AHEAD'
+  /**
+   * The log no longer has the history of the cursor: a failover, a snapshot or a restore lost events. `unproven` names
+   * the events that the client saw and that the log cannot prove. `common` is the cursor from which to continue.
+   */
+  | 'ERR_CURSOR_DIVERGED'
   /** The cursor is of a log that was replaced, for example by a restore. `floor` is the lowest valid cursor. */
   | 'ERR_CURSOR_EPOCH'
   /** An administrator dropped the access_id. */
@@ -26,14 +31,31 @@ export type ClientErrorCode =
   /** The server did not accept the events within the time allowed. */
   | 'ERR_UNREACHABLE';
 
+/** Versions of a feed that the client saw and that the log can no longer prove. */
+export interface UnprovenVersions {
+  /** The first of them; `undefined` if it is not known: each event after `error.floor` may be one of them. */
+  readonly from: number | undefined;
+  /** The last version that the loop has taken; `undefined` if it is not known. */
+  readonly through: number | undefined;
+}
+
 export interface ClientErrorDetails {
   /** HTTP status of the refusal. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** Code of the server's error, such as `ERR_ID_CONFLICT`. */
-  readonly serverCode?: string;
+  readonly serverCode?: string | undefined;
   /** Of an ERR_CURSOR_…: the lowest valid cursor. */
-  readonly floor?: string;
-  readonly accessId?: string;
+  readonly floor?: string | undefined;
+  /** Of an ERR_CURSOR_DIVERGED: the last cursor that the client and the log have in common, if it is known. */
+  readonly common?: string | undefined;
+  /**
+   * How `common` is known. `term`: the log knows where the two histories part. `trail`: it is the newest valid cursor of
+   * those that the client sent, and the histories may share more.
+   */
+  readonly commonBy?: 'term' | 'trail' | undefined;
+  /** Of an ERR_CURSOR_DIVERGED. */
+  readonly unproven?: UnprovenVersions | undefined;
+  readonly accessId?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -44,6 +66,9 @@ export class ClientError extends Error {
   readonly status: number | undefined;
   readonly serverCode: string | undefined;
   readonly floor: string | undefined;
+  readonly common: string | undefined;
+  readonly commonBy: 'term' | 'trail' | undefined;
+  readonly unproven: UnprovenVersions | undefined;
   readonly accessId: string | undefined;
 
   constructor(code: ClientErrorCode, message: string, details: ClientErrorDetails = {}) {
@@ -52,6 +77,9 @@ export class ClientError extends Error {
     this.status = details.status;
     this.serverCode = details.serverCode;
     this.floor = details.floor;
+    this.common = details.common;
+    this.commonBy = details.commonBy;
+    this.unproven = details.unproven;
     this.accessId = details.accessId;
   }
 }

@@ -1,11 +1,17 @@
 /** The SDK, package entry `lastseen/client`, for Node and browsers. It has no dependencies. */
 export { createPublisher, createTokenCache, lineAssertion, subscribe } from './entry.ts';
-export { ClientError, type ClientErrorCode, type ClientErrorDetails } from './errors.ts';
+export {
+  ClientError,
+  type ClientErrorCode,
+  type ClientErrorDetails,
+  type UnprovenVersions,
+} from './errors.ts';
 export type { NewEvent } from './publish/new-event.ts';
 export type { Publisher, PublisherOptions, PushResult } from './publish/publisher.ts';
 export { cursorFrom, type CursorStore, localStorageStore } from './subscribe/cursor-store.ts';
 export type { ClientEvent } from './subscribe/event.ts';
-export type { SubscribeOptions, SubscriptionState } from './subscribe/subscription.ts';
+export type { FeedPlace, Mark } from './subscribe/feed-place.ts';
+export type { SubscribeOptions, SubscriptionState, VerdictAnswer } from './subscribe/subscription.ts';
 export type { Fetch, Socket, SocketConstructor, TransportName } from './subscribe/transport.ts';
 export {
   lastseenIssuer,

@@ -4,6 +4,7 @@ import { replaceFile } from '../atomic-file.ts';
 import type { Cancel } from '../runtime.ts';
 import { systemRuntime } from '../system-runtime.ts';
 import type { CursorStore } from './subscribe/cursor-store.ts';
+import { type FeedPlace, parsePlace } from './subscribe/feed-place.ts';
 
 export interface FileStore extends CursorStore {
   /** Writes the cursors that are not in the file yet. */
@@ -19,7 +20,8 @@ export interface FileStoreOptions {
 }
 
 /**
- * Keeps cursors in a JSON file, one member for each access_id. Each write replaces the file atomically and syncs it to
+ * Keeps the place in each feed in a JSON file, one member for each access_id. A member may be a cursor alone, as earlier
+ * releases wrote it. Each write replaces the file atomically and syncs it to
  * disk. Only one process may use a file.
  * @throws when the file exists and does not contain cursors, or when it cannot be read; `save` and `flush` when it
  *   cannot be written
@@ -44,8 +46,8 @@ export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {
 
   return {
     load: (accessId) => cursors.get(accessId),
-    save(accessId, cursor) {
-      cursors.set(accessId, cursor);
+    save(accessId, cursor, place) {
+      cursors.set(accessId, place ?? cursor);
       isWritten = false;
       const leftMs = writtenAt + maxLagMs - clock.steady();
       if (leftMs <= 0) {
@@ -58,7 +60,7 @@ export function fileStore(path: string, { maxLagMs = 100 }: FileStoreOptions = {
   };
 }
 
-function readCursors(path: string): Map<string, string> {
+function readCursors(path: string): Map<string, string | FeedPlace> {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -69,7 +71,7 @@ function readCursors(path: string): Map<string, string> {
     throw error;
   }
   const damaged = new Error(
-    `${path} does not contain cursors: expected a JSON object with one cursor for each access_id`,
+    `${path} does not contain cursors: expected a JSON object with one cursor or place for each access_id`,
   );
   let value: unknown;
   try {
@@ -81,8 +83,8 @@ function readCursors(path: string): Map<string, string> {
     throw damaged;
   }
   const entries = Object.entries(value);
-  if (entries.some(([, cursor]) => typeof cursor !== 'string')) {
+  if (entries.some(([, place]) => parsePlace(place) === undefined)) {
     throw damaged;
   }
-  return new Map(entries as [string, string][]);
+  return new Map(entries as [string, string | FeedPlace][]);
 }

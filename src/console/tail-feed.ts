@@ -1,5 +1,5 @@
 /** A feed that is followed: the SDK's loop, and what there is to say of it, changed at most every few milliseconds. */
-import { ClientError, type ClientEvent, subscribe, type SubscriptionState } from '../client/index.ts';
+import { type ClientEvent, subscribe, type SubscriptionState } from '../client/index.ts';
 import type { Api } from './api.ts';
 
 export interface TailState {
@@ -118,9 +118,4 @@ export function follow(
     stop.abort();
     clearTimeout(telling);
   };
-}
-
-/** The lowest cursor that would work, of a verdict. */
-export function floorOf(error: Error | undefined): string | undefined {
-  return error instanceof ClientError ? error.floor : undefined;
 }

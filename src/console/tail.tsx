@@ -7,7 +7,8 @@ import { CopyButton } from './dialog.tsx';
 import { count, duration, time } from './format.ts';
 import { Empty, ErrorNotice } from './notice.tsx';
 import { PushForm } from './push.tsx';
-import { floorOf, follow, MAX_SHOWN, type TailState } from './tail-feed.ts';
+import { follow, MAX_SHOWN, type TailState } from './tail-feed.ts';
+import { VerdictNotice } from './verdict.tsx';
 
 const STATES: Readonly<Record<TailState['connection'], readonly [text: string, kind: string]>> = {
   connecting: ['Connecting', 'busy'],
@@ -41,7 +42,6 @@ export function TailView(): VNode {
     setState(undefined);
   }
 
-  const floor = floorOf(state?.error);
   return (
     <div class="columns">
       <div class="stack">
@@ -112,16 +112,7 @@ export function TailView(): VNode {
           <>
             <Place state={state} />
             <ErrorNotice error={state.error} />
-            {floor === undefined ? null : (
-              <button
-                type="button"
-                onClick={() => {
-                  begin(floor);
-                }}
-              >
-                Read from the floor
-              </button>
-            )}
+            <VerdictNotice error={state.error} onContinue={begin} />
             <Events state={state} />
           </>
         )}

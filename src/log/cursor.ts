@@ -25,8 +25,11 @@ export const MAX_TRAIL = 32;
 
 const MAX_TAG = TERMS * 2 ** 32;
 
-/** Encodes a place as a cursor. */
+/** Encodes a place as a cursor. The place before the first event has the first form, since it proves nothing. */
 export function cursorOf({ lineage, position, tag }: Place): string {
+  if (position === 0) {
+    return `${lineage.epoch}.0`;
+  }
   return `${lineage.epoch}.${position.toString(36)}.2.0.${tag.toString(36)}`;
 }
 

@@ -78,7 +78,10 @@ export function createSubscription(options: {
   async function readStore(): Promise<readonly LogEvent[] | undefined> {
     while (covered < tail.floor) {
       const page = await read(accessId, covered, limit);
-      covered = Math.max(covered, page.through);
+      if (page.through <= covered) {
+        throw new Error(`a page after position ${covered} did not move forward`);
+      }
+      covered = page.through;
       if (page.events.length > 0) {
         return advanceTo(page.events);
       }

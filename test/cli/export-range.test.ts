@@ -110,7 +110,7 @@ describe('a range', () => {
       await assert.rejects(rangeOf({ until: 'x' }), refused('ERR_CURSOR_MALFORMED', /^--until: .*"x"/));
       await assert.rejects(
         rangeOf({ after: '00000000.1' }),
-        refused('ERR_CURSOR_EPOCH', /\(floor: \w+\.0\.2\.0\.0\)$/),
+        refused('ERR_CURSOR_EPOCH', /\(floor: \w+\.0\)$/),
       );
       await assert.rejects(
         rangeOf({ after: cursorOf({ ...log.head, position: 999 }) }),

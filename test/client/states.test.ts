@@ -27,15 +27,20 @@ interface Happening {
   /** What the next connection is answered. */
   readonly answer?: { readonly status: number; readonly retryAfter?: string; readonly body?: string };
   readonly only?: readonly TransportName[];
+  /** Every later connection is answered the same. */
+  readonly persists?: boolean;
   /** The client finds out when time passes, once so many of its timers wait. */
   readonly foundOutBy?: { readonly timers: number };
 }
 
-const problem = (code: string): string =>
-  JSON.stringify({ code, detail: 'no', floor: 'e.3', access_id: 'a' });
-const verdict = (code: string) => (served: Served) => {
-  served.close(4501, 'cursor refused', { code, detail: 'no', floor: 'e.3', access_id: 'a' });
-};
+const problem = (code: string, more: Record<string, string> = {}): string =>
+  JSON.stringify({ code, detail: 'no', floor: 'e.3', access_id: 'a', ...more });
+const verdict =
+  (code: string, more: Record<string, string> = {}) =>
+  (served: Served) => {
+    served.close(4501, 'cursor refused', { code, detail: 'no', floor: 'e.3', access_id: 'a', ...more });
+  };
+const COMMON = { common: 'e.2', common_by: 'trail' };
 const closing =
   (code: number, reason = '') =>
   (served: Served) => {
@@ -105,6 +110,12 @@ const HAPPENINGS: Readonly<Record<string, Happening>> = {
     open: verdict('ERR_CURSOR_TOO_OLD'),
     only: SOCKET,
   },
+  'the history is another': {
+    outcome: 'ERR_CURSOR_DIVERGED',
+    open: verdict('ERR_CURSOR_DIVERGED', COMMON),
+    only: SOCKET,
+  },
+  'the log was replaced': { outcome: 'resumes', open: closing(1012, 'log replaced'), only: SOCKET },
   'a feed is refused, and the socket stays open': {
     outcome: 'ERR_REFUSED',
     open: (served) => {
@@ -124,14 +135,26 @@ const HAPPENINGS: Readonly<Record<string, Happening>> = {
   'next time another epoch': {
     outcome: 'ERR_CURSOR_EPOCH',
     answer: { status: 409, body: problem('ERR_CURSOR_EPOCH') },
+    persists: true,
   },
   'next time too old': {
     outcome: 'ERR_CURSOR_TOO_OLD',
     answer: { status: 410, body: problem('ERR_CURSOR_TOO_OLD') },
+    persists: true,
   },
   'next time ahead': {
     outcome: 'ERR_CURSOR_AHEAD',
     answer: { status: 409, body: problem('ERR_CURSOR_AHEAD') },
+    persists: true,
+  },
+  'next time another history': {
+    outcome: 'ERR_CURSOR_DIVERGED',
+    answer: { status: 409, body: problem('ERR_CURSOR_DIVERGED', COMMON) },
+    persists: true,
+  },
+  'next time the log is being replaced': {
+    outcome: 'resumes',
+    answer: { status: 503, retryAfter: '1', body: problem('ERR_LOG_REPLACED') },
   },
 };
 
@@ -235,6 +258,10 @@ async function play(transport: TransportName, state: State, happening: Happening
       refuse(attempt);
       return;
     }
+    if (happening.persists === true) {
+      refuse(attempt);
+      return;
+    }
     question = undefined;
     const served = await attempt.serve();
     served.begin();
@@ -292,6 +319,13 @@ async function play(transport: TransportName, state: State, happening: Happening
       outcome = error.code;
       if (error.code.startsWith('ERR_CURSOR_')) {
         assert.equal(error.floor, 'e.3');
+      }
+      if (error.code === 'ERR_CURSOR_DIVERGED') {
+        // The version of the cursor e.2 is known to a loop that has taken it; another may learn it from a page.
+        const { from, through } = error.unproven ?? {};
+        assert.equal(through, seen.at(-1));
+        assert.ok(from === 3 || (from === undefined && through !== 3), `from ${from}`);
+        assert.deepEqual([error.common, error.commonBy], ['e.2', 'trail']);
       }
     }
     assert.equal(runtime.pendingTimers, 0, 'the client has no timer left');

@@ -158,6 +158,51 @@ describe('the console in a browser', { skip: missing('Chromium') }, () => {
     assert.equal(await page.locator('[data-fact=cursor]').textContent(), cursor);
   });
 
+  it('G13: a cursor of a lost history is refused in plain words, and reading continues from what is common', async () => {
+    const { events } = await service.page('client1');
+    const common = events[1]?.cursor ?? '';
+    // No event of this log has this tag.
+    const lost = (events[3]?.cursor ?? '').replace(/[^.]+$/, '1');
+    await page.getByLabel('Begin').selectOption('cursor');
+    await page.getByLabel('Cursor', { exact: true }).fill(lost);
+    await button('Follow').click();
+    const notice = page.getByRole('group', { name: 'Refused cursor' });
+    await reads(notice, /has lost events.*cannot prove any of the events/);
+    await requireAccessible('a refused cursor');
+    await button('Read from the oldest event').click();
+    await reads(page.locator('[data-fact=version]'), /^5$/);
+
+    // A page of its own: a WebSocket that a test answers stays so for the life of the page.
+    const other = await context.newPage();
+    let hasRefused = false;
+    await other.routeWebSocket(/subscribe_to_events/, (socket) => {
+      if (hasRefused) {
+        socket.connectToServer();
+        return;
+      }
+      hasRefused = true;
+      socket.onMessage(() => {
+        const floor = events[0]?.cursor;
+        const refusal = { code: 'ERR_CURSOR_DIVERGED', detail: 'lost', floor, common, common_by: 'term' };
+        socket.send(JSON.stringify({ type: 'error', access_id: 'client1', ...refusal }));
+        void socket.close({ code: 4501, reason: 'cursor refused' });
+      });
+    });
+    await other.goto(`http://127.0.0.1:${proxy.port}/console`);
+    await other.getByLabel('Token').fill(TOKEN);
+    await other.keyboard.press('Enter');
+    await other.getByLabel('access_id', { exact: true }).fill('client1');
+    await other.getByRole('button', { name: 'Follow', exact: true }).click();
+    await reads(
+      other.getByRole('group', { name: 'Refused cursor' }),
+      /What was read from version 3 on must count as not having happened/,
+    );
+    await other.getByRole('button', { name: 'Continue from the last common event' }).click();
+    await reads(other.locator('[data-fact=version]'), /^5$/);
+    assert.deepEqual(await other.locator('.events .version').allTextContents(), ['5', '4', '3']);
+    await other.close();
+  });
+
   it('SQL is asked from the keyboard; the result is a table, a plot and a file', async () => {
     await show('Query');
     await page.getByRole('textbox', { name: 'SQL' }).click();

@@ -181,7 +181,7 @@ describe('lastseen export of a range', () => {
     it('G6: a refused cursor ends the export with the code and the floor, and leaves no file', async () => {
       const { code, stderr } = await run('--format', 'csv', '--after', '00000000.1', file('refused.csv'));
       assert.equal(code, 1);
-      assert.match(stderr, /^lastseen: --after: ERR_CURSOR_EPOCH: .* \(floor: \w{8}\.0\.2\.0\.0\)\n$/);
+      assert.match(stderr, /^lastseen: --after: ERR_CURSOR_EPOCH: .* \(floor: \w{8}\.0\)\n$/);
       assert.ok(readdirSync(directory.path).every((name) => !name.startsWith('refused')));
     });
 

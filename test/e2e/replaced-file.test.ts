@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { type ServerProcess, startProcess, tryPush } from '../support/process.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { until } from '../support/until.ts';
 
 const FILES = ['', '-wal'];
 
@@ -36,7 +37,8 @@ describe('a file that is replaced while the server runs', () => {
     return { server, path, exited };
   }
 
-  function assertEnded(server: ServerProcess): void {
+  async function assertEnded(server: ServerProcess): Promise<void> {
+    await until(() => server.output().includes('"level":60'), 'the last line');
     const fatal = server
       .output()
       .split('\n')
@@ -49,7 +51,7 @@ describe('a file that is replaced while the server runs', () => {
     const { server, path, exited } = await replace('idle.db');
     const walBytes = readFileSync(`${path}-wal`);
     assert.deepEqual(await exited, [1, null]);
-    assertEnded(server);
+    await assertEnded(server);
     assert.ok(existsSync(`${path}-wal`) && readFileSync(`${path}-wal`).equals(walBytes));
 
     const again = await startProcess(path);
@@ -69,6 +71,6 @@ describe('a file that is replaced while the server runs', () => {
     const { server, exited } = await replace('busy.db');
     assert.equal(await push(server, 'into the old file'), false);
     assert.deepEqual(await exited, [1, null]);
-    assertEnded(server);
+    await assertEnded(server);
   });
 });

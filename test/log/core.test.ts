@@ -7,6 +7,7 @@ import { compact, depthOf, elementSpans, memberSpan } from '../../src/json-text.
 import type { LogEvent } from '../../src/log/event.ts';
 import { type Lineage, originOf } from '../../src/log/place.ts';
 import type { AppendRequest, AppendResult } from '../../src/log/store.ts';
+import { createSubscription } from '../../src/log/subscription.ts';
 import { createTail } from '../../src/log/tail.ts';
 import { createWriter, DEFAULT_WRITER_LIMITS } from '../../src/log/writer.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
@@ -209,6 +210,31 @@ describe('the tail', () => {
     tail.wake();
     await turns();
     assert.equal(tail.head.position, 1);
+  });
+});
+
+describe('a subscription', () => {
+  it('G8: a store that does not move forward ends the reader, and is not asked again and again', async () => {
+    const start = { ...originOf(lineage), position: 3 };
+    const tail = createTail({
+      store: { readLog: () => Promise.resolve([]) },
+      head: { ...start, position: 5 },
+      onError: (error) => assert.fail(String(error)),
+    });
+    let reads = 0;
+    const subscription = createSubscription({
+      read: (_, position) => {
+        reads += 1;
+        return Promise.resolve({ events: [], through: position, pruned: originOf(lineage) });
+      },
+      tail,
+      requireCurrent: () => undefined,
+      accessId: 'a',
+      start,
+      onMore: () => undefined,
+    });
+    await assert.rejects(async () => subscription.next(), /did not move forward/);
+    assert.equal(reads, 1);
   });
 });
 

@@ -29,7 +29,7 @@ export function normalise(text: string): string {
     .replace(/\b(ls[rs]_)[\w-]+/g, '$1SECRET')
     .replace(/LASTSEEN_TOKEN=[\w-]+/g, 'LASTSEEN_TOKEN=TOKEN')
     .replace(/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, 'UUID')
-    .replace(/\b[0-9a-z]{8}\.[0-9a-z]+\.2\.0\.[0-9a-z]+\b/g, 'CURSOR')
+    .replace(/\b[0-9a-z]{8}\.(0\b|[0-9a-z]+\.2\.0\.[0-9a-z]+\b)/g, 'CURSOR')
     .replace(/\b1[0-9]{12}\b/g, 'MILLISECONDS')
     .replace(/\b127\.0\.0\.1:\d+/g, 'HOST');
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
-import { type ClientError, createPublisher, type NewEvent } from '../../client/index.ts';
+import { createPublisher, type NewEvent, type PushResult } from '../../client/index.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError, quote } from '../../errors.ts';
 import { elementSpans, memberSpan } from '../../json-text.ts';
@@ -13,6 +13,12 @@ import { createProgress } from '../io/progress.ts';
 
 /** An event fails when the server has not accepted it for this long. */
 const GIVE_UP_MS = 120_000;
+
+/** What became of an event that was not pushed. */
+const FAILURES = {
+  'not-appended': 'failed',
+  'not-known': 'may or may not have been appended (push the same input again to find out)',
+} as const;
 
 interface PushOptions {
   readonly url?: string;
@@ -64,7 +70,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
     giveUpAfterMs: GIVE_UP_MS,
   });
   const progress = createProgress('pushed', systemRuntime.clock);
-  const failures: { readonly number: number; readonly error: ClientError }[] = [];
+  const failures: { readonly number: number; readonly result: PushResult & { readonly ok: false } }[] = [];
   let read = 0;
   let taken = 0;
   let appended = 0;
@@ -75,7 +81,7 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
         return;
       }
       if (!result.ok) {
-        failures.push({ number, error: result.error });
+        failures.push({ number, result });
         return;
       }
       taken += 1;
@@ -96,12 +102,13 @@ async function push(file: string | undefined, options: PushOptions): Promise<voi
   progress.end();
   const [failure] = failures;
   if (failure !== undefined) {
-    const { number, error } = failure;
+    const { number, result } = failure;
+    const { error, outcome } = result;
     const status = error.status === undefined ? '' : `${error.status} `;
     const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
     throw new LastseenError(
       'ERR_STORE_UNAVAILABLE',
-      `event ${number} failed: ${status}${error.message}${cause} (${taken} events were pushed)`,
+      `event ${number} ${FAILURES[outcome]}: ${status}${error.message}${cause} (${taken} events were pushed)`,
     );
   }
   process.stdout.write(`${taken} events pushed, ${appended} new\n`);

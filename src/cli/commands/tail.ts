@@ -1,7 +1,7 @@
 /** lastseen tail: prints a feed as NDJSON. It reconnects and resumes after the last printed event. */
 import { type Command, Option } from 'commander';
 import { WebSocket } from 'ws';
-import { ClientError, type ClientEvent, subscribe } from '../../client/index.ts';
+import { ClientError, type ClientEvent, subscribe, type UnprovenVersions } from '../../client/index.ts';
 import { type FileStore, fileStore } from '../../client/node.ts';
 import { readClientConfig } from '../../config.ts';
 import { LastseenError } from '../../errors.ts';
@@ -27,7 +27,7 @@ export function addTail(program: Command): void {
         'the cursor of the state file, or "now"',
       ),
     )
-    .option('--state <file>', 'store the cursor of the last printed event in this file, and resume from it')
+    .option('--state <file>', 'store the place after the last printed event in this file, and resume from it')
     .option('--no-follow', 'exit after the events that exist now; without --after, print from the start')
     .addHelpText(
       'after',
@@ -53,7 +53,7 @@ async function tail(accessId: string, options: TailOptions): Promise<void> {
     signal: stop.signal,
     store: {
       load: (name) => (options.after === undefined ? state?.load(name) : undefined),
-      save: (name, cursor) => state?.save(name, cursor),
+      save: (name, cursor, place) => state?.save(name, cursor, place),
     },
     onState: (state) => {
       if (state.name === 'live' && !options.follow) {
@@ -90,7 +90,30 @@ function formatEvent(event: ClientEvent): string {
 function toUserError(error: ClientError): LastseenError {
   const hint = error.status === 401 ? ' (set LASTSEEN_TOKEN)' : '';
   const code = error.serverCode ?? error.code;
-  return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}`);
+  return new LastseenError('ERR_STORE_UNAVAILABLE', `${code}: ${error.message}${hint}${adviceOn(error)}`);
+}
+
+/** What the user can do about a refused cursor, and which printed events do not count. */
+function adviceOn({ code, common, floor, unproven }: ClientError): string {
+  const start = common ?? floor;
+  if (code !== 'ERR_CURSOR_DIVERGED' || start === undefined) {
+    return floor === undefined ? '' : `\nTo read from the oldest event that exists: --after ${floor}`;
+  }
+  return (
+    `\n${unprovenText(unproven, common)} must count as not having happened.` +
+    `\nTo continue from the ${common === undefined ? 'oldest event that exists' : 'last common event'}: --after ${start}`
+  );
+}
+
+function unprovenText(unproven: UnprovenVersions | undefined, common: string | undefined): string {
+  const { from, through } = unproven ?? {};
+  if (from !== undefined && through !== undefined) {
+    return from === through ? `Version ${from}` : `Versions ${from} to ${through}`;
+  }
+  if (from !== undefined) {
+    return `Printed events from version ${from} on`;
+  }
+  return common === undefined ? 'The printed events' : 'Printed events after the last common event';
 }
 
 /** The store of the state file, if there is one. Ctrl-C writes the cursor of the last printed event before the end. */

@@ -1,15 +1,16 @@
 /**
  * Pushes events in batches. One request runs at a time, so the order of the calls is the order in the log. Every event
- * has an id before the first request, so the server appends an event once, however often the publisher sends it.
+ * has an id before the first request, so the server appends an event once, however often the publisher sends it. A
+ * request with an unknown outcome is repeated until the server says what became of the events (G5, G14).
  */
 import { backoffMs, NETWORK_BACKOFF } from '../../backoff.ts';
 import { type Cancel, type Runtime, sleep } from '../../runtime.ts';
 import { ClientError } from '../errors.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
 import { encodeEvent, type NewEvent } from './new-event.ts';
-import { createPushRequest, parseProblem, type PushAnswer, type Receipt } from './push-request.ts';
+import { createPushRequest, type PushAnswer, type Receipt } from './push-request.ts';
 
-/** The outcome of one event: appended (or found as a duplicate), or failed. */
+/** The outcome of one event: appended (or found as a duplicate), not appended, or not known. */
 export type PushResult =
   | {
       readonly ok: true;
@@ -19,7 +20,16 @@ export type PushResult =
       /** The log already had an event with this id. */
       readonly duplicate: boolean;
     }
-  | { readonly ok: false; readonly id: string; readonly error: ClientError };
+  | {
+      readonly ok: false;
+      readonly id: string;
+      /**
+       * `not-appended`: the log does not have the event and will not get it from this push. `not-known`: a request may
+       * have appended it. Push the event again with this `id` to find out.
+       */
+      readonly outcome: 'not-appended' | 'not-known';
+      readonly error: ClientError;
+    };
 
 export interface PublisherOptions {
   /** Base URL of the server. */
@@ -61,14 +71,21 @@ interface PendingEvent {
   readonly text: string;
   /** Steady milliseconds at which it was pushed. */
   readonly pushedAt: number;
+  /** A request with the event has ended, and nobody knows whether the server has appended it. */
+  mayBeAppended: boolean;
   readonly settle: (result: PushResult) => void;
 }
+
+type Refusal = Exclude<PushAnswer, { readonly outcome: 'appended' }>;
 
 /** Statuses after which the same request may succeed. */
 const TEMPORARY_STATUSES = new Set([408, 429, 500, 502, 503, 504]);
 
 /** Statuses that may be the fault of a single event of the batch. */
 const EVENT_STATUSES = new Set([400, 403, 409, 413]);
+
+/** Statuses by which the server judges the event itself. It would have refused the event at each earlier request too. */
+const JUDGING_STATUSES = new Set([400, 409, 413]);
 
 /** A publisher on a given runtime: `createPublisher` of `entry.ts` says what callers get. */
 export function createPublisherWith(
@@ -151,31 +168,37 @@ export function createPublisherWith(
     let hasRetriedToken = false;
     for (let attempt = 1; ; attempt += 1) {
       const answer = await request(batch.map(({ text }) => text));
-      const isAnswered = !(answer instanceof ClientError);
-      if (isAnswered && answer.status === 200) {
+      if (answer.outcome === 'appended') {
         accept(batch, answer.receipts);
         return;
       }
+      if (answer.outcome === 'not-known') {
+        for (const event of batch) {
+          event.mayBeAppended = true;
+        }
+      }
+      const { status } = answer.error;
       // The token may have expired a moment ago: one new token is worth a try.
-      const isTokenRetry = isAnswered && answer.status === 401 && !hasRetriedToken && tokens.refused();
-      hasRetriedToken ||= isAnswered && answer.status === 401;
-      if (isAnswered && !isTokenRetry && !TEMPORARY_STATUSES.has(answer.status)) {
+      const isTokenRetry = status === 401 && !hasRetriedToken && tokens.refused();
+      hasRetriedToken = status === undefined ? hasRetriedToken : status === 401;
+      if (status !== undefined && !isTokenRetry && !TEMPORARY_STATUSES.has(status)) {
         await refuse(batch, answer);
         return;
       }
       const pushedAt = batch[0]?.pushedAt ?? 0;
       if (closing.signal.aborted || clock.steady() - pushedAt > giveUpAfterMs) {
-        const cause = isAnswered ? parseProblem(answer) : answer;
         fail(
           batch,
-          new ClientError('ERR_UNREACHABLE', 'the server did not accept the events in time', { cause }),
+          new ClientError('ERR_UNREACHABLE', 'the server did not accept the events in time', {
+            cause: answer.error,
+          }),
         );
         return;
       }
       const pauseMs = backoffMs(attempt, {
         ...NETWORK_BACKOFF,
         random,
-        atLeastMs: isAnswered ? answer.retryAfterSeconds * 1_000 : 0,
+        atLeastMs: answer.retryAfterSeconds * 1_000,
       });
       await sleep(timers, pauseMs, closing.signal);
     }
@@ -191,19 +214,26 @@ export function createPublisherWith(
   }
 
   /** The server refuses a batch for one bad event: the halves are sent separately until only bad events fail. */
-  async function refuse(batch: readonly PendingEvent[], answer: PushAnswer): Promise<void> {
-    if (batch.length > 1 && EVENT_STATUSES.has(answer.status)) {
+  async function refuse(batch: readonly PendingEvent[], { outcome, error }: Refusal): Promise<void> {
+    const status = error.status ?? 0;
+    if (batch.length > 1 && EVENT_STATUSES.has(status)) {
       const middle = batch.length >>> 1;
       await send(batch.slice(0, middle));
       await send(batch.slice(middle));
       return;
     }
-    fail(batch, parseProblem(answer));
+    if (outcome === 'not-appended' && JUDGING_STATUSES.has(status)) {
+      for (const event of batch) {
+        event.mayBeAppended = false;
+      }
+    }
+    fail(batch, error);
   }
 
   function fail(batch: readonly PendingEvent[], error: ClientError): void {
     for (const event of batch) {
-      settle(event, { ok: false, id: event.id, error });
+      const outcome = event.mayBeAppended ? 'not-known' : 'not-appended';
+      settle(event, { ok: false, id: event.id, outcome, error });
     }
   }
 
@@ -241,7 +271,7 @@ export function createPublisherWith(
         encoded.map(
           ({ id, text }) =>
             new Promise<PushResult>((resolve) => {
-              queue.push({ id, text, pushedAt: clock.steady(), settle: resolve });
+              queue.push({ id, text, pushedAt: clock.steady(), mayBeAppended: false, settle: resolve });
               scheduleSend();
             }),
         ),

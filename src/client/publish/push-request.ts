@@ -10,13 +10,21 @@ export interface Receipt {
   readonly duplicate: boolean;
 }
 
-export interface PushAnswer {
-  readonly status: number;
-  readonly text: string;
-  /** If the status is 200: one receipt for each event, in the order sent. */
-  readonly receipts: readonly Receipt[];
-  readonly retryAfterSeconds: number;
-}
+/** What one request did to the log. `not-known`: the events may be in the log, or may still get there. */
+export type RequestOutcome = 'appended' | 'not-appended' | 'not-known';
+
+export type PushAnswer =
+  | {
+      readonly outcome: 'appended';
+      /** One for each event, in the order sent. */
+      readonly receipts: readonly Receipt[];
+    }
+  | {
+      readonly outcome: 'not-appended' | 'not-known';
+      readonly error: ClientError;
+      /** The server asks to wait at least this long. */
+      readonly retryAfterSeconds: number;
+    };
 
 export interface PushRequestOptions {
   /** Base URL of the server. */
@@ -28,19 +36,24 @@ export interface PushRequestOptions {
 }
 
 /**
- * Sends the JSON texts of a batch. Resolves to an ERR_UNREACHABLE when nobody knows whether the server has appended the
- * events: it did not answer in time, or the answer is not one of a lastseen server.
+ * Sends the JSON texts of a batch. Its outcome is known only from an answer of the server itself: a proxy answers with
+ * the same statuses and knows nothing of the log.
  */
-export type PushRequest = (texts: readonly string[]) => Promise<PushAnswer | ClientError>;
+export type PushRequest = (texts: readonly string[]) => Promise<PushAnswer>;
+
+/** Codes of the server with which it does not say that nothing was appended. */
+const OPEN_CODES: readonly (string | undefined)[] = [undefined, 'ERR_OUTCOME_UNKNOWN', 'ERR_INTERNAL'];
 
 export function createPushRequest(options: PushRequestOptions): PushRequest {
   const { tokens, timers, timeoutMs } = options;
   const url = `${options.url.replace(/\/+$/, '')}/push_events`;
   return async (texts) => {
     const timeout = createTimeoutSignal({ timers, ms: timeoutMs });
+    let isSent = false;
     try {
       const token = await tokens.get();
       const request = options.fetch ?? fetch;
+      isSent = true;
       const response = await request(url, {
         method: 'POST',
         headers: {
@@ -52,18 +65,28 @@ export function createPushRequest(options: PushRequestOptions): PushRequest {
         signal: timeout.signal,
       });
       const text = await response.text();
-      const receipts = response.status === 200 ? parseReceipts(text, texts.length) : [];
-      if (receipts === undefined) {
-        return new ClientError('ERR_UNREACHABLE', 'the answer is not from a lastseen server');
+      if (response.status !== 200) {
+        const error = parseProblem(text, response.status);
+        return {
+          outcome: OPEN_CODES.includes(error.serverCode) ? 'not-known' : 'not-appended',
+          error,
+          retryAfterSeconds: Number(response.headers.get('Retry-After') ?? 0) || 0,
+        };
       }
-      const retryAfterSeconds = Number(response.headers.get('Retry-After') ?? 0) || 0;
-      return { status: response.status, text, receipts, retryAfterSeconds };
-    } catch (error) {
-      return new ClientError('ERR_UNREACHABLE', 'the server could not be reached', { cause: error });
+      const receipts = parseReceipts(text, texts.length);
+      return receipts === undefined
+        ? unreachable('not-known', 'the answer is not from a lastseen server')
+        : { outcome: 'appended', receipts };
+    } catch (cause) {
+      return unreachable(isSent ? 'not-known' : 'not-appended', 'the server could not be reached', cause);
     } finally {
       timeout.dispose();
     }
   };
+}
+
+function unreachable(outcome: 'not-appended' | 'not-known', message: string, cause?: unknown): PushAnswer {
+  return { outcome, error: new ClientError('ERR_UNREACHABLE', message, { cause }), retryAfterSeconds: 0 };
 }
 
 /** `undefined` when the text is not an answer of the server: a proxy or a sign-in page may have sent it. */
@@ -80,22 +103,20 @@ function parseReceipts(text: string, count: number): Receipt[] | undefined {
 }
 
 /** The refusal of a batch as an ERR_REFUSED with the status and the code of the server. */
-export function parseProblem(answer: PushAnswer): ClientError {
-  let detail = `the server answered ${answer.status}`;
-  let serverCode: string | undefined;
+function parseProblem(text: string, status: number): ClientError {
+  let problem: { readonly detail?: unknown; readonly code?: unknown } = {};
   try {
-    const problem = JSON.parse(answer.text) as { detail?: unknown; code?: unknown };
-    if (typeof problem.detail === 'string') {
-      detail = problem.detail;
-    }
-    if (typeof problem.code === 'string') {
-      serverCode = problem.code;
-    }
+    problem = (JSON.parse(text) ?? {}) as typeof problem;
   } catch {
     // Not the server's own answer: the status is all that is known.
   }
-  return new ClientError('ERR_REFUSED', detail, {
-    status: answer.status,
-    ...(serverCode === undefined ? {} : { serverCode }),
-  });
+  const { detail, code } = problem;
+  return new ClientError(
+    'ERR_REFUSED',
+    typeof detail === 'string' ? detail : `the server answered ${status}`,
+    {
+      status,
+      serverCode: typeof code === 'string' ? code : undefined,
+    },
+  );
 }

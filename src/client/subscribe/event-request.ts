@@ -15,6 +15,7 @@ export interface PageRequest {
   readonly accessId: string;
   /** A cursor, "start" or "now". */
   readonly after: string;
+  readonly trail?: readonly string[] | undefined;
   /** The server waits this long for an event. */
   readonly waitSeconds: number;
   /** Default 500. */
@@ -23,7 +24,7 @@ export interface PageRequest {
 
 /** @throws ConnectionLost for what a retry may mend, ClientError for everything else */
 export async function fetchPage(options: TransportOptions, page: PageRequest): Promise<EventPage> {
-  const { accessId, after, waitSeconds, maxEvents = 500 } = page;
+  const { accessId, after, trail, waitSeconds, maxEvents = 500 } = page;
   const { timers, silenceMs } = options;
   const timeout = createTimeoutSignal({
     timers,
@@ -34,6 +35,7 @@ export async function fetchPage(options: TransportOptions, page: PageRequest): P
     const response = await requestEvents(options, {
       accessId,
       after,
+      trail,
       parameters: `&limit=${maxEvents}&wait=${waitSeconds}`,
       mediaType: 'application/json',
       signal: timeout.signal,
@@ -63,6 +65,8 @@ export interface EventRequest {
   readonly accessId: string;
   /** A cursor, "start" or "now". */
   readonly after: string;
+  /** Older cursors of the client. */
+  readonly trail?: readonly string[] | undefined;
   /** Appended to the query string as it is. */
   readonly parameters?: string;
   /** What the answer must be. */
@@ -72,9 +76,10 @@ export interface EventRequest {
 
 /** @throws ConnectionLost for what a retry may mend, ClientError for everything else */
 export async function requestEvents(options: TransportOptions, request: EventRequest): Promise<Response> {
-  const { accessId, after, parameters = '', mediaType, signal } = request;
+  const { accessId, after, trail = [], parameters = '', mediaType, signal } = request;
   const token = await options.token();
-  const query = `access_id=${encodeURIComponent(accessId)}&after=${encodeURIComponent(after)}${parameters}`;
+  const trailText = trail.length === 0 ? '' : `&trail=${encodeURIComponent(trail.join(','))}`;
+  const query = `access_id=${encodeURIComponent(accessId)}&after=${encodeURIComponent(after)}${trailText}${parameters}`;
   let response: Response;
   try {
     response = await options.fetch(`${options.url}/events?${query}`, {
@@ -103,13 +108,5 @@ async function refusal(response: Response, accessId: string): Promise<Error> {
     const retryAfterSeconds = Number(response.headers.get('Retry-After') ?? 0) || 0;
     return new ConnectionLost(fallback, { wasOpen: false, retryAfterSeconds });
   }
-  const error = parseRefusal(text, fallback, status);
-  return error.accessId === undefined
-    ? new ClientError(error.code, error.message, {
-        status,
-        accessId,
-        ...(error.floor === undefined ? {} : { floor: error.floor }),
-        ...(error.serverCode === undefined ? {} : { serverCode: error.serverCode }),
-      })
-    : error;
+  return parseRefusal(text, fallback, { status, accessId });
 }

@@ -1,11 +1,11 @@
 /** One transport out of several connections, one for each feed. */
 import { createTimeoutSignal } from '../timeout-signal.ts';
-import type { Frame, TransportOptions } from './transport.ts';
+import type { FeedStart, Frame, TransportOptions } from './transport.ts';
 
 export type FrameReader = AsyncGenerator<Frame, void, void>;
 
-/** Opens the connection of one feed, from a cursor, "start" or "now". */
-export type FeedReader = (options: TransportOptions, accessId: string, after: string) => FrameReader;
+/** Opens the connection of one feed. */
+export type FeedReader = (options: TransportOptions, accessId: string, start: FeedStart) => FrameReader;
 
 /**
  * Gives the frames of all feeds in the order in which they come. Each feed reads one frame ahead of the loop, so a slow
@@ -14,8 +14,8 @@ export type FeedReader = (options: TransportOptions, accessId: string, after: st
 export async function* mergeFeeds(options: TransportOptions, read: FeedReader): FrameReader {
   const { timers, signal: parent } = options;
   const closing = createTimeoutSignal({ timers, parent });
-  const readers = [...options.starts].map(([accessId, after]) =>
-    read({ ...options, signal: closing.signal }, accessId, after),
+  const readers = [...options.starts].map(([accessId, start]) =>
+    read({ ...options, signal: closing.signal }, accessId, start),
   );
   const pending = new Map(readers.map((reader) => [reader, readNext(reader)]));
   try {

@@ -56,9 +56,10 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
   signal.addEventListener('abort', onAbort);
 
   socket.onopen = () => {
-    const [first, ...others] = [...options.starts].map(([accessId, after]) => ({
+    const [first, ...others] = [...options.starts].map(([accessId, { after, trail }]) => ({
       access_id: accessId,
       after,
+      ...(trail.length === 0 ? {} : { trail }),
     }));
     socket.send(JSON.stringify(first));
     for (const other of others) {
@@ -157,8 +158,8 @@ export async function* socketTransport(options: TransportOptions): AsyncGenerato
 
 /** Browsers hide why a server refused a WebSocket: a page over HTTP gets the reason. @throws the refusal, if any */
 async function probeRefusal(options: TransportOptions): Promise<void> {
-  for (const [accessId, after] of options.starts) {
-    await fetchPage(options, { accessId, after, waitSeconds: 0, maxEvents: 1 });
+  for (const [accessId, start] of options.starts) {
+    await fetchPage(options, { accessId, ...start, waitSeconds: 0, maxEvents: 1 });
   }
 }
 

@@ -3,12 +3,18 @@ import { createTimeoutSignal } from '../timeout-signal.ts';
 import { type ClientEvent, parseEvent } from './event.ts';
 import { fetchPage, requestEvents } from './event-request.ts';
 import { type FrameReader, mergeFeeds } from './merged-feeds.ts';
-import { ConnectionLost, type Transport, type TransportOptions, unreadableAnswer } from './transport.ts';
+import {
+  ConnectionLost,
+  type FeedStart,
+  type Transport,
+  type TransportOptions,
+  unreadableAnswer,
+} from './transport.ts';
 
 export const streamTransport: Transport = (options) => mergeFeeds(options, readStream);
 
-async function* readStream(options: TransportOptions, accessId: string, after: string): FrameReader {
-  let cursor = after;
+async function* readStream(options: TransportOptions, accessId: string, start: FeedStart): FrameReader {
+  let cursor = start.after;
   // A stream sends no cursor before its first event, so a page turns "now" into a cursor first.
   if (cursor === 'now') {
     ({ cursor } = await fetchPage(options, { accessId, after: cursor, waitSeconds: 0 }));
@@ -20,6 +26,7 @@ async function* readStream(options: TransportOptions, accessId: string, after: s
     const response = await requestEvents(options, {
       accessId,
       after: cursor,
+      trail: start.trail,
       mediaType: 'text/event-stream',
       signal: silence.signal,
     });

@@ -5,6 +5,7 @@
 import { type Runtime, sleep } from '../../runtime.ts';
 import { ClientError } from '../errors.ts';
 import { createTokens, type TokenSource } from '../tokens/token-source.ts';
+import { findVersion } from './common-version.ts';
 import type { CursorStore } from './cursor-store.ts';
 import type { ClientEvent } from './event.ts';
 import { loadFeedCursors } from './feed-cursors.ts';
@@ -15,6 +16,7 @@ import { streamTransport } from './stream-transport.ts';
 import {
   ConnectionLost,
   type Fetch,
+  isVerdict,
   type SocketConstructor,
   type Transport,
   type TransportName,
@@ -28,6 +30,9 @@ export type SubscriptionState =
   /** The connection is lost, for `reason`. The subscription reconnects after `pauseMs` milliseconds. */
   | { readonly name: 'waiting'; readonly reason: string; readonly pauseMs: number }
   | { readonly name: 'closed' };
+
+/** `throw`, `floor`, or the cursor to continue from. */
+export type VerdictAnswer = 'throw' | 'floor' | (string & Record<never, never>);
 
 export interface SubscribeOptions {
   /** Base URL of the server. */
@@ -49,9 +54,10 @@ export interface SubscribeOptions {
   readonly onState?: (state: SubscriptionState) => void;
   /**
    * Decides about a cursor that the server refuses: `throw` (the default) throws the error, `floor` continues from
-   * `error.floor` and accepts the loss of the events before it.
+   * `error.floor`, and a cursor such as `error.common` continues from there. The versions `error.unproven` must count as
+   * not having happened: undo their effects before you answer.
    */
-  readonly onVerdict?: (verdict: ClientError) => 'throw' | 'floor';
+  readonly onVerdict?: (verdict: ClientError) => VerdictAnswer | Promise<VerdictAnswer>;
   /**
    * Milliseconds of silence after which a connection counts as lost. Default 60,000: the server sends a heartbeat at
    * least every 25 s.
@@ -173,16 +179,42 @@ async function* iterate(
       hasRetriedToken = true;
       return new ConnectionLost(error.message, { wasOpen: true });
     }
-    const { floor } = error;
-    if (
-      error.code.startsWith('ERR_CURSOR_') &&
-      floor !== undefined &&
-      options.onVerdict?.(error) === 'floor'
-    ) {
-      await cursors.restartAt(floor, error.accessId);
-      return new ConnectionLost('continuing from the floor', { wasOpen: true });
+    if (!isVerdict(error)) {
+      throw error;
     }
-    throw error;
+    const accessId = error.accessId ?? (accessIds.length === 1 ? accessIds[0] : undefined);
+    const common =
+      accessId === undefined || error.common === undefined
+        ? undefined
+        : await versionAt(accessId, error.common);
+    const verdict =
+      error.code === 'ERR_CURSOR_DIVERGED' && accessId !== undefined
+        ? new ClientError(error.code, error.message, {
+            ...error,
+            accessId,
+            unproven: cursors.unprovenAfter(accessId, common),
+          })
+        : error;
+    const answer = (await options.onVerdict?.(verdict)) ?? 'throw';
+    const start = answer === 'floor' ? verdict.floor : answer;
+    if (start === undefined || start === 'throw') {
+      throw verdict;
+    }
+    const version = start === verdict.common ? common : cursors.versionAt(accessId ?? '', start);
+    await cursors.restartAt(start, { accessId, version });
+    return new ConnectionLost(`continuing from ${answer === 'floor' ? 'the floor' : start}`, {
+      wasOpen: true,
+    });
+  }
+
+  /** The version before a cursor that the log holds; `undefined` if it is not known. */
+  async function versionAt(accessId: string, cursor: string): Promise<number | undefined> {
+    const starts = cursors.starts();
+    const trail = starts.get(accessId)?.trail ?? [];
+    return (
+      cursors.versionAt(accessId, cursor) ??
+      (await findVersion({ ...connectionOptions, starts }, { accessId, cursor, trail }))
+    );
   }
 }
 

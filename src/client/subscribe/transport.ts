@@ -15,11 +15,18 @@ export type Frame =
 /** The part of the `fetch` function that the SDK uses. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
+/** Where a connection starts in a feed. */
+export interface FeedStart {
+  /** A cursor, "start" or "now". */
+  readonly after: string;
+  /** Older cursors, newest first. If the server refuses `after`, it names the newest of them that is valid. */
+  readonly trail: readonly string[];
+}
+
 export interface TransportOptions {
   /** Base URL of the server, without a slash at its end. */
   readonly url: string;
-  /** A cursor, "start" or "now" for each access_id. */
-  readonly starts: ReadonlyMap<string, string>;
+  readonly starts: ReadonlyMap<string, FeedStart>;
   /** @throws ERR_TOKEN_UNAVAILABLE */
   readonly token: () => Promise<string | undefined>;
   /** Ends the connection. */
@@ -88,27 +95,51 @@ const VERDICTS: readonly string[] = [
   'ERR_CURSOR_MALFORMED',
   'ERR_CURSOR_TOO_OLD',
   'ERR_CURSOR_AHEAD',
+  'ERR_CURSOR_DIVERGED',
   'ERR_CURSOR_EPOCH',
 ];
 
+/** What is known of a refusal besides its text. */
+export interface RefusalContext {
+  /** HTTP status of the answer. */
+  readonly status?: number;
+  /** The feed, if the text names none. */
+  readonly accessId?: string;
+}
+
 /**
- * The error of the server as a ClientError. A verdict on a cursor keeps its code and floor; every other error becomes
- * ERR_REFUSED with the server's code in `serverCode`. `fallback` is the message if `text` is not an error of the server.
+ * The error of the server as a ClientError. A verdict on a cursor keeps its code and where to begin; every other error
+ * becomes ERR_REFUSED with the server's code in `serverCode`. `fallback` is the message if `text` is not an error of the
+ * server.
  */
-export function parseRefusal(text: string, fallback: string, status?: number): ClientError {
-  let problem: { code?: unknown; detail?: unknown; floor?: unknown; access_id?: unknown } = {};
+export function parseRefusal(text: string, fallback: string, context: RefusalContext = {}): ClientError {
+  let problem: Readonly<Record<string, unknown>> = {};
   try {
     problem = JSON.parse(text) as typeof problem;
   } catch {
     // Not the server's own answer: the fallback says what is known.
   }
-  const detail = typeof problem.detail === 'string' ? problem.detail : fallback;
-  const serverCode = typeof problem.code === 'string' ? problem.code : undefined;
-  const isVerdict = serverCode !== undefined && VERDICTS.includes(serverCode);
-  return new ClientError(isVerdict ? (serverCode as ClientErrorCode) : 'ERR_REFUSED', detail, {
-    ...(status === undefined ? {} : { status }),
-    ...(serverCode === undefined ? {} : { serverCode }),
-    ...(typeof problem.floor === 'string' ? { floor: problem.floor } : {}),
-    ...(typeof problem.access_id === 'string' ? { accessId: problem.access_id } : {}),
-  });
+  const textOf = (name: string): string | undefined => {
+    const value = problem[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+  const serverCode = textOf('code');
+  const common = textOf('common');
+  return new ClientError(
+    VERDICTS.includes(serverCode ?? '') ? (serverCode as ClientErrorCode) : 'ERR_REFUSED',
+    textOf('detail') ?? fallback,
+    {
+      status: context.status,
+      serverCode,
+      floor: textOf('floor'),
+      common,
+      commonBy: common === undefined ? undefined : textOf('common_by') === 'term' ? 'term' : 'trail',
+      accessId: textOf('access_id') ?? context.accessId,
+    },
+  );
+}
+
+/** Whether an error is a verdict on a cursor. */
+export function isVerdict(error: ClientError): boolean {
+  return VERDICTS.includes(error.code);
 }

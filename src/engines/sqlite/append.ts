@@ -171,11 +171,7 @@ export function createSqliteAppender({
         if (parts.length > 1 && !transactions.isDoubtful) {
           return appendAlone(columns, parts, recordedAt);
         }
-        const refused = emptyReceipts(columns);
-        for (const { request } of parts) {
-          refused.refusals.set(request, refusalOf(error));
-        }
-        return refused;
+        return receiptsOf(columns, refusalOf(error));
       }
     },
   };
@@ -226,6 +222,20 @@ export function readHead(db: Database): number {
     db.prepare<[], number | null>('select max(position) from events').pluck().get() ?? 0,
     (db.prepare<[], number>('select floor from log').pluck().get() ?? 1) - 1,
   );
+}
+
+/** The answer to a group that was not given to SQLite. */
+export function refuseAll(columns: AppendColumns, reason: string): ReceiptColumns {
+  return receiptsOf(columns, { failed: reason });
+}
+
+/** The same refusal for every request. */
+function receiptsOf(columns: AppendColumns, refusal: Refusal): ReceiptColumns {
+  const receipts = emptyReceipts(columns);
+  for (const request of columns.counts.keys()) {
+    receipts.refusals.set(request, refusal);
+  }
+  return receipts;
 }
 
 function refusalOf(error: unknown): Refusal {

@@ -5,6 +5,7 @@ import { moveIntoPlace } from '../../atomic-file.ts';
 import { LastseenError } from '../../errors.ts';
 import type { Random } from '../../runtime.ts';
 import { newEpoch } from '../epoch.ts';
+import { copyLog } from './copy.ts';
 import { missingFile, openReadonly } from './file.ts';
 import { lockFile } from './lock.ts';
 
@@ -20,7 +21,7 @@ export function backupSqlite(path: string, backupPath: string): boolean {
   const isLeft = existsSync(partial);
   try {
     removeDatabase(partial);
-    copyInto(db, partial);
+    copyLog(db, partial);
   } catch (error) {
     removeDatabase(partial);
     throw error;

@@ -5,7 +5,7 @@
  */
 export interface RecentPositions {
   /** Counts an event, the next in order. */
-  add(event: RecentEvent): void;
+  add(position: number, accessId: string, createdAt: number): void;
   /** Begins a new generation: the writer flushes the events counted so far. */
   freeze(): void;
   /** Drops the oldest generation: its flush is on disk, up to this position. */
@@ -18,12 +18,6 @@ export interface RecentPositions {
   last(accessId: string): number | undefined;
   /** Position of the first event of `accessId` counted here with this `created_at` or a later one, if any. */
   firstSince(accessId: string, createdAt: number): number | undefined;
-}
-
-export interface RecentEvent {
-  readonly position: number;
-  readonly accessId: string;
-  readonly createdAt: number;
 }
 
 /** The events of one access_id in one generation. */
@@ -41,7 +35,7 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
     get indexedThrough() {
       return indexedThrough;
     },
-    add({ position, accessId, createdAt }) {
+    add(position, accessId, createdAt) {
       const current = generations.at(-1);
       const feed = current?.get(accessId);
       if (feed === undefined) {
@@ -53,7 +47,9 @@ export function createRecentPositions(indexedAtStart: number): RecentPositions {
       } else {
         feed.positions.push(position);
         feed.createdAts.push(createdAt);
-        feed.maxCreatedAt = Math.max(feed.maxCreatedAt, createdAt);
+        if (createdAt > feed.maxCreatedAt) {
+          feed.maxCreatedAt = createdAt;
+        }
       }
     },
     freeze() {

@@ -108,6 +108,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     },
     lastPlace: (accessIds, through = Infinity) => reader.lastPlace(accessIds, Math.min(through, writer.head)),
     async firstSince(accessId, createdAt) {
+      await nextTurn(timers);
       const { head } = writer;
       const before = await reader.positionBefore(accessId, createdAt, head);
       return before === head ? undefined : before + 1;
@@ -143,11 +144,7 @@ function startThreadFile(name: ThreadName, path: string): Worker {
 function recentAtStart({ indexed, unindexed }: ReadyReply): RecentPositions {
   const recent = createRecentPositions(indexed);
   unindexed.positions.forEach((position, index) => {
-    recent.add({
-      position,
-      accessId: unindexed.accessIds[index] ?? '',
-      createdAt: unindexed.createdAts[index] ?? 0,
-    });
+    recent.add(position, unindexed.accessIds[index] ?? '', unindexed.createdAts[index] ?? 0);
   });
   return recent;
 }

@@ -4,9 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemRuntime } from '../../system-runtime.ts';
-import type { AppendColumns, ReceiptColumns } from '../group.ts';
-import { emptyReceipts, partsOf } from '../group.ts';
-import { createSqliteAppender, readHead, type SqliteAppender } from './append.ts';
+import { createSqliteAppender, readHead, refuseAll, type SqliteAppender } from './append.ts';
 import { openDeferredIndex } from './deferred-index.ts';
 import { createSqlitePruner, type SqlitePruner } from './prune.ts';
 import type { UnindexedColumns, WriterMessage, WriterReply } from './thread-protocol.ts';
@@ -221,7 +219,7 @@ function isSameFile(): boolean {
   return false;
 }
 
-function append(columns: AppendColumns): void {
+function append({ columns }: WriterMessage & { type: 'append' }): void {
   const recordedAt = clock.now();
   if (doubt !== undefined) {
     tryCheck();
@@ -240,14 +238,6 @@ function append(columns: AppendColumns): void {
     send({ type: 'frozen' });
   }
   flushWhenIdle();
-}
-
-function refuseAll(columns: AppendColumns, reason: string): ReceiptColumns {
-  const receipts = emptyReceipts(columns);
-  for (const { request } of partsOf(columns)) {
-    receipts.refusals.set(request, { failed: reason });
-  }
-  return receipts;
 }
 
 async function prune(message: WriterMessage & { type: 'prune' }): Promise<void> {
@@ -299,7 +289,7 @@ port.on('message', (message: WriterMessage) => {
   }
   switch (message.type) {
     case 'append':
-      append(message.columns);
+      append(message);
       break;
     case 'prune':
       void prune(message);

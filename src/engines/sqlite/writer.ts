@@ -139,7 +139,7 @@ export function createSqliteWriter(options: SqliteWriterOptions): SqliteWriter {
       const isAppended = !reply.receipts.refusals.has(place);
       for (const { accessId, createdAt } of events) {
         if (isAppended && isDuplicate[index] === 0) {
-          recent.add({ position: positions[index] ?? 0, accessId, createdAt: createdAt ?? recordedAt });
+          recent.add(positions[index] ?? 0, accessId, createdAt ?? recordedAt);
         }
         index += 1;
       }
