@@ -11,6 +11,7 @@ import type { Duplex } from 'node:stream';
 import type { Express } from 'express';
 import type { WebSocket } from 'ws';
 import type { Admission } from '../delivery/admission.ts';
+import type { ByteBudget } from '../delivery/byte-budget.ts';
 import type { CloseReason, Connection } from '../delivery/connection.ts';
 import type { Inbox } from '../delivery/turns.ts';
 import { LastseenError } from '../errors.ts';
@@ -19,6 +20,7 @@ import type { Timers } from '../runtime.ts';
 import { CLOSE_CODES } from './close-codes.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 import { expressWs } from './express-ws.ts';
+import { boundMessages, type Messages } from './messages.ts';
 import { type Problem, problemOf } from './problem.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
@@ -54,6 +56,8 @@ export interface SocketRoute<T> {
   readonly refusalOf?: (error: unknown) => Problem;
   /** Close codes of the protocol that differ from `CLOSE_CODES`. */
   readonly closeCodes?: Partial<Record<CloseReason, readonly [code: number, text: string]>>;
+  /** Returns the token subject that messages count for. Default: they count for the address of the client. */
+  readonly subjectOf?: (admitted: T) => string | undefined;
   /** Handles an accepted socket. It attaches its listeners before it returns. */
   readonly handle: (accepted: AcceptedSocket<T>) => void;
 }
@@ -73,6 +77,10 @@ export interface SocketOptions {
   readonly app: Express;
   readonly server: Server;
   readonly admission: Admission;
+  /** The bytes of bodies and messages that arrive. */
+  readonly bodyBudget: ByteBudget;
+  /** Maximum time until a message has arrived completely. */
+  readonly requestTimeoutMs: number;
   readonly timers: Timers;
   readonly errors: ErrorReporter;
   readonly logger: Logger;
@@ -171,16 +179,25 @@ export function createSockets(options: SocketOptions): Sockets {
           logger.debug({ gateway, reason: error.message }, 'socket error');
         });
         try {
+          const wire = request.socket;
+          const admitted = admissions.get(request) as T;
+          const messages = boundMessages({
+            socket,
+            wire,
+            budget: options.bodyBudget,
+            owner: route.subjectOf?.(admitted) ?? `address ${wire.remoteAddress ?? ''}`,
+            timeoutMs: options.requestTimeoutMs,
+            timers: options.timers,
+            close: (reason) => {
+              closeSocket(socket, closeCodes[reason], options.timers);
+            },
+          });
           route.handle({
             socket,
-            connection: socketConnection(socket, request.socket, {
-              gateway,
-              closeCodes,
-              timers: options.timers,
-            }),
-            inbox: inboxOf(socket),
-            admitted: admissions.get(request) as T,
-            receivedBytes: () => request.socket.bytesRead,
+            connection: socketConnection(socket, wire, { gateway, closeCodes, timers: options.timers }),
+            inbox: inboxOf(socket, messages),
+            admitted,
+            receivedBytes: () => wire.bytesRead,
           });
         } catch (error) {
           errors.report(error);
@@ -226,7 +243,7 @@ function refuse(socket: Duplex, { status, headers, body }: Problem): void {
 
 type CloseCodes = Readonly<Record<CloseReason, readonly [code: number, text: string]>>;
 
-function inboxOf(socket: WebSocket): Inbox {
+function inboxOf(socket: WebSocket, messages: Messages): Inbox {
   const closed = new AbortController();
   socket.once('close', () => {
     closed.abort();
@@ -239,7 +256,10 @@ function inboxOf(socket: WebSocket): Inbox {
       socket.pause();
     },
     resume() {
-      socket.resume();
+      messages.release();
+      if (!messages.isEnded) {
+        socket.resume();
+      }
     },
     signal: closed.signal,
   };
