@@ -91,7 +91,13 @@ describe('G7: socket messages that never end', () => {
     const { socket, frames } = await open(context, service, phoenixOf(TOKEN));
     socket.send(JSON.stringify(['1', '1', 'events:large', 'phx_join', {}]));
     for (let round = 0; round < 8; round += 1) {
-      const text = JSON.stringify(['1', `ref-${round}`, 'events:large', 'push', { payload: PART.repeat(10) }]);
+      const text = JSON.stringify([
+        '1',
+        `ref-${round}`,
+        'events:large',
+        'push',
+        { payload: PART.repeat(10) },
+      ]);
       for (let start = 0; start < text.length; start += PART.length) {
         socket.send(text.slice(start, start + PART.length), { fin: start + PART.length >= text.length });
         socket.ping(PART.slice(0, 100));

@@ -33,13 +33,13 @@ const ORDERLY: ReadonlySet<CloseReason> = new Set(['restarting', 'going-away']);
 export async function sendPage(options: AnswerOptions, response: Response): Promise<void> {
   const { admission, hub, log, query, principal } = options;
   const { accessId } = query;
-  admission.requireCapacity();
-  admission.requireReader(accessId);
-  admission.requirePrincipal(principal.subject);
+  const reader = { subject: principal.subject, accessId };
+  admission.requirePlace(reader);
   const start = await log.resolve(accessId, query.start);
   if (response.destroyed) {
     return;
   }
+  admission.requirePlace(reader);
   const session = createPageSession({
     connection: answerConnection(response),
     principal,
