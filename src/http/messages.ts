@@ -33,6 +33,9 @@ export interface MessagesOptions {
 /** Shorter messages need no reservation and have no time limit: most messages have some hundred bytes. */
 const FREE_BYTES = 16 * 1024;
 
+/** `ws` keeps one object for each read of the network until the message or the frame ends. */
+const CHUNK_BYTES = 256;
+
 /** Bytes of the head of a control frame from a client (RFC 6455 §5.2). */
 const CONTROL_HEAD_BYTES = 6;
 
@@ -41,6 +44,8 @@ export function boundMessages(options: MessagesOptions): Messages {
   const { socket, wire, budget, owner, timeoutMs, timers, close } = options;
   /** Bytes since the end of the last message. */
   let bytes = 0;
+  /** Bytes of the last read of the network that are not control frames. */
+  let messageBytesOfRead = 0;
   let reservation: Reservation | undefined;
   let cancelTimeout: Cancel | undefined;
   let isEnded = false;
@@ -72,7 +77,8 @@ export function boundMessages(options: MessagesOptions): Messages {
   // `ws` emits the message while it handles the same bytes, so they are counted before.
   wire.prependListener('data', (chunk: Buffer) => {
     release();
-    bytes += chunk.length;
+    messageBytesOfRead = chunk.length;
+    bytes += chunk.length + CHUNK_BYTES;
     if (bytes <= FREE_BYTES || socket.readyState !== socket.OPEN) {
       return;
     }
@@ -90,7 +96,10 @@ export function boundMessages(options: MessagesOptions): Messages {
   });
   for (const type of ['ping', 'pong'] as const) {
     socket.on(type, (data) => {
-      bytes = Math.max(0, bytes - data.length - CONTROL_HEAD_BYTES);
+      const frameBytes = Math.min(data.length + CONTROL_HEAD_BYTES, messageBytesOfRead);
+      messageBytesOfRead -= frameBytes;
+      // `ws` keeps nothing of a read that has only control frames.
+      bytes = Math.max(0, bytes - frameBytes - (messageBytesOfRead === 0 ? CHUNK_BYTES : 0));
     });
   }
   socket.on('close', () => {

@@ -27,6 +27,9 @@ import { ignoreOtherUpgrades } from './upgrade.ts';
 /** Maximum bytes of a client message. A route can set another limit. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
 
+/** Maximum number of fragments of a message. `ws` keeps an object for each. */
+const MAX_FRAGMENTS = 1_024;
+
 /** The server terminates a socket whose peer does not answer a close within this time. */
 const CLOSE_TIMEOUT_MS = 5_000;
 
@@ -116,6 +119,7 @@ export function createSockets(options: SocketOptions): Sockets {
     wsOptions: {
       perMessageDeflate: false,
       clientTracking: true,
+      maxFragments: MAX_FRAGMENTS,
       handleProtocols: (offered, request) => upgrades.get(pathOf(request))?.protocolOf(offered) ?? false,
       verifyClient: ({ req }, done) => {
         const upgrade = upgrades.get(pathOf(req));

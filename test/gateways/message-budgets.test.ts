@@ -111,6 +111,44 @@ describe('G7: socket messages that never end', () => {
   });
 });
 
+describe('G7: the parts of a socket message', () => {
+  let service: Service;
+  before(async () => {
+    service = await startService();
+  });
+  after(() => service.stop());
+
+  it('more than 1,024 fragments of a message close the socket with 1008', async (context) => {
+    const { socket, code } = await open(context, service, phoenixOf(TOKEN));
+    for (let part = 0; part < 1_100; part += 1) {
+      socket.send('x', { fin: false });
+    }
+    await until(() => code() !== undefined, 'the socket to close');
+    assert.equal(code(), 1008);
+  });
+
+  it('pings and pongs cost nothing, however many', async (context) => {
+    const { socket, frames, code } = await open(context, service, phoenixOf(TOKEN));
+    let pongs = 0;
+    socket.on('pong', () => (pongs += 1));
+    for (let round = 0; round < 1_000; round += 1) {
+      socket.ping('x'.repeat(round % 126));
+      socket.pong('x'.repeat(round % 50));
+      if (round % 3 === 0) {
+        await until(() => pongs === round + 1, 'the pong');
+      }
+    }
+    await until(
+      () => pongs === 1_000,
+      () => `1,000 pongs, got ${pongs}`,
+    );
+    assert.equal(await reservedBytes(service), 0);
+    socket.send(JSON.stringify(['1', '1', 'phoenix', 'heartbeat', {}]));
+    await until(() => frames.length === 1, 'the answer to a heartbeat');
+    assert.equal(code(), undefined);
+  });
+});
+
 describe('G7: a socket message that takes too long', () => {
   let service: Service;
   before(async () => {
