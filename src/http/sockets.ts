@@ -6,7 +6,6 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Express } from 'express';
 import type { WebSocket } from 'ws';
@@ -20,8 +19,9 @@ import type { Timers } from '../runtime.ts';
 import { CLOSE_CODES } from './close-codes.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 import { expressWs } from './express-ws.ts';
-import { boundMessages, type Messages } from './messages.ts';
+import { boundMessages } from './messages.ts';
 import { type Problem, problemOf } from './problem.ts';
+import { closeSocket, inboxOf, socketConnection } from './socket-connection.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
 /** Maximum bytes of a client message. A route can set another limit. */
@@ -29,9 +29,6 @@ const MAX_MESSAGE_BYTES = 64 * 1024;
 
 /** Maximum number of fragments of a message. `ws` keeps an object for each. */
 const MAX_FRAGMENTS = 1_024;
-
-/** The server terminates a socket whose peer does not answer a close within this time. */
-const CLOSE_TIMEOUT_MS = 5_000;
 
 /** An accepted socket. `admitted` is the value that `admit` resolved to. */
 export interface AcceptedSocket<T> {
@@ -243,84 +240,4 @@ function refuse(socket: Duplex, { status, headers, body }: Problem): void {
       body,
     ].join('\r\n'),
   );
-}
-
-type CloseCodes = Readonly<Record<CloseReason, readonly [code: number, text: string]>>;
-
-function inboxOf(socket: WebSocket, messages: Messages): Inbox {
-  const closed = new AbortController();
-  socket.once('close', () => {
-    closed.abort();
-  });
-  return {
-    get isOpen() {
-      return socket.readyState === socket.OPEN;
-    },
-    pause() {
-      socket.pause();
-    },
-    resume() {
-      messages.release();
-      if (!messages.isEnded) {
-        socket.resume();
-      }
-    },
-    signal: closed.signal,
-  };
-}
-
-interface ConnectionOptions {
-  readonly gateway: string;
-  readonly closeCodes: CloseCodes;
-  readonly timers: Timers;
-}
-
-function socketConnection(
-  socket: WebSocket,
-  wire: Socket,
-  { gateway, closeCodes, timers }: ConnectionOptions,
-): Connection {
-  return {
-    gateway,
-    canPong: true,
-    // Frames arrive encoded and are written to the TCP socket beside the frames of `ws`. Without compression
-    // `ws` queues no frames.
-    write(frame) {
-      if (socket.readyState === socket.OPEN) {
-        wire.write(frame);
-      }
-    },
-    get bufferedBytes() {
-      return wire.writableLength;
-    },
-    get flushedBytes() {
-      return wire.bytesWritten - wire.writableLength;
-    },
-    onDrain(listener) {
-      wire.on('drain', listener);
-    },
-    ping() {
-      if (socket.readyState === socket.OPEN) {
-        socket.ping();
-      }
-    },
-    close(reason) {
-      closeSocket(socket, closeCodes[reason], timers);
-    },
-  };
-}
-
-function closeSocket(
-  socket: WebSocket,
-  [code, text]: readonly [code: number, text: string],
-  timers: Timers,
-): void {
-  if (socket.readyState !== socket.OPEN) {
-    return;
-  }
-  socket.close(code, text);
-  const cancel = timers.after(CLOSE_TIMEOUT_MS, () => {
-    socket.terminate();
-  });
-  socket.once('close', cancel);
 }
