@@ -21,6 +21,12 @@ export interface Admission {
    * @throws ERR_TOO_MANY_CONNECTIONS
    */
   requireCapacity(openSockets?: number): void;
+  /**
+   * Checks all limits for a connection that reads `accessId`. Call it in the step that adds the session to the hub,
+   * without a wait between them: clients that wait for the store at the same moment would all pass.
+   * @throws ERR_TOO_MANY_CONNECTIONS
+   */
+  requirePlace(reader: { readonly subject: string; readonly accessId: string }): void;
   /** @throws ERR_TOO_MANY_CONNECTIONS if the principal has reached its limit */
   requirePrincipal(subject: string): void;
   /** @throws ERR_TOO_MANY_CONNECTIONS if the access_id has reached its limit of readers */
@@ -29,7 +35,7 @@ export interface Admission {
 
 /** Creates the checks over the sessions of a hub. */
 export function createAdmission(hub: Hub, limits: AdmissionLimits, draining: AbortSignal): Admission {
-  return {
+  const admission: Admission = {
     requireRunning() {
       if (draining.aborted) {
         throw drainingError();
@@ -39,6 +45,11 @@ export function createAdmission(hub: Hub, limits: AdmissionLimits, draining: Abo
       if (hub.sessions.size >= limits.maxConnections || openSockets >= limits.maxConnections) {
         throw tooManyConnections('the server has too many connections');
       }
+    },
+    requirePlace({ subject, accessId }) {
+      admission.requireCapacity();
+      admission.requireReader(accessId);
+      admission.requirePrincipal(subject);
     },
     requirePrincipal(subject) {
       if (hub.countOf(subject) >= limits.maxConnectionsPerPrincipal) {
@@ -55,6 +66,7 @@ export function createAdmission(hub: Hub, limits: AdmissionLimits, draining: Abo
       }
     },
   };
+  return admission;
 }
 
 function tooManyConnections(reason: string): LastseenError {

@@ -10,6 +10,7 @@ import { NOBODY, type Principal } from '../identity/principal.ts';
 import { isJsonObject } from '../json-text.ts';
 import type { Timers } from '../runtime.ts';
 import { parseJson } from './body.ts';
+import { collectChunks } from './chunks.ts';
 
 /** How large a body may be, and who sends it. */
 export interface BodyOptions {
@@ -92,13 +93,9 @@ export function createBodies({ budget, stallTimeoutMs, timers }: BodiesOptions):
     }
   }
 
-  function receive(
-    request: IncomingMessage,
-    maxBytes: number,
-    reservation: Reservation,
-  ): Promise<readonly Buffer[]> {
+  function receive(request: IncomingMessage, maxBytes: number, reservation: Reservation): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      const chunks: Buffer[] = [];
+      const chunks = collectChunks();
       const body: Receiving = {
         bytes: 0,
         bytesAtCheck: 0,
@@ -118,7 +115,7 @@ export function createBodies({ budget, stallTimeoutMs, timers }: BodiesOptions):
         } else if (missing > 0 && !reservation.grow(missing)) {
           body.end(fullError());
         } else {
-          chunks.push(chunk);
+          chunks.add(chunk);
         }
       };
       const onCutOff = (): void => {
@@ -129,7 +126,7 @@ export function createBodies({ budget, stallTimeoutMs, timers }: BodiesOptions):
       request.on('data', onData);
       request.on('end', () => {
         receiving.delete(body);
-        resolve(chunks);
+        resolve(chunks.join());
       });
       request.on('aborted', onCutOff);
       request.on('error', onCutOff);
@@ -156,8 +153,7 @@ export function createBodies({ budget, stallTimeoutMs, timers }: BodiesOptions):
   };
 }
 
-function textOf(chunks: readonly Buffer[]): string {
-  const body = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
+function textOf(body: Buffer): string {
   if (!isUtf8(body)) {
     throw new LastseenError('ERR_BODY_MALFORMED', 'the body must be UTF-8');
   }

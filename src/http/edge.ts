@@ -88,7 +88,16 @@ export function createEdge({
   });
   const listeners = createListeners({ host: settings.host, timers });
   listeners.add(server, settings.port);
-  const sockets = createSockets({ app, server, admission, timers, errors, logger });
+  const sockets = createSockets({
+    app,
+    server,
+    admission,
+    bodyBudget: bodies.budget,
+    requestTimeoutMs: settings.requestTimeoutMs,
+    timers,
+    errors,
+    logger,
+  });
   return {
     routes: createRoutes({ app, fastRoute }),
     sockets,

@@ -12,7 +12,7 @@ export const httpSettings = {
   ),
   LASTSEEN_REQUEST_SECONDS: setting(
     'requestTimeoutMs',
-    'a request that has not arrived completely in this time gets 408',
+    'a request that has not arrived completely in this time gets 408, and a socket message closes its socket',
     Count.default(60).transform(toMs),
   ),
   LASTSEEN_BODY_STALL_SECONDS: setting(
@@ -22,7 +22,7 @@ export const httpSettings = {
   ),
   LASTSEEN_BODY_BUDGET_BYTES: setting(
     'bodyBudgetBytes',
-    'bytes of all bodies that arrive at a time',
+    'bytes of all bodies and socket messages that arrive at a time',
     Count.default(128 * 1024 * 1024),
   ),
   LASTSEEN_BODY_BUDGET_BYTES_PER_PRINCIPAL: setting(

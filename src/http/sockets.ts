@@ -6,11 +6,11 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Express } from 'express';
 import type { WebSocket } from 'ws';
 import type { Admission } from '../delivery/admission.ts';
+import type { ByteBudget } from '../delivery/byte-budget.ts';
 import type { CloseReason, Connection } from '../delivery/connection.ts';
 import type { Inbox } from '../delivery/turns.ts';
 import { LastseenError } from '../errors.ts';
@@ -19,14 +19,16 @@ import type { Timers } from '../runtime.ts';
 import { CLOSE_CODES } from './close-codes.ts';
 import type { ErrorReporter } from './error-reporter.ts';
 import { expressWs } from './express-ws.ts';
+import { boundMessages } from './messages.ts';
 import { type Problem, problemOf } from './problem.ts';
+import { closeSocket, inboxOf, socketConnection } from './socket-connection.ts';
 import { ignoreOtherUpgrades } from './upgrade.ts';
 
 /** Maximum bytes of a client message. A route can set another limit. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
 
-/** The server terminates a socket whose peer does not answer a close within this time. */
-const CLOSE_TIMEOUT_MS = 5_000;
+/** Maximum number of fragments of a message. `ws` keeps an object for each. */
+const MAX_FRAGMENTS = 1_024;
 
 /** An accepted socket. `admitted` is the value that `admit` resolved to. */
 export interface AcceptedSocket<T> {
@@ -54,6 +56,8 @@ export interface SocketRoute<T> {
   readonly refusalOf?: (error: unknown) => Problem;
   /** Close codes of the protocol that differ from `CLOSE_CODES`. */
   readonly closeCodes?: Partial<Record<CloseReason, readonly [code: number, text: string]>>;
+  /** Returns the token subject that messages count for. Default: they count for the address of the client. */
+  readonly subjectOf?: (admitted: T) => string | undefined;
   /** Handles an accepted socket. It attaches its listeners before it returns. */
   readonly handle: (accepted: AcceptedSocket<T>) => void;
 }
@@ -73,6 +77,10 @@ export interface SocketOptions {
   readonly app: Express;
   readonly server: Server;
   readonly admission: Admission;
+  /** The bytes of bodies and messages that arrive. */
+  readonly bodyBudget: ByteBudget;
+  /** Maximum time until a message has arrived completely. */
+  readonly requestTimeoutMs: number;
   readonly timers: Timers;
   readonly errors: ErrorReporter;
   readonly logger: Logger;
@@ -108,6 +116,7 @@ export function createSockets(options: SocketOptions): Sockets {
     wsOptions: {
       perMessageDeflate: false,
       clientTracking: true,
+      maxFragments: MAX_FRAGMENTS,
       handleProtocols: (offered, request) => upgrades.get(pathOf(request))?.protocolOf(offered) ?? false,
       verifyClient: ({ req }, done) => {
         const upgrade = upgrades.get(pathOf(req));
@@ -171,16 +180,25 @@ export function createSockets(options: SocketOptions): Sockets {
           logger.debug({ gateway, reason: error.message }, 'socket error');
         });
         try {
+          const wire = request.socket;
+          const admitted = admissions.get(request) as T;
+          const messages = boundMessages({
+            socket,
+            wire,
+            budget: options.bodyBudget,
+            owner: route.subjectOf?.(admitted) ?? `address ${wire.remoteAddress ?? ''}`,
+            timeoutMs: options.requestTimeoutMs,
+            timers: options.timers,
+            close: (reason) => {
+              closeSocket(socket, closeCodes[reason], options.timers);
+            },
+          });
           route.handle({
             socket,
-            connection: socketConnection(socket, request.socket, {
-              gateway,
-              closeCodes,
-              timers: options.timers,
-            }),
-            inbox: inboxOf(socket),
-            admitted: admissions.get(request) as T,
-            receivedBytes: () => request.socket.bytesRead,
+            connection: socketConnection(socket, wire, { gateway, closeCodes, timers: options.timers }),
+            inbox: inboxOf(socket, messages),
+            admitted,
+            receivedBytes: () => wire.bytesRead,
           });
         } catch (error) {
           errors.report(error);
@@ -222,81 +240,4 @@ function refuse(socket: Duplex, { status, headers, body }: Problem): void {
       body,
     ].join('\r\n'),
   );
-}
-
-type CloseCodes = Readonly<Record<CloseReason, readonly [code: number, text: string]>>;
-
-function inboxOf(socket: WebSocket): Inbox {
-  const closed = new AbortController();
-  socket.once('close', () => {
-    closed.abort();
-  });
-  return {
-    get isOpen() {
-      return socket.readyState === socket.OPEN;
-    },
-    pause() {
-      socket.pause();
-    },
-    resume() {
-      socket.resume();
-    },
-    signal: closed.signal,
-  };
-}
-
-interface ConnectionOptions {
-  readonly gateway: string;
-  readonly closeCodes: CloseCodes;
-  readonly timers: Timers;
-}
-
-function socketConnection(
-  socket: WebSocket,
-  wire: Socket,
-  { gateway, closeCodes, timers }: ConnectionOptions,
-): Connection {
-  return {
-    gateway,
-    canPong: true,
-    // Frames arrive encoded and are written to the TCP socket beside the frames of `ws`. Without compression
-    // `ws` queues no frames.
-    write(frame) {
-      if (socket.readyState === socket.OPEN) {
-        wire.write(frame);
-      }
-    },
-    get bufferedBytes() {
-      return wire.writableLength;
-    },
-    get flushedBytes() {
-      return wire.bytesWritten - wire.writableLength;
-    },
-    onDrain(listener) {
-      wire.on('drain', listener);
-    },
-    ping() {
-      if (socket.readyState === socket.OPEN) {
-        socket.ping();
-      }
-    },
-    close(reason) {
-      closeSocket(socket, closeCodes[reason], timers);
-    },
-  };
-}
-
-function closeSocket(
-  socket: WebSocket,
-  [code, text]: readonly [code: number, text: string],
-  timers: Timers,
-): void {
-  if (socket.readyState !== socket.OPEN) {
-    return;
-  }
-  socket.close(code, text);
-  const cancel = timers.after(CLOSE_TIMEOUT_MS, () => {
-    socket.terminate();
-  });
-  socket.once('close', cancel);
 }

@@ -184,6 +184,31 @@ describe('the publisher', () => {
     await publisher.close();
   });
 
+  it('G5: a payload without JSON text and a raw payload that is no string are refused, and the error names the event', async () => {
+    const publisher = createPublisher({ url: service.url, token: TOKEN });
+    let turn = 0;
+    const changing = {
+      toString: () => ((turn += 1) === 1 ? '1' : '1},{"access_id":"b","created_at":1,"payload":2'),
+    };
+    const wrong: readonly object[] = [
+      {},
+      { payload: undefined },
+      { payload: () => 1 },
+      { payload: { toJSON: () => undefined } },
+      { payload: 1n },
+      { rawPayload: changing },
+      { rawPayload: 5 },
+    ];
+    for (const fields of wrong) {
+      assert.throws(
+        () => void publisher.push({ accessId: 'unsendable', createdAt: 1, id: 'wrong', ...fields }),
+        (error) => error instanceof TypeError && /"wrong".*"unsendable"/.test(error.message),
+      );
+    }
+    assert.equal(publisher.bufferedEvents, 0);
+    await publisher.close();
+  });
+
   it('G7: the buffer is bounded, and an event that cannot be delivered fails after giveUpAfterMs', async () => {
     const publisher = createPublisher({
       url: 'http://127.0.0.1:1',

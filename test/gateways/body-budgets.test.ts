@@ -2,8 +2,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect as connectSocket } from 'node:net';
+import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
+import { type ServerProcess, startProcess } from '../support/process.ts';
 import { type Service, startService, TOKEN } from '../support/service.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
@@ -137,5 +140,60 @@ describe('G7: a body that makes no progress', () => {
       assert.match(answer(), /\r\nConnection: close\r\n/);
     }
     assert.equal(await metric(service, 'lastseen_budget_reserved_bytes'), 0);
+  });
+});
+
+describe('G7: a body in two million chunks of one byte', () => {
+  let directory: TemporaryDirectory;
+  let server: ServerProcess;
+  before(async () => {
+    directory = temporaryDirectory();
+    // With a small heap the process would end if it kept an object for each chunk.
+    server = await startProcess(join(directory.path, 'log.db'), {
+      NODE_OPTIONS: '--max-old-space-size=256',
+    });
+  });
+  after(async () => {
+    await server.end('SIGKILL');
+    directory.remove();
+  });
+
+  it('costs its bytes, and is appended', async (context) => {
+    const socket = connectSocket(server.port, '127.0.0.1');
+    context.after(() => {
+      socket.destroy();
+    });
+    let answer = '';
+    let failure: Error | undefined;
+    socket.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+    socket.on('error', (error) => (failure = error));
+    await once(socket, 'connect');
+    socket.write(
+      `POST /push_events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    );
+    const spaces = '1\r\n \r\n'.repeat(20_000);
+    for (let part = 0; part < 100 && failure === undefined; part += 1) {
+      if (!socket.write(spaces)) {
+        await Promise.race([once(socket, 'drain'), once(socket, 'close')]);
+      }
+    }
+    const event = JSON.stringify([{ accessid: 'slow', created_at: 1, payload: 'é' }]);
+    for (const byte of Buffer.from(event)) {
+      socket.write(Buffer.concat([Buffer.from('1\r\n'), Buffer.from([byte]), Buffer.from('\r\n')]));
+    }
+    socket.write('0\r\n\r\n');
+    await until(
+      () => answer.includes('\r\n\r\n') || failure !== undefined,
+      () => `an answer, got ${answer}`,
+    );
+    assert.match(answer, /^HTTP\/1\.1 200 /, failure?.message ?? '');
+    const page = await fetch(`${server.url}/events?access_id=slow`, {
+      headers: { Authorization: `Bearer ${TOKEN}` },
+    });
+    const { events } = (await page.json()) as { events: { payload: unknown }[] };
+    assert.deepEqual(
+      events.map(({ payload }) => payload),
+      ['é'],
+    );
   });
 });

@@ -21,27 +21,44 @@ export interface EncodedEvent {
 /** @throws TypeError when the payload is not a JSON value, or the raw payload not the text of exactly one */
 export function encodeEvent(event: NewEvent, random: Pick<Random, 'uuid'>): EncodedEvent {
   const id = event.id ?? random.uuid();
-  const isJson = !['undefined', 'function', 'symbol'].includes(typeof event.payload);
-  if (event.rawPayload === undefined && !isJson) {
-    throw new TypeError('an event needs a payload that is a JSON value, or a rawPayload');
-  }
-  if (event.rawPayload !== undefined) {
-    requireJson(event.rawPayload, { id, accessId: event.accessId });
-  }
-  const payload = event.rawPayload ?? JSON.stringify(event.payload);
+  const payload = payloadText(event, id);
   const head = JSON.stringify({ access_id: event.accessId, created_at: event.createdAt, id });
   return { id, text: `${head.slice(0, -1)},"payload":${payload}}` };
 }
 
+function payloadText(event: NewEvent, id: string): string {
+  const name = `event ${JSON.stringify(id)} of access_id ${JSON.stringify(event.accessId)}`;
+  // A caller in JavaScript can pass any value.
+  const { payload, rawPayload }: { readonly payload?: unknown; readonly rawPayload?: unknown } = event;
+  if (rawPayload !== undefined) {
+    return checkedJson(rawPayload, name);
+  }
+  let text: unknown;
+  try {
+    text = JSON.stringify(payload);
+  } catch (error) {
+    throw new TypeError(`the payload of ${name} must be a JSON value: ${reasonOf(error)}`, { cause: error });
+  }
+  if (typeof text !== 'string') {
+    throw new TypeError(`${name} must have a payload that is a JSON value, or a rawPayload`);
+  }
+  return text;
+}
+
 /** Other text could end the event and begin another one, which the server would append at each repetition. */
-function requireJson(text: string, event: { readonly id: string; readonly accessId: string }): void {
+function checkedJson(text: unknown, name: string): string {
+  if (typeof text !== 'string') {
+    throw new TypeError(`the rawPayload of ${name} must be a string, got ${typeof text}`);
+  }
   try {
     JSON.parse(text);
   } catch (error) {
-    const reason = error instanceof Error ? error.message.slice(0, 120) : String(error);
-    const name = `event ${JSON.stringify(event.id)} of access_id ${JSON.stringify(event.accessId)}`;
-    throw new TypeError(`the rawPayload of ${name} must be exactly one JSON value: ${reason}`, {
-      cause: error,
-    });
+    const message = `the rawPayload of ${name} must be exactly one JSON value: ${reasonOf(error)}`;
+    throw new TypeError(message, { cause: error });
   }
+  return text;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message.slice(0, 120) : String(error);
 }

@@ -1,8 +1,10 @@
 import { deliverySettings } from '../../delivery/settings.ts';
 import type { Principal } from '../../identity/principal.ts';
+import { logSettings } from '../../log/settings.ts';
 import type { PortsOf } from '../gateway.ts';
 import type { EventsQuery } from './codec.ts';
 
+const { LASTSEEN_MAX_PAYLOAD_BYTES } = logSettings;
 const { LASTSEEN_STALL_SECONDS } = deliverySettings;
 
 /** The ports and settings of the events gateway. */
@@ -20,7 +22,7 @@ export const needs = {
     'runtime',
     'draining',
   ],
-  settings: { LASTSEEN_STALL_SECONDS },
+  settings: { LASTSEEN_MAX_PAYLOAD_BYTES, LASTSEEN_STALL_SECONDS },
 } as const;
 
 /** The ports and settings as `mount` receives them. */

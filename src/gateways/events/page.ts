@@ -33,13 +33,13 @@ const ORDERLY: ReadonlySet<CloseReason> = new Set(['restarting', 'going-away']);
 export async function sendPage(options: AnswerOptions, response: Response): Promise<void> {
   const { admission, hub, log, query, principal } = options;
   const { accessId } = query;
-  admission.requireCapacity();
-  admission.requireReader(accessId);
-  admission.requirePrincipal(principal.subject);
+  const reader = { subject: principal.subject, accessId };
+  admission.requirePlace(reader);
   const start = await log.resolve(accessId, query.start);
   if (response.destroyed) {
     return;
   }
+  admission.requirePlace(reader);
   const session = createPageSession({
     connection: answerConnection(response),
     principal,
@@ -86,7 +86,7 @@ interface ReservedPage {
 
 /** Reads a page; `undefined` if the client has disconnected. */
 async function readPage(
-  { log, pageBudget, runtime, query, principal }: AnswerOptions,
+  { log, pageBudget, runtime, query, principal, maxPayloadBytes }: AnswerOptions,
   { start, session, response }: PageRequest,
 ): Promise<ReservedPage | undefined> {
   session.requireToken();
@@ -99,9 +99,10 @@ async function readPage(
   };
   const cancel = runtime.timers.after(BUDGET_PATIENCE_MS, giveUp);
   response.once('close', giveUp);
+  const bytes = Math.max(MAX_PAGE_BYTES, maxPayloadBytes);
   let reservation: Reservation;
   try {
-    reservation = await pageBudget.wait({ owner: principal.subject, bytes: MAX_PAGE_BYTES }, patience.signal);
+    reservation = await pageBudget.wait({ owner: principal.subject, bytes }, patience.signal);
   } finally {
     cancel();
     response.off('close', giveUp);

@@ -18,13 +18,13 @@ export async function sendStream(options: AnswerOptions, response: Response): Pr
   const { log, hub, errors, logger, admission, runtime, query, principal } = options;
   const { accessId } = query;
   admission.requireRunning();
-  admission.requireCapacity();
-  admission.requireReader(accessId);
-  admission.requirePrincipal(principal.subject);
+  const reader = { subject: principal.subject, accessId };
+  admission.requirePlace(reader);
   const after = await log.resolve(accessId, query.start);
   if (response.destroyed) {
     return;
   }
+  admission.requirePlace(reader);
   response.writeHead(200, {
     'Content-Type': 'text/event-stream; charset=utf-8',
     'Cache-Control': 'no-store',

@@ -35,6 +35,7 @@ function mountService<O extends DeviceOwner>(service: DeviceService<O>, ports: F
     // Servers of this protocol close with 1000, and its clients ignore the code.
     closeCodes: { 'no-pong': [1000, 'idle'] },
     ...createDeviceAdmission(service, ports),
+    subjectOf: ({ owner }) => owner.principal.subject,
     handle: (accepted) => {
       serveDevice(service, accepted, ports);
     },

@@ -36,6 +36,7 @@ export const notifier = defineGateway({
       path: '/subscribe_to_events',
       gateway: 'notifier',
       admit: ports.guards.fromUpgrade,
+      subjectOf: (principal) => principal?.subject,
       handle: createSocketHandler(ports),
     });
     return undefined;

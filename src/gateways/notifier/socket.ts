@@ -142,6 +142,7 @@ function serve(
     const admitted = await admit(accessId, message);
     const after = await log.resolve(accessId, message.start);
     const head = laterOf(await log.lastPlace(accessId), after);
+    requirePlace(admitted, accessId);
     const openSession = sessionOf(admitted, (places) => {
       const cursors = Object.fromEntries([...places].map(([name, place]) => [name, cursorOf(place)]));
       return jsonFrame({ type: 'heartbeat', cursors });
@@ -161,6 +162,7 @@ function serve(
   async function subscribeLegacy(message: ClientMessage & { type: 'legacy' }): Promise<void> {
     const admitted = await admit(message.accessId, message);
     const after = await log.resolve(message.accessId, { createdAt: message.timestamp });
+    requirePlace(admitted, message.accessId);
     sessionOf(admitted, () => undefined).subscribe({
       accessId: message.accessId,
       after,
@@ -178,11 +180,17 @@ function serve(
     const currentPrincipal = session?.principal ?? principal;
     requireScope(currentPrincipal, 'subscribe');
     requireAccess(currentPrincipal, accessId);
-    ports.admission.requireReader(accessId);
-    if (session === undefined) {
-      ports.admission.requirePrincipal(currentPrincipal.subject);
-    }
+    requirePlace(currentPrincipal, accessId);
     return currentPrincipal;
+  }
+
+  /** Checks the limits: before the reads of the start, and again in the step that subscribes. */
+  function requirePlace({ subject }: Principal, accessId: string): void {
+    if (session === undefined) {
+      ports.admission.requirePlace({ subject, accessId });
+    } else {
+      ports.admission.requireReader(accessId);
+    }
   }
 
   function sessionOf(

@@ -52,6 +52,7 @@ export const phoenix = defineGateway({
         'token-revoked': [1001, 'going away'],
         'bad-first-message': [1008, 'this is no message'],
       },
+      subjectOf: ({ principal }) => principal.subject,
       handle: (accepted) => {
         servePhoenix(accepted, context);
       },

@@ -225,6 +225,8 @@ export function servePhoenix(accepted: AcceptedSocket<Admitted>, context: Phoeni
     context.admission.requireReader(handler.accessId);
     const place = await log.resolve(handler.accessId, { after });
     const head = laterOf(await log.lastPlace(handler.accessId), place);
+    // Other sockets may have joined during the reads.
+    context.admission.requireReader(handler.accessId);
     const channel: Channel = {
       topic,
       serializer,

@@ -36,6 +36,7 @@ export const usersSocket = defineGateway({
       protocolOf: (offered) =>
         DIALECTS.map((dialect) => PROTOCOL_PREFIX + dialect).find((name) => offered.has(name)) ??
         (offered.has('lastseen') ? 'lastseen' : false),
+      subjectOf: ({ principal }) => principal.subject,
       handle: (accepted) => {
         serve(accepted, context);
       },

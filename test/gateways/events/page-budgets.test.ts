@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { after, before, describe, it, type TestContext } from 'node:test';
+import { eachEngine } from '../../engines/each-engine.ts';
 import { type Problem, type Service, startService, TOKEN } from '../../support/service.ts';
 import { until } from '../../support/until.ts';
 
@@ -89,6 +90,43 @@ describe('G7: pages that nobody reads', () => {
     await until(async () => (await pagesUnderWay(service)) === 0, 'the pages to end');
     assert.equal(await metric(service, 'lastseen_budget_reserved_bytes{budget="pages"}'), 0);
     assert.ok((await service.page('large')).events.length > 0);
+  });
+});
+
+describe('G7: pages of events that are larger than a page', () => {
+  const PAYLOAD_BYTES = 8 * MIB;
+  eachEngine((engine) => {
+    let service: Service;
+    before(async () => {
+      const { settings } = await engine.createDatabase();
+      service = await startService({
+        ...settings,
+        LASTSEEN_MAX_PAYLOAD_BYTES: String(PAYLOAD_BYTES),
+        LASTSEEN_MAX_BATCH_BYTES: String(2 * PAYLOAD_BYTES),
+        LASTSEEN_PAGE_BUDGET_BYTES: String(2 * PAYLOAD_BYTES),
+        LASTSEEN_PAGE_BUDGET_BYTES_PER_PRINCIPAL: String(2 * PAYLOAD_BYTES),
+      });
+      await service.push({ accessid: 'huge', created_at: 1, payload: 'x'.repeat(PAYLOAD_BYTES - 1024) });
+    });
+    after(() => service.stop());
+
+    it('keep to the budget', async (context) => {
+      for (let connection = 0; connection < 6; connection += 1) {
+        await pipelined(context, service, { query: 'access_id=huge', count: 1 });
+      }
+      let largest = 0;
+      await until(
+        async () => {
+          largest = Math.max(
+            largest,
+            await metric(service, 'lastseen_budget_reserved_bytes{budget="pages"}'),
+          );
+          return (await metric(service, 'lastseen_budget_refusals_total{budget="pages"}')) > 0;
+        },
+        () => `a refusal: ${largest} bytes were reserved`,
+      );
+      assert.ok(largest > 0 && largest <= 2 * PAYLOAD_BYTES + MIB, `${largest} bytes reserved`);
+    });
   });
 });
 

@@ -1,0 +1,95 @@
+/** One accepted WebSocket as the parts of delivery see it: its reading side, and its wire. */
+import type { Socket } from 'node:net';
+import type { WebSocket } from 'ws';
+import type { CloseReason, Connection } from '../delivery/connection.ts';
+import type { Inbox } from '../delivery/turns.ts';
+import type { Timers } from '../runtime.ts';
+import type { Messages } from './messages.ts';
+
+/** The server terminates a socket whose peer does not answer a close within this time. */
+const CLOSE_TIMEOUT_MS = 5_000;
+
+/** The close codes of a protocol. */
+export type CloseCodes = Readonly<Record<CloseReason, readonly [code: number, text: string]>>;
+
+/** The reading side of a socket. */
+export function inboxOf(socket: WebSocket, messages: Messages): Inbox {
+  const closed = new AbortController();
+  socket.once('close', () => {
+    closed.abort();
+  });
+  return {
+    get isOpen() {
+      return socket.readyState === socket.OPEN;
+    },
+    pause() {
+      socket.pause();
+    },
+    resume() {
+      messages.release();
+      if (!messages.isEnded) {
+        socket.resume();
+      }
+    },
+    signal: closed.signal,
+  };
+}
+
+/** What a connection needs beside its socket. */
+interface ConnectionOptions {
+  readonly gateway: string;
+  readonly closeCodes: CloseCodes;
+  readonly timers: Timers;
+}
+
+/** The writing side of a socket. */
+export function socketConnection(
+  socket: WebSocket,
+  wire: Socket,
+  { gateway, closeCodes, timers }: ConnectionOptions,
+): Connection {
+  return {
+    gateway,
+    canPong: true,
+    // Frames arrive encoded and are written to the TCP socket beside the frames of `ws`. Without compression
+    // `ws` queues no frames.
+    write(frame) {
+      if (socket.readyState === socket.OPEN) {
+        wire.write(frame);
+      }
+    },
+    get bufferedBytes() {
+      return wire.writableLength;
+    },
+    get flushedBytes() {
+      return wire.bytesWritten - wire.writableLength;
+    },
+    onDrain(listener) {
+      wire.on('drain', listener);
+    },
+    ping() {
+      if (socket.readyState === socket.OPEN) {
+        socket.ping();
+      }
+    },
+    close(reason) {
+      closeSocket(socket, closeCodes[reason], timers);
+    },
+  };
+}
+
+/** Closes a socket with a code, and terminates it if its peer does not answer. */
+export function closeSocket(
+  socket: WebSocket,
+  [code, text]: readonly [code: number, text: string],
+  timers: Timers,
+): void {
+  if (socket.readyState !== socket.OPEN) {
+    return;
+  }
+  socket.close(code, text);
+  const cancel = timers.after(CLOSE_TIMEOUT_MS, () => {
+    socket.terminate();
+  });
+  socket.once('close', cancel);
+}
