@@ -3,23 +3,12 @@
  * of the log that the store holds now. When the store turns out to hold another history, it ends the generation
  * and opens a new one, with retries until that succeeds.
  */
-import type { CommonGround } from '../errors.ts';
 import { type Runtime, sleep, withTimeout } from '../runtime.ts';
-import {
-  commonEnd,
-  type Cursor,
-  type CursorFacts,
-  cursorOf,
-  judgeCursor,
-  malformedCursor,
-  MAX_TRAIL,
-  parseCursor,
-  refusedCursor,
-  tooOldError,
-} from './cursor.ts';
+import { cursorOf } from './cursor.ts';
 import { type Generation, logReplaced, openGeneration } from './generation.ts';
 import { mergeSubscriptions } from './merged-subscription.ts';
-import { laterOf, type Place } from './place.ts';
+import type { Place } from './place.ts';
+import { readPage, resolveStart, sharedPlace, type Start } from './start.ts';
 import type {
   AppendRequest,
   Bounds,
@@ -33,16 +22,6 @@ import type {
 import { createSubscription, type Subscription } from './subscription.ts';
 import type { TailLimits } from './tail.ts';
 import { createWriter, type WriterCounts, type WriterLimits } from './writer.ts';
-
-/** The start of a reader: after a cursor, at one end of the log, or at a publisher's time. */
-export type Start =
-  | {
-      /** A cursor, `"start"` or `"now"`. */
-      readonly after: string;
-      /** Older cursors of the reader. If the log refuses `after`, it names the newest of them that it accepts. */
-      readonly trail?: readonly string[];
-    }
-  | { readonly createdAt: number };
 
 /** One access_id, or several. */
 export type Feeds = string | readonly string[];
@@ -195,32 +174,17 @@ export async function createLog(options: LogOptions): Promise<Log> {
     return generation.history;
   }
 
-  async function resolve(feeds: Feeds, start: Start): Promise<Place> {
+  /** Reads from the history of now. If another one replaces it meanwhile, reads once more, from that one. */
+  async function reading<T>(read: (history: History) => Promise<T>): Promise<T> {
     const history = await currentHistory();
-    const accessIds = listOf(feeds);
-    if ('createdAt' in start) {
-      return placeBefore(history, accessIds, start.createdAt);
+    try {
+      return await read(history);
+    } catch (error) {
+      if (replacing === undefined && generation.history === history) {
+        throw error;
+      }
+      return read(await currentHistory());
     }
-    if (start.after === 'start') {
-      return history.prunedThrough(accessIds);
-    }
-    if (start.after === 'now') {
-      return history.lastPlace(accessIds);
-    }
-    const cursor = parseCursor(start.after);
-    if (cursor === undefined) {
-      throw malformedCursor(start.after, await history.prunedThrough(accessIds));
-    }
-    const facts = await history.cursorFacts(accessIds, cursor);
-    const judgement = judgeCursor(cursor, facts);
-    if (judgement.verdict === 'held') {
-      return judgement.place;
-    }
-    const common =
-      judgement.verdict === 'diverged'
-        ? await commonGround(history, accessIds, { cursor, facts, trail: start.trail ?? [] })
-        : undefined;
-    throw refusedCursor(judgement.verdict, await history.prunedThrough(accessIds), common);
   }
 
   function subscribe(accessId: string, after: Place, onMore: () => void): Subscription {
@@ -238,14 +202,16 @@ export async function createLog(options: LogOptions): Promise<Log> {
 
   return {
     append: writer.append,
-    resolve,
-    async read(accessId, after, limit) {
-      const history = await currentHistory();
-      // A place of an earlier generation is proven again.
-      const { position } =
-        after.lineage === history.lineage ? after : await resolve(accessId, { after: cursorOf(after) });
-      return readPage(history, { accessId, position, limit });
-    },
+    resolve: (feeds, start) => reading((history) => resolveStart(history, listOf(feeds), start)),
+    read: (accessId, after, limit) =>
+      reading(async (history) => {
+        // A place of an earlier generation is proven again.
+        const { position } =
+          after.lineage === history.lineage
+            ? after
+            : await resolveStart(history, [accessId], { after: cursorOf(after) });
+        return readPage(history, { accessId, position, limit });
+      }),
     subscribe,
     subscribeAll: (accessIds, after, onMore) => {
       const { tail } = generation;
@@ -255,24 +221,9 @@ export async function createLog(options: LogOptions): Promise<Log> {
         head: () => tail.head.position,
       });
     },
-    lastPlace: async (feeds) => (await currentHistory()).lastPlace(listOf(feeds)),
-    async sharedPlace(accessId, place) {
-      const history = await currentHistory();
-      if (place.lineage === history.lineage) {
-        return place;
-      }
-      const cursor = parseCursor(cursorOf(place));
-      const facts = cursor && (await history.cursorFacts([accessId], cursor));
-      const judgement = cursor && facts && judgeCursor(cursor, facts);
-      if (judgement?.verdict === 'held') {
-        return judgement.place;
-      }
-      const end = cursor && facts && commonEnd(cursor, facts);
-      return end === undefined
-        ? history.prunedThrough([accessId])
-        : laterOf(await history.lastPlace([accessId], end), await history.prunedThrough([accessId]));
-    },
-    bounds: async () => (await currentHistory()).bounds(),
+    lastPlace: (feeds) => reading((history) => history.lastPlace(listOf(feeds))),
+    sharedPlace: (accessId, place) => reading((history) => sharedPlace(history, accessId, place)),
+    bounds: () => reading((history) => history.bounds()),
     prune: async (rule, signal) => (await currentHistory()).prune(rule, signal),
     onEnd: (listener) => addListener(endListeners, listener),
     onReplaced: (listener) => addListener(replacedListeners, listener),
@@ -293,54 +244,6 @@ export async function createLog(options: LogOptions): Promise<Log> {
       await store.close();
     },
   };
-}
-
-/** If retention has deleted events that a reader has not received, the reader gets an error and not a gap (G6). */
-async function readPage(
-  history: History,
-  { accessId, position, limit }: { accessId: string; position: number; limit: PageLimit },
-): Promise<Page> {
-  const page = await history.readFeed(accessId, position, limit);
-  if (page.pruned.position > position) {
-    throw tooOldError(page.pruned);
-  }
-  return page;
-}
-
-async function placeBefore(
-  history: History,
-  accessIds: readonly string[],
-  createdAt: number,
-): Promise<Place> {
-  // The end of the log is read first: later events come after the start.
-  const { head } = await history.bounds();
-  const firsts = await Promise.all(accessIds.map((accessId) => history.firstSince(accessId, createdAt)));
-  const first = Math.min(head + 1, ...firsts.map((position) => position ?? Infinity));
-  return history.lastPlace(accessIds, first - 1);
-}
-
-/** Finds the last place that a refused cursor and the log have in common: by its term, else by the reader's trail. */
-async function commonGround(
-  history: History,
-  accessIds: readonly string[],
-  refused: { readonly cursor: Cursor; readonly facts: CursorFacts; readonly trail: readonly string[] },
-): Promise<CommonGround | undefined> {
-  const end = commonEnd(refused.cursor, refused.facts);
-  if (end !== undefined) {
-    const place = await history.lastPlace(accessIds, end);
-    if (place.position <= end) {
-      return { cursor: cursorOf(place), by: 'term' };
-    }
-  }
-  let newest: Place | undefined;
-  for (const text of refused.trail.slice(0, MAX_TRAIL)) {
-    const cursor = parseCursor(text);
-    const judgement = cursor && judgeCursor(cursor, await history.cursorFacts(accessIds, cursor));
-    if (judgement?.verdict === 'held') {
-      newest = newest === undefined ? judgement.place : laterOf(newest, judgement.place);
-    }
-  }
-  return newest && { cursor: cursorOf(newest), by: 'trail' };
 }
 
 function listOf(feeds: Feeds): readonly string[] {

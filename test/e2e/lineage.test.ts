@@ -203,6 +203,20 @@ describe('a database that goes back under running nodes', { skip: missing('Postg
     });
   });
 
+  it('G13: the request that finds the other history is answered from it, not refused', async () => {
+    await withNodes(async ([first], url) => {
+      for (let head = 4; head > 1; head -= 1) {
+        while ((await first.page('a')).events.length < 4) {
+          await push(first, 'again');
+        }
+        const { cursor } = await first.page('a');
+        await runSql(url, goBack(head - 1));
+        // The node has not looked at the database since.
+        assert.equal((await verdictOf(first, `after=${cursor}`)).code, 'ERR_CURSOR_DIVERGED');
+      }
+    });
+  });
+
   it('G6: a database that fails in the moment of the change does not keep the node in the old history', async () => {
     await withNodes(async ([first], url) => {
       await push(first, 1);

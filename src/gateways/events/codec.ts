@@ -4,8 +4,8 @@ import { invalidField, quote } from '../../errors.ts';
 import { cursorOf, trailFault } from '../../log/cursor.ts';
 import { createdAtFault, type LogEvent, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
-import type { Start } from '../../log/log.ts';
 import type { Place } from '../../log/place.ts';
+import type { Start } from '../../log/start.ts';
 
 /** A decoded query. */
 export interface EventsQuery {

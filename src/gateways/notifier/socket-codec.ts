@@ -5,7 +5,7 @@ import { isJsonObject } from '../../json-text.ts';
 import { trailFault } from '../../log/cursor.ts';
 import { createdAtFault, type LogEvent, nameFault } from '../../log/event.ts';
 import { eventJson } from '../../log/event-json.ts';
-import type { Start } from '../../log/log.ts';
+import type { Start } from '../../log/start.ts';
 
 /** A message of a client. A first message also selects one of the two forms. */
 export type ClientMessage =
