@@ -105,12 +105,16 @@ export function createPipeline({ budget, stallTimeoutMs, timers }: PipelineOptio
       function start(line: Line, request: IncomingMessage, response: ServerResponse): void {
         line.isBusy = true;
         busyLines.add(line);
-        response.once('close', () => {
-          line.isBusy = false;
-          busyLines.delete(line);
-          startNext(line);
-        });
+        response.on('close', finish);
         handle(request, response);
+      }
+
+      /** One listener for all responses: a closure for each would cost every request. */
+      function finish(this: ServerResponse): void {
+        const line = lineOf(this.req.socket);
+        line.isBusy = false;
+        busyLines.delete(line);
+        startNext(line);
       }
 
       function startNext(line: Line): void {

@@ -107,7 +107,9 @@ async function readPage(
     cancel();
     response.off('close', giveUp);
   }
-  response.once('close', reservation.release);
+  response.once('close', () => {
+    reservation.release();
+  });
   if (isClosed(response)) {
     reservation.release();
     return undefined;
