@@ -99,7 +99,7 @@ export function emptyReceipts(columns: AppendColumns): ReceiptColumns {
 export function outcomesOf(
   requests: readonly AppendRequest[],
   receipts: ReceiptColumns,
-  lineage: Lineage,
+  { lineage, recordedAt }: { readonly lineage: Lineage; readonly recordedAt: number },
 ): AppendOutcome[] {
   const { positions, tags, versions, isDuplicate, refusals } = receipts;
   let start = 0;
@@ -111,11 +111,16 @@ export function outcomesOf(
       return { refused: errorOf(request, refusal) };
     }
     return {
-      receipts: request.events.map((_, index) => ({
+      receipts: request.events.map((event, index) => ({
         lineage,
-        tag: tags[first + index] ?? 0,
         position: positions[first + index] ?? 0,
+        tag: tags[first + index] ?? 0,
+        accessId: event.accessId,
         version: versions[first + index] ?? 0,
+        createdAt: event.createdAt ?? recordedAt,
+        recordedAt,
+        id: event.id,
+        payload: event.payload,
         duplicate: isDuplicate[first + index] === 1,
       })),
     };

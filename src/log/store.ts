@@ -42,10 +42,16 @@ export interface Receipt extends Place {
 }
 
 /**
- * The outcome of one request: its receipts in request order, or the error. After an error nothing of the
+ * An appended event with its receipt: one object, because two would cost each push more. In a duplicate, `createdAt`
+ * and `recordedAt` are not those of the existing event.
+ */
+export interface AppendedEvent extends LogEvent, Receipt {}
+
+/**
+ * The outcome of one request: its events in request order, or the error. After an error nothing of the
  * request is appended.
  */
-export type AppendOutcome = { readonly receipts: readonly Receipt[] } | { readonly refused: LastseenError };
+export type AppendOutcome = { readonly receipts: readonly AppendedEvent[] } | { readonly refused: LastseenError };
 
 /** The result of one commit: an outcome for each request, in request order. */
 export interface AppendResult {

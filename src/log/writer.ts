@@ -154,15 +154,18 @@ export function createWriter(options: WriterOptions): Writer {
 
   function acknowledge(group: readonly QueuedRequest[], result: AppendResult): void {
     const events: LogEvent[] = [];
-    group.forEach((queued, index) => {
-      const outcome = result.outcomes[index];
-      if (outcome === undefined || !('receipts' in outcome)) {
-        return;
+    for (const outcome of result.outcomes) {
+      if (!('receipts' in outcome)) {
+        continue;
       }
-      collectNew(events, queued.request, { receipts: outcome.receipts, recordedAt: result.recordedAt });
+      for (const receipt of outcome.receipts) {
+        if (!receipt.duplicate) {
+          events.push(receipt);
+        }
+      }
       counts.batches += 1;
       counts.duplicateEvents += outcome.receipts.length;
-    });
+    }
     counts.appendedEvents += events.length;
     counts.duplicateEvents -= events.length;
     if (events.length > 0) {
@@ -216,32 +219,6 @@ function settle(queued: QueuedRequest, outcome: AppendOutcome | undefined): void
   } else {
     queued.resolve(outcome.receipts);
   }
-}
-
-/** Adds the events of the request that were not in the log before. */
-function collectNew(
-  events: LogEvent[],
-  request: AppendRequest,
-  { receipts, recordedAt }: { readonly receipts: readonly Receipt[]; readonly recordedAt: number },
-): void {
-  request.events.forEach((event, index) => {
-    const receipt = receipts[index];
-    if (receipt === undefined || receipt.duplicate) {
-      return;
-    }
-    const createdAt = event.createdAt ?? recordedAt;
-    events.push({
-      lineage: receipt.lineage,
-      position: receipt.position,
-      tag: receipt.tag,
-      accessId: event.accessId,
-      version: receipt.version,
-      createdAt,
-      recordedAt,
-      id: event.id,
-      payload: event.payload,
-    });
-  });
 }
 
 /** An engine says “nothing was appended” with an error of its own. After any other failure nobody knows (G14). */

@@ -6,7 +6,7 @@ import { cursorOf } from '../../src/log/cursor.ts';
 import type { LogEvent, NewEvent } from '../../src/log/event.ts';
 import { createLog, type Log } from '../../src/log/log.ts';
 import { originOf, type Place, termOf } from '../../src/log/place.ts';
-import type { EventStore } from '../../src/log/store.ts';
+import type { EventStore, Receipt } from '../../src/log/store.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 
 /** An engine over an empty database of its own. */
@@ -74,6 +74,17 @@ export async function readAll(
 function placeOf(place: Place = assert.fail()): unknown {
   const { lineage, position, tag } = place;
   return { lineage, position, tag };
+}
+
+/** The receipts alone, without the events that they came with. */
+function receiptsOf(receipts: readonly Receipt[]): Receipt[] {
+  return receipts.map(({ lineage, position, tag, version, duplicate }) => ({
+    lineage,
+    position,
+    tag,
+    version,
+    duplicate,
+  }));
 }
 
 function code(expected: string): (error: unknown) => boolean {
@@ -145,12 +156,12 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
     });
 
     it('G5: an id repeated with the same content is acknowledged with its first place, also after a restart', async () => {
-      const [first] = await push(event('g5', { a: 1 }, { id: 'x', createdAt: 7 }));
-      assert.deepEqual(await push(event('g5', { a: 1 }, { id: 'x', createdAt: 7 })), [
+      const [first] = receiptsOf(await push(event('g5', { a: 1 }, { id: 'x', createdAt: 7 })));
+      assert.deepEqual(receiptsOf(await push(event('g5', { a: 1 }, { id: 'x', createdAt: 7 }))), [
         { ...first, duplicate: true },
       ]);
       await restart();
-      assert.deepEqual(await push(event('g5', { a: 1 }, { id: 'x', createdAt: 7 })), [
+      assert.deepEqual(receiptsOf(await push(event('g5', { a: 1 }, { id: 'x', createdAt: 7 }))), [
         { ...first, duplicate: true },
       ]);
       await assert.rejects(push(event('g5', { a: 1 }, { id: 'x', createdAt: 8 })), code('ERR_ID_CONFLICT'));
@@ -194,10 +205,10 @@ export function storeContract(name: string, open: () => Promise<EngineUnderTest>
         events: [event('key', 1), event('key', 2, { id: 'k' })],
         key: { value: 'K', fingerprint: 'f1' },
       };
-      const first = await log.append(batch);
+      const first = receiptsOf(await log.append(batch));
       await restart();
       assert.deepEqual(
-        await log.append(batch),
+        receiptsOf(await log.append(batch)),
         first.map((receipt) => ({ ...receipt, duplicate: true })),
       );
       await assert.rejects(

@@ -43,11 +43,14 @@ function heldStore(): {
               resolve({
                 recordedAt: 1,
                 outcomes: requests.map(({ events }) => ({
-                  receipts: events.map(() => ({
+                  receipts: events.map((event) => ({
+                    ...event,
                     lineage,
                     tag: 1,
                     position: (head += 1),
                     version: head,
+                    createdAt: event.createdAt ?? 1,
+                    recordedAt: 1,
                     duplicate: false,
                   })),
                 })),

@@ -86,8 +86,9 @@ function heldStore(): {
         await held.gate;
         const outcomes = requests.map(({ events }) => ({
           receipts: events.map(({ payload }) => {
-            held.events.push({ term: 9, payload });
-            return { ...lastPlace(), version: held.events.length, duplicate: false };
+            const stored = { term: 9, payload };
+            held.events.push(stored);
+            return { ...eventAt(stored, held.events.length - 1), duplicate: false };
           }),
         }));
         return { recordedAt: 0, outcomes };

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { LogEvent } from '../../log/event.ts';
 import type { Lineage } from '../../log/place.ts';
-import type { AppendRequest, AppendResult, Receipt } from '../../log/store.ts';
+import type { AppendedEvent, AppendRequest, AppendResult } from '../../log/store.ts';
 
 /** The events of a group in columns, and its access_ids by name. */
 export interface GroupColumns {
@@ -77,11 +77,22 @@ export function resultOfNewEvents(
 ): AppendResult {
   let count = 0;
   const outcomes = requests.map(({ events }) => ({
-    receipts: events.map((): Receipt => {
+    receipts: events.map((event): AppendedEvent => {
       const tag = tagAt(count);
       const version = versionAt(count);
       count += 1;
-      return { lineage, position: headBefore + count, tag, version, duplicate: false };
+      return {
+        lineage,
+        position: headBefore + count,
+        tag,
+        accessId: event.accessId,
+        version,
+        createdAt: event.createdAt ?? recordedAt,
+        recordedAt,
+        id: event.id,
+        payload: event.payload,
+        duplicate: false,
+      };
     }),
   }));
   return { recordedAt, outcomes };

@@ -84,7 +84,7 @@ export async function writeGroup(
     await connection.query('insert into batches values ($1, $2, $3, $4, $5)', [...batch]);
   }
   return {
-    outcomes: outcomesOf(requests, receipts, lineage),
+    outcomes: outcomesOf(requests, receipts, { lineage, recordedAt }),
     head: numbering.head,
     versions: new Map([...known.versions, ...numbering.versions]),
   };

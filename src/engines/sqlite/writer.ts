@@ -131,19 +131,17 @@ export function createSqliteWriter(options: SqliteWriterOptions): SqliteWriter {
     const { requests, resolve } = waiting;
     waiting = undefined;
     head = reply.head;
-    const { positions, isDuplicate } = reply.receipts;
     const { recordedAt } = reply;
-    const outcomes = outcomesOf(requests, reply.receipts, lineage);
-    let index = 0;
-    requests.forEach(({ events }, place) => {
-      const isAppended = !reply.receipts.refusals.has(place);
-      for (const { accessId, createdAt } of events) {
-        if (isAppended && isDuplicate[index] === 0) {
-          recent.add(positions[index] ?? 0, accessId, createdAt ?? recordedAt);
+    const outcomes = outcomesOf(requests, reply.receipts, { lineage, recordedAt });
+    for (const outcome of outcomes) {
+      if ('receipts' in outcome) {
+        for (const { position, accessId, createdAt, duplicate } of outcome.receipts) {
+          if (!duplicate) {
+            recent.add(position, accessId, createdAt);
+          }
         }
-        index += 1;
       }
-    });
+    }
     resolve({ recordedAt, outcomes });
   }
 
