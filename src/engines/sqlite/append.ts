@@ -18,6 +18,7 @@ import {
 import { createNumbering, type LogLookups, type NumberedEvent } from '../numbering.ts';
 import { drawCommit, drawTerm } from '../terms.ts';
 import type { DeferredIndex } from './deferred-index.ts';
+import { createEventInserter, type EventInserter } from './event-inserter.ts';
 import { CommitFailed, messageOf, type Transactions } from './transaction.ts';
 
 export interface SqliteAppender {
@@ -43,7 +44,7 @@ export function createSqliteAppender({
   random,
   onIndexed,
 }: SqliteAppenderOptions): SqliteAppender {
-  const insertEvent = db.prepare('insert into events values (?, ?, ?, ?, ?, ?, ?, ?)');
+  const events = createEventInserter(db);
   const insertBatch = db.prepare('insert into batches values (?, ?, ?, ?, ?)');
   const insertTerm = db.prepare('insert into terms values (?, ?, ?, ?)');
   /** This process appends in a term of its own, which its first commit opens. */
@@ -52,18 +53,9 @@ export function createSqliteAppender({
   /** What the transaction has inserted: the index counts it after the commit. */
   let inserted: NumberedEvent[] = [];
   const numbering = createNumbering({
-    lookups: prepareLookups(db, index),
-    insertEvent(event, { columns, recordedAt, tag }) {
-      insertEvent.run(
-        event.position,
-        event.accessId,
-        event.version,
-        event.createdAt,
-        recordedAt,
-        columns.ids[event.index],
-        columns.payloads[event.index],
-        tag,
-      );
+    lookups: prepareLookups(db, { index, events }),
+    insertEvent(event, group) {
+      events.add(event, group);
       inserted.push(event);
     },
     insertBatch(key, { fingerprint, firstPosition, lastPosition, tag }) {
@@ -80,6 +72,7 @@ export function createSqliteAppender({
     receipts: ReceiptColumns,
   ): void {
     inserted = [];
+    events.clear();
     numbering.begin({ columns, head, recordedAt, tag: tagOf(term, drawCommit(random)), receipts });
     transactions.run(() => {
       for (const part of parts) {
@@ -88,6 +81,7 @@ export function createSqliteAppender({
           receipts.refusals.set(part.request, refusal);
         }
       }
+      events.flush();
       if (!isTermOpen && inserted.length > 0) {
         insertTerm.run(term, head + 1, recordedAt, hostname());
       }
@@ -178,7 +172,10 @@ export function createSqliteAppender({
 }
 
 /** Each look-up is a statement inside the transaction, which sees what the transaction has inserted. */
-function prepareLookups(db: Database, index: DeferredIndex): LogLookups {
+function prepareLookups(
+  db: Database,
+  { index, events }: { readonly index: DeferredIndex; readonly events: EventInserter },
+): LogLookups {
   const selectEvent = db
     .prepare<[string, string], [number, number, number, string, number]>(
       'select position, version, created_at, payload, coalesce(tag, 0) from events where access_id = ? and event_id = ?',
@@ -196,12 +193,18 @@ function prepareLookups(db: Database, index: DeferredIndex): LogLookups {
       return row === undefined ? undefined : { fingerprint: row[0], firstPosition: row[1], tag: row[2] };
     },
     event(accessId, id) {
+      if (events.holds(accessId, id)) {
+        events.flush();
+      }
       const row = selectEvent.get(accessId, id);
       return row === undefined
         ? undefined
         : { position: row[0], version: row[1], createdAt: row[2], payload: row[3], tag: row[4] };
     },
-    versionAt: (position) => selectVersion.get(position) ?? 0,
+    versionAt(position) {
+      events.flush();
+      return selectVersion.get(position) ?? 0;
+    },
     headVersion: index.headVersion,
   };
 }
