@@ -51,7 +51,8 @@ export interface AppendedEvent extends LogEvent, Receipt {}
  * The outcome of one request: its events in request order, or the error. After an error nothing of the
  * request is appended.
  */
-export type AppendOutcome = { readonly receipts: readonly AppendedEvent[] } | { readonly refused: LastseenError };
+export type AppendOutcome =
+  { readonly receipts: readonly AppendedEvent[] } | { readonly refused: LastseenError };
 
 /** The result of one commit: an outcome for each request, in request order. */
 export interface AppendResult {

@@ -66,11 +66,12 @@ export function createSubscription(options: {
     if (covered < tail.floor) {
       return readStore();
     }
-    const events = tail.readAfter(accessId, covered, limit);
+    const head = tail.head.position;
+    const events = covered < head ? tail.readAfter(accessId, covered, limit) : undefined;
     if (events !== undefined) {
       return advanceTo(events);
     }
-    covered = Math.max(covered, tail.head.position);
+    covered = Math.max(covered, head);
     isLive = true;
     return undefined;
   }

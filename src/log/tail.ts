@@ -50,7 +50,16 @@ interface Queue {
 
 /** The events of one access_id in the ring, and the last returned page of them. */
 interface FeedRing extends Queue {
-  shared: readonly LogEvent[] | undefined;
+  shared: SharedPage | undefined;
+}
+
+/** A page that subscribers at the same position receive. */
+interface SharedPage {
+  readonly events: readonly LogEvent[];
+  /** The position after which the page was read, and the head of the log then. */
+  readonly after: number;
+  readonly head: number;
+  readonly limit: PageLimit;
 }
 
 const READ_LIMIT: PageLimit = { maxEvents: 2_000, maxBytes: 4 * 1024 * 1024 };
@@ -120,7 +129,7 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
         continue;
       }
       shift(feed);
-      if (feed.shared?.[0] === event) {
+      if (feed.shared?.events[0] === event) {
         feed.shared = undefined;
       }
       if (feed.start === feed.events.length) {
@@ -220,18 +229,21 @@ export function createTail({ store, onError, limits = DEFAULT_TAIL_LIMITS, ...op
       if (feed === undefined) {
         return undefined;
       }
+      // Most subscribers of a feed are at the same position: they need no search.
+      const { shared } = feed;
+      if (shared?.after === position && shared.head === head.position && shared.limit === limit) {
+        return shared.events;
+      }
       const start = firstAfter(feed, position);
       const first = feed.events[start];
       if (first === undefined) {
         return undefined;
       }
       const end = endOfPage(feed.events, start, limit);
-      const shared = feed.shared;
-      if (shared?.[0] === first && shared.at(-1) === feed.events[end - 1]) {
-        return shared;
-      }
-      feed.shared = feed.events.slice(start, end) as LogEvent[];
-      return feed.shared;
+      const isShared = shared?.events[0] === first && shared.events.at(-1) === feed.events[end - 1];
+      const events = isShared ? shared.events : (feed.events.slice(start, end) as LogEvent[]);
+      feed.shared = { events, after: position, head: head.position, limit };
+      return events;
     },
     close() {
       isClosed = true;
