@@ -15,6 +15,8 @@ export const HIGH_WATER_BYTES = 256 * 1024;
 /** A subscription that takes part. */
 export interface Reader {
   readonly subscription: Subscription;
+  /** False after the subscription or the connection has ended. */
+  readonly isOpen: boolean;
 }
 
 /** The reads of a connection. */
@@ -28,8 +30,6 @@ export interface Reads<R extends Reader> {
 /** The connection, and what happens with the events. */
 export interface ReadsOptions<R extends Reader> {
   readonly connection: Pick<Connection, 'bufferedBytes' | 'onDrain'>;
-  /** False after the subscription or the connection has ended. */
-  readonly isOpen: (reader: R) => boolean;
   /** Writes a page to the connection. */
   readonly deliver: (reader: R, events: readonly LogEvent[]) => void;
   /** Called each time a subscription has no further events. */
@@ -39,7 +39,7 @@ export interface ReadsOptions<R extends Reader> {
 
 /** Creates the reads of a connection. */
 export function createReads<R extends Reader>(options: ReadsOptions<R>): Reads<R> {
-  const { connection, isOpen, deliver, onTail, onFailure } = options;
+  const { connection, deliver, onTail, onFailure } = options;
   /** Subscriptions that may have events, in the order of their turns. */
   const waiting = new Set<R>();
   /** True while the store reads a page: its bytes are not in the buffer yet. */
@@ -54,7 +54,7 @@ export function createReads<R extends Reader>(options: ReadsOptions<R>): Reads<R
   /** Reads until another subscription waits. Returns true if the subscription may have further events. */
   function serve(reader: R): boolean {
     try {
-      while (mayRead() && isOpen(reader)) {
+      while (mayRead() && reader.isOpen) {
         const next = reader.subscription.next();
         if (next === undefined) {
           onTail(reader);
@@ -69,7 +69,7 @@ export function createReads<R extends Reader>(options: ReadsOptions<R>): Reads<R
           break;
         }
       }
-      return isOpen(reader);
+      return reader.isOpen;
     } catch (error) {
       onFailure(reader, error);
       return false;
@@ -80,7 +80,7 @@ export function createReads<R extends Reader>(options: ReadsOptions<R>): Reads<R
     isReading = true;
     try {
       const events = await next;
-      if (isOpen(reader)) {
+      if (reader.isOpen) {
         if (events !== undefined) {
           deliver(reader, events);
         }

@@ -117,6 +117,8 @@ interface Feed {
   readonly subscription: Subscription;
   readonly encoder: FeedEncoder;
   hasAnnouncedLive: boolean;
+  /** False after `unsubscribe`, and after the session has ended. */
+  isOpen: boolean;
 }
 
 /** Creates a session without subscriptions. */
@@ -144,7 +146,7 @@ export function createSession(options: SessionOptions): Session {
       options.heartbeat(new Map([...feeds].map(([name, feed]) => [name, feed.subscription.place]))),
   });
 
-  const reads = createReads<Feed>({ connection, isOpen, deliver, onTail: announceLive, onFailure: fail });
+  const reads = createReads<Feed>({ connection, deliver, onTail: announceLive, onFailure: fail });
 
   function deliver(feed: Feed, events: readonly LogEvent[]): void {
     const frame = feed.encoder.events(events);
@@ -215,19 +217,16 @@ export function createSession(options: SessionOptions): Session {
     const subscription = open(() => {
       reads.wake(feed);
     });
-    const feed: Feed = { name, accessIds, subscription, encoder, hasAnnouncedLive: false };
+    const feed: Feed = { name, accessIds, subscription, encoder, hasAnnouncedLive: false, isOpen: true };
     feeds.set(name, feed);
     reads.wake(feed);
   }
 
   function release(feed: Feed): void {
+    feed.isOpen = false;
     feeds.delete(feed.name);
     reads.remove(feed);
     feed.subscription.close();
-  }
-
-  function isOpen(feed: Feed): boolean {
-    return !isDisposed && feeds.get(feed.name) === feed;
   }
 
   return {
