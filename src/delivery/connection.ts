@@ -15,6 +15,9 @@ export type CloseReason =
   | 'too-many'
   | 'fault';
 
+/** Above this number of buffered bytes a connection is full. The last frame may exceed the mark. */
+export const HIGH_WATER_BYTES = 256 * 1024;
+
 /** The wire to one client. Its methods do not throw: after a disconnect, a write has no effect (G8). */
 export interface Connection {
   /** Name of the gateway. */
@@ -23,6 +26,8 @@ export interface Connection {
   write(frame: Uint8Array): void;
   /** Bytes that were written and that the network has not accepted. */
   readonly bufferedBytes: number;
+  /** True while `HIGH_WATER_BYTES` or more are buffered. It is asked before each frame. */
+  readonly isFull: boolean;
   /** Bytes that the network has accepted since the connection opened. */
   readonly flushedBytes: number;
   /** Calls `listener` each time a full buffer becomes empty. */

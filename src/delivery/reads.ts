@@ -7,11 +7,6 @@ import type { LogEvent } from '../log/event.ts';
 import type { Subscription } from '../log/subscription.ts';
 import type { Connection } from './connection.ts';
 
-/**
- * The connection reads no page while its buffer contains this many bytes. The last page may exceed the mark.
- */
-export const HIGH_WATER_BYTES = 256 * 1024;
-
 /** A subscription that takes part. */
 export interface Reader {
   readonly subscription: Subscription;
@@ -29,7 +24,7 @@ export interface Reads<R extends Reader> {
 
 /** The connection, and what happens with the events. */
 export interface ReadsOptions<R extends Reader> {
-  readonly connection: Pick<Connection, 'bufferedBytes' | 'onDrain'>;
+  readonly connection: Pick<Connection, 'isFull' | 'onDrain'>;
   /** Writes a page to the connection. */
   readonly deliver: (reader: R, events: readonly LogEvent[]) => void;
   /** Called each time a subscription has no further events. */
@@ -48,7 +43,7 @@ export function createReads<R extends Reader>(options: ReadsOptions<R>): Reads<R
   connection.onDrain(pump);
 
   function mayRead(): boolean {
-    return !isReading && connection.bufferedBytes < HIGH_WATER_BYTES;
+    return !isReading && !connection.isFull;
   }
 
   /** Reads until another subscription waits. Returns true if the subscription may have further events. */
@@ -65,6 +60,10 @@ export function createReads<R extends Reader>(options: ReadsOptions<R>): Reads<R
           return false;
         }
         deliver(reader, next);
+        if (reader.subscription.isAtEnd) {
+          onTail(reader);
+          return false;
+        }
         if (waiting.size > 0) {
           break;
         }

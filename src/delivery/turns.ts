@@ -6,7 +6,6 @@
  */
 import { nextTurn, type Timers } from '../runtime.ts';
 import type { Connection } from './connection.ts';
-import { HIGH_WATER_BYTES } from './reads.ts';
 
 /** The reading side of a socket. */
 export interface Inbox {
@@ -61,7 +60,7 @@ export function createTurns({ inbox, connection, timers, onFault }: TurnsOptions
 
   /** Waits until the peer has accepted the buffered bytes. The hub closes a peer that accepts none. */
   async function untilDrained(): Promise<void> {
-    if (!inbox.isOpen || connection.bufferedBytes < HIGH_WATER_BYTES) {
+    if (!inbox.isOpen || !connection.isFull) {
       return;
     }
     await new Promise<void>((resolve) => {

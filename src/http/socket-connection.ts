@@ -1,13 +1,16 @@
 /** One accepted WebSocket as the parts of delivery see it: its reading side, and its wire. */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
-import type { CloseReason, Connection } from '../delivery/connection.ts';
+import { type CloseReason, type Connection, HIGH_WATER_BYTES } from '../delivery/connection.ts';
 import type { Inbox } from '../delivery/turns.ts';
 import type { Timers } from '../runtime.ts';
 import type { Messages } from './messages.ts';
 
 /** The server terminates a socket whose peer does not answer a close within this time. */
 const CLOSE_TIMEOUT_MS = 5_000;
+
+/** `readyState` of an open socket. */
+const OPEN = 1;
 
 /** The close codes of a protocol. */
 export type CloseCodes = Readonly<Record<CloseReason, readonly [code: number, text: string]>>;
@@ -20,7 +23,7 @@ export function inboxOf(socket: WebSocket, messages: Messages): Inbox {
   });
   return {
     get isOpen() {
-      return socket.readyState === socket.OPEN;
+      return socket.readyState === OPEN;
     },
     pause() {
       socket.pause();
@@ -48,18 +51,23 @@ export function socketConnection(
   wire: Socket,
   { gateway, closeCodes, timers }: ConnectionOptions,
 ): Connection {
+  /** False after a write that has filled the buffer of the stream, which is smaller than `HIGH_WATER_BYTES`. */
+  let isFlowing = true;
   return {
     gateway,
     canPong: true,
     // Frames arrive encoded and are written to the TCP socket beside the frames of `ws`. Without compression
     // `ws` queues no frames.
     write(frame) {
-      if (socket.readyState === socket.OPEN) {
-        wire.write(frame);
+      if (socket.readyState === OPEN) {
+        isFlowing = wire.write(frame);
       }
     },
     get bufferedBytes() {
       return wire.writableLength;
+    },
+    get isFull() {
+      return !isFlowing && wire.writableLength >= HIGH_WATER_BYTES;
     },
     get flushedBytes() {
       return wire.bytesWritten - wire.writableLength;
@@ -68,7 +76,7 @@ export function socketConnection(
       wire.on('drain', listener);
     },
     ping() {
-      if (socket.readyState === socket.OPEN) {
+      if (socket.readyState === OPEN) {
         socket.ping();
       }
     },
@@ -84,7 +92,7 @@ export function closeSocket(
   [code, text]: readonly [code: number, text: string],
   timers: Timers,
 ): void {
-  if (socket.readyState !== socket.OPEN) {
+  if (socket.readyState !== OPEN) {
     return;
   }
   socket.close(code, text);

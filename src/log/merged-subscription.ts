@@ -87,7 +87,14 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
 
   function advanceTo(events: readonly LogEvent[]): readonly LogEvent[] {
     place = laterOf(place, events.at(-1) ?? place);
+    isLive ||= isAtEnd();
     return events;
+  }
+
+  function isAtEnd(): boolean {
+    return sources.every(
+      ({ subscription, events, nextIndex }) => nextIndex === events.length && subscription.isAtEnd,
+    );
   }
 
   return {
@@ -96,6 +103,9 @@ export function mergeSubscriptions(options: MergedSubscriptionOptions): Subscrip
     },
     get isLive() {
       return isLive;
+    },
+    get isAtEnd() {
+      return isAtEnd();
     },
     next,
     close() {

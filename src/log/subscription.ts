@@ -15,6 +15,8 @@ export interface Subscription {
   readonly place: Place;
   /** True after the reader has reached the tail. */
   readonly isLive: boolean;
+  /** True if the log has no further events for the reader now: `next()` would return `undefined`. */
+  readonly isAtEnd: boolean;
   /**
    * Returns the next events in ascending order: as an array from memory, as a promise from the store. Returns
    * `undefined` if there are none; the subscription calls `onMore` when there are events again. Make one call
@@ -57,8 +59,13 @@ export function createSubscription(options: {
     if (last !== undefined) {
       place = last;
       covered = Math.max(covered, last.position);
+      isLive ||= isAtEnd();
     }
     return events;
+  }
+
+  function isAtEnd(): boolean {
+    return covered >= tail.head.position;
   }
 
   function next(): ReturnType<Subscription['next']> {
@@ -66,12 +73,11 @@ export function createSubscription(options: {
     if (covered < tail.floor) {
       return readStore();
     }
-    const head = tail.head.position;
-    const events = covered < head ? tail.readAfter(accessId, covered, limit) : undefined;
+    const events = isAtEnd() ? undefined : tail.readAfter(accessId, covered, limit);
     if (events !== undefined) {
       return advanceTo(events);
     }
-    covered = Math.max(covered, head);
+    covered = Math.max(covered, tail.head.position);
     isLive = true;
     return undefined;
   }
@@ -96,6 +102,9 @@ export function createSubscription(options: {
     },
     get isLive() {
       return isLive;
+    },
+    get isAtEnd() {
+      return isAtEnd();
     },
     next,
     close: stopFollowing,

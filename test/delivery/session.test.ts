@@ -1,11 +1,10 @@
 /** Sessions by the clock: the hub's beat, held by the test, over a wire that does as it is told. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
-import type { CloseReason, Connection } from '../../src/delivery/connection.ts';
+import { type CloseReason, type Connection, HIGH_WATER_BYTES } from '../../src/delivery/connection.ts';
 import type { FeedEncoder } from '../../src/delivery/feed.ts';
 import { createHub, type Hub } from '../../src/delivery/hub.ts';
 import { createPageSession } from '../../src/delivery/page-session.ts';
-import { HIGH_WATER_BYTES } from '../../src/delivery/reads.ts';
 import { createSession, MAX_SUBSCRIPTIONS, type Session } from '../../src/delivery/session.ts';
 import { ADMIN } from '../../src/identity/principal.ts';
 import type { LogEvent } from '../../src/log/event.ts';
@@ -35,6 +34,9 @@ function testWire(): TestWire {
     write: (frame) => wire.written.push(Buffer.from(frame).toString()),
     get bufferedBytes() {
       return wire.buffered;
+    },
+    get isFull() {
+      return wire.buffered >= HIGH_WATER_BYTES;
     },
     get flushedBytes() {
       return wire.flushed;
@@ -224,6 +226,9 @@ describe('G7: the reads of a session, over all its feeds', () => {
       },
       get bufferedBytes() {
         return wire.buffered;
+      },
+      get isFull() {
+        return wire.buffered >= HIGH_WATER_BYTES;
       },
       onDrain: (listener) => drains.push(listener),
     };

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import { WebSocket } from 'ws';
-import { HIGH_WATER_BYTES } from '../../src/delivery/reads.ts';
+import { HIGH_WATER_BYTES } from '../../src/delivery/connection.ts';
 import { decode } from '../../src/gateways/fedecks/etf/decode.ts';
 import { encode } from '../../src/gateways/fedecks/etf/encode.ts';
 import type { Term } from '../../src/gateways/fedecks/etf/term.ts';

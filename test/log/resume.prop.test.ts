@@ -95,6 +95,9 @@ async function listen(log: Log, reader: Reader, cursor: string): Promise<void> {
       get bufferedBytes() {
         return reader.isStalled ? 1e9 : 0;
       },
+      get isFull() {
+        return reader.isStalled;
+      },
       flushedBytes: 0,
       onDrain: (listener) => (reader.drain = listener),
       ping: () => undefined,

@@ -195,6 +195,7 @@ function answerConnection(response: Response): Connection {
     get bufferedBytes() {
       return response.headersSent ? response.writableLength : 0;
     },
+    isFull: false,
     get flushedBytes() {
       return (response.socket?.bytesWritten ?? 0) - response.writableLength;
     },

@@ -1,6 +1,6 @@
 /** The event stream of GET /events: a session whose records are written to the response. */
 import type { Response } from 'express';
-import type { CloseReason, Connection } from '../../delivery/connection.ts';
+import { type CloseReason, type Connection, HIGH_WATER_BYTES } from '../../delivery/connection.ts';
 import { createSession } from '../../delivery/session.ts';
 import { encodeRecords } from './codec.ts';
 import type { AnswerOptions } from './needs.ts';
@@ -74,6 +74,9 @@ function streamConnection(response: Response): Connection {
     },
     get bufferedBytes() {
       return response.writableLength;
+    },
+    get isFull() {
+      return response.writableLength >= HIGH_WATER_BYTES;
     },
     get flushedBytes() {
       return (response.socket?.bytesWritten ?? 0) - response.writableLength;

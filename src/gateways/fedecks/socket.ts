@@ -207,6 +207,9 @@ function withoutPings(connection: Connection): Connection {
     get bufferedBytes() {
       return connection.bufferedBytes;
     },
+    get isFull() {
+      return connection.isFull;
+    },
     get flushedBytes() {
       return connection.flushedBytes;
     },

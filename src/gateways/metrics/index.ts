@@ -5,7 +5,6 @@
  */
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { z } from 'zod';
-import { HIGH_WATER_BYTES } from '../../delivery/reads.ts';
 import type { HubSession, SessionFeed } from '../../delivery/session.ts';
 import type { Description } from '../../http/description.ts';
 import { defineGateway, type PortsOf } from '../gateway.ts';
@@ -311,5 +310,5 @@ function addGauge<T extends string>(
 
 /** Returns true if a reader has not reached the tail, or has fallen behind because its buffer is full. */
 function isBehind(session: HubSession, feed: SessionFeed): boolean {
-  return !feed.isLive || session.connection.bufferedBytes >= HIGH_WATER_BYTES;
+  return !feed.isLive || session.connection.isFull;
 }

@@ -106,6 +106,9 @@ export function openFeed(
     get isLive() {
       return merged.isLive;
     },
+    get isAtEnd() {
+      return merged.isAtEnd;
+    },
     next() {
       const events = merged.next();
       return events instanceof Promise ? events.then(withNames) : withNames(events);

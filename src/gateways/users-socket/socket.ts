@@ -3,7 +3,6 @@
  * at its own pace (G7): at most a page of each feed and one message wait in memory.
  */
 import type { FeedEncoder } from '../../delivery/feed.ts';
-import { HIGH_WATER_BYTES } from '../../delivery/reads.ts';
 import { createSession } from '../../delivery/session.ts';
 import { createTurns } from '../../delivery/turns.ts';
 import { LastseenError } from '../../errors.ts';
@@ -177,7 +176,7 @@ export function serve(
     const frames = { numeric: echoFrame('numeric', message), named: echoFrame('named', message) };
     for (const other of context.members) {
       // A member with a full buffer receives no echo, so that the buffer does not grow.
-      if (other.connection.bufferedBytes < HIGH_WATER_BYTES) {
+      if (!other.connection.isFull) {
         other.connection.write(frames[other.dialect]);
       }
     }
