@@ -17,11 +17,13 @@ const PARTS = {
   postgres: { file: 'chaos/postgres.test.ts', variable: 'CHAOS_SECONDS' },
   clients: { file: 'client/chaos.test.ts', variable: 'CHAOS_SECONDS' },
   core: { file: 'log/resume.prop.test.ts', variable: 'CHAOS_RUNS' },
+  tools: { file: 'e2e/tool-crash.test.ts', variable: 'CHAOS_EVERY_STEP' },
+  restore: { file: 'e2e/restore-crash.test.ts', variable: 'CHAOS_EVERY_STEP' },
 } as const;
 
 const HELP = `npm run test:chaos -- [options]
 
-Kills servers, breaks the network and PostgreSQL, and plays steps on the log at
+Kills servers and tools, breaks the network and PostgreSQL, and plays steps on the log at
 random, and checks each acknowledged event. A failure says the seed.
 
   --seed N     repeats the faults of a run
@@ -47,7 +49,12 @@ for (const name of ['seed', 'kills', 'seconds', 'runs'] as const) {
     fail(`--${name} must be a number, got ${options[name]}`);
   }
 }
-const sizes = { CHAOS_KILLS: options.kills, CHAOS_SECONDS: options.seconds, CHAOS_RUNS: options.runs };
+const sizes = {
+  CHAOS_KILLS: options.kills,
+  CHAOS_SECONDS: options.seconds,
+  CHAOS_RUNS: options.runs,
+  CHAOS_EVERY_STEP: '1',
+};
 const parts = Object.entries(PARTS).filter(([name]) => options.only === undefined || name === options.only);
 if (parts.length === 0) {
   fail(`--only must be one of ${Object.keys(PARTS).join(', ')}, got ${options.only ?? ''}`);

@@ -11,7 +11,7 @@ import { restoreSqlite } from '../../src/engines/sqlite/restore.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
 import { BARE_ENVIRONMENT, runCommand, startProcess, tryPush } from '../support/process.ts';
 import { missing } from '../support/programs.ts';
-import { type FileCall, runKilled } from '../support/strace.ts';
+import { callsToKill, type FileCall, runKilled } from '../support/strace.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 const STEP_PROGRAM = join(import.meta.dirname, '../support/restore-step.ts');
@@ -205,12 +205,12 @@ describe('a restore that is killed', () => {
   });
 
   describe('between two system calls', { skip: missing('strace') }, () => {
-    const every = { rename: 1, link: 1, unlink: 2, fsync: 4 } as const satisfies Partial<
+    const distances = { rename: 2, link: 1, unlink: 4, fsync: 8 } as const satisfies Partial<
       Record<FileCall, number>
     >;
     for (const call of ['rename', 'link', 'unlink', 'fsync'] as const) {
       it(`G1: at any ${call}, the old log or the restored log is there, whole`, async () => {
-        for (let nth = 1, isOver = false; !isOver; nth += every[call]) {
+        for (const nth of callsToKill(distances[call])) {
           const path = copyOld(`${call}-${nth}`);
           const { wasKilled } = await runKilled(
             ['restore', backup()],
@@ -219,7 +219,9 @@ describe('a restore that is killed', () => {
           );
           await checkAfterKill(path, `killed at ${call} ${nth}`);
           rmSync(join(path, '..'), { recursive: true });
-          isOver = !wasKilled;
+          if (!wasKilled) {
+            break;
+          }
         }
       });
     }

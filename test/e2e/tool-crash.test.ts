@@ -15,7 +15,7 @@ import { eachEngine } from '../engines/each-engine.ts';
 import { checkLog } from '../support/check-log.ts';
 import { BARE_ENVIRONMENT, MAIN, runCommand } from '../support/process.ts';
 import { missing } from '../support/programs.ts';
-import { type FileCall, runKilled } from '../support/strace.ts';
+import { callsToKill, type FileCall, runKilled } from '../support/strace.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 import { until } from '../support/until.ts';
 
@@ -130,15 +130,16 @@ describe('a tool that is killed', () => {
   });
 
   describe('between two system calls', { skip: missing('strace') }, () => {
-    /** Kills the command at calls of each kind, from the first on in steps, until it ends by itself. */
+    /** Kills the command at calls of each kind, so far apart, until it ends by itself. */
     async function killAtSteps(
-      steps: Partial<Record<FileCall, number>>,
+      distances: Partial<Record<FileCall, number>>,
       run: (where: string, kill: { call: FileCall; nth: number }) => Promise<boolean>,
     ): Promise<void> {
-      for (const [call, step] of Object.entries(steps) as [FileCall, number][]) {
-        let nth = 1;
-        while (await run(`${call}-${nth}`, { call, nth })) {
-          nth += step;
+      for (const [call, distance] of Object.entries(distances) as [FileCall, number][]) {
+        for (const nth of callsToKill(distance)) {
+          if (!(await run(`${call}-${nth}`, { call, nth }))) {
+            break;
+          }
         }
       }
     }
@@ -146,7 +147,7 @@ describe('a tool that is killed', () => {
     it('backup: the file is not there or whole, and the next backup completes', async () => {
       const source = { kind: 'sqlite', path: file('full', 'log.db') } as const;
       const settings = { DATABASE_URL: `sqlite:${source.path}` };
-      await killAtSteps({ rename: 1, fsync: 2, pwrite64: 60 }, async (where, kill) => {
+      await killAtSteps({ rename: 1, fsync: 4, pwrite64: 200 }, async (where, kill) => {
         const path = file(`${where}.db`);
         const { wasKilled } = await runKilled(['backup', path], settings, kill);
         if (!existsSync(path)) {
@@ -187,7 +188,7 @@ describe('a tool that is killed', () => {
     });
 
     it('import into SQLite: all of the archive or nothing of it, and no empty log is served', async () => {
-      await killAtSteps({ fsync: 6, pwrite64: 150, unlink: 3 }, async (where, kill) => {
+      await killAtSteps({ fsync: 16, pwrite64: 400, unlink: 6 }, async (where, kill) => {
         mkdirSync(file(where));
         const path = file(where, 'log.db');
         const settings = { DATABASE_URL: `sqlite:${path}` };
@@ -208,7 +209,7 @@ describe('a tool that is killed', () => {
     });
 
     it('prune on SQLite: the log has no fault, and the next prune completes', async () => {
-      await killAtSteps({ fsync: 9 }, async (where, kill) => {
+      await killAtSteps({ fsync: 20 }, async (where, kill) => {
         cpSync(file('full'), file(where), { recursive: true });
         const target = { kind: 'sqlite', path: file(where, 'log.db') } as const;
         const settings = { DATABASE_URL: `sqlite:${target.path}` };

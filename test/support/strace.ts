@@ -1,6 +1,7 @@
 /** Ends a command between two system calls: strace kills it at the first, the second, … call of a kind. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createChance, SEED } from './chance.ts';
 import { BARE_ENVIRONMENT, MAIN } from './process.ts';
 
 /** The calls that change files. */
@@ -41,4 +42,16 @@ export async function runKilled(
   child.stderr.on('data', (data: Buffer) => (stderr += data.toString()));
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
   return { wasKilled: signal === 'SIGKILL' || code === 128 + 9, stderr };
+}
+
+/**
+ * The calls at which a test kills: each one with `CHAOS_EVERY_STEP=1`, else one of `distance`, from one on that the seed
+ * chooses.
+ */
+export function* callsToKill(distance: number): Generator<number> {
+  const isEvery = process.env['CHAOS_EVERY_STEP'] === '1';
+  const first = isEvery ? 1 : Math.floor(createChance(SEED).between(1, distance + 1));
+  for (let nth = first; ; nth += isEvery ? 1 : distance) {
+    yield nth;
+  }
 }
