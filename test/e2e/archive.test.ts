@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { openEngine } from '../../src/engines/open.ts';
 import { createLog } from '../../src/log/log.ts';
 import { systemRuntime } from '../../src/system-runtime.ts';
-import { event, PAYLOADS, readAll } from '../engines/contract.ts';
+import { event, PAYLOADS, readAll, receiptsOf } from '../engines/contract.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { runCommand, startProcess, TOKEN, tryPush } from '../support/process.ts';
 import { missing } from '../support/programs.ts';
@@ -61,11 +61,13 @@ describe('moving and restoring', () => {
           return [start, await readAll(log, feed, start), await log.lastPlace(feed)];
         }),
       );
-      const again = await log.append(KEYED);
-      const [next] = await log.append({
-        events: [event('pruned', 5, { id: 'i20', payload: '20' })],
-        key: null,
-      });
+      const again = receiptsOf(await log.append(KEYED));
+      const [next] = receiptsOf(
+        await log.append({
+          events: [event('pruned', 5, { id: 'i20', payload: '20' })],
+          key: null,
+        }),
+      );
       return { feeds, bounds: { ...(await log.bounds()), epoch: '' }, again, next };
     } finally {
       await log.close();

@@ -77,7 +77,7 @@ function placeOf(place: Place = assert.fail()): unknown {
 }
 
 /** The receipts alone, without the events that they came with. */
-function receiptsOf(receipts: readonly Receipt[]): Receipt[] {
+export function receiptsOf(receipts: readonly Receipt[]): Receipt[] {
   return receipts.map(({ lineage, position, tag, version, duplicate }) => ({
     lineage,
     position,
