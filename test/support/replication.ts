@@ -220,7 +220,20 @@ async function createMachine(data: string): Promise<Machine> {
       if (child?.exitCode === null && child.signalCode === null) {
         await once(child, 'exit');
       }
-      await start();
+      // Processes of a killed server can hold its memory for a moment longer.
+      await until(
+        () =>
+          start().then(
+            () => true,
+            (error: unknown) => {
+              if (/memory block .* is still in use/.test(String(error))) {
+                return false;
+              }
+              throw error;
+            },
+          ),
+        'the memory of the killed server to be free',
+      );
     },
     signal,
     write(name, text) {
