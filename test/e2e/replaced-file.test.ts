@@ -4,11 +4,20 @@ import { once } from 'node:events';
 import { copyFileSync, existsSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import Sqlite from 'better-sqlite3';
 import { type ServerProcess, startProcess, tryPush } from '../support/process.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { until } from '../support/until.ts';
 
 const FILES = ['', '-wal'];
+
+/** A checkpoint by another program, as backup tools run it. */
+function checkpoint(path: string, mode: 'RESTART' | 'TRUNCATE'): void {
+  const tool = new Sqlite(path);
+  const [result] = tool.pragma(`wal_checkpoint(${mode})`) as { busy: number }[];
+  assert.equal(result?.busy, 0);
+  tool.close();
+}
 
 describe('a file that is replaced while the server runs', () => {
   const directory = temporaryDirectory();
@@ -72,5 +81,37 @@ describe('a file that is replaced while the server runs', () => {
     assert.equal(await push(server, 'into the old file'), false);
     assert.deepEqual(await exited, [1, null]);
     await assertEnded(server);
+  });
+
+  it('G8: the server goes on when another program empties the write-ahead log, however often', async () => {
+    const path = join(directory.path, 'emptied.db');
+    const server = await startProcess(path);
+    // SQLite draws the number of the next log at random: one attempt shows nothing.
+    for (let attempt = 0; attempt < 16; attempt += 1) {
+      assert.ok(await push(server, `before ${attempt}`), server.output());
+      checkpoint(path, 'TRUNCATE');
+      // A ticket is written by another connection than events.
+      const ticket = await fetch(`${server.url}/tokens/ticket`, {
+        method: 'POST',
+        headers: { Authorization: 'Bearer test-admin', 'Content-Type': 'application/json' },
+        body: '{}',
+      });
+      assert.equal(ticket.status, 201, server.output());
+    }
+    assert.ok(await push(server, 'the last'), server.output());
+    assert.equal(await server.end('SIGTERM'), 0);
+  });
+
+  it('an older write-ahead log over the present one ends the server', async () => {
+    const path = join(directory.path, 'older-wal.db');
+    const server = await startProcess(path);
+    const exited = once(server.child, 'exit');
+    assert.ok(await push(server, 'in the older one'));
+    copyFileSync(`${path}-wal`, `${path}-kept`);
+    checkpoint(path, 'RESTART');
+    assert.ok(await push(server, 'in the present one'));
+    copyFileSync(`${path}-kept`, `${path}-wal`);
+    assert.deepEqual(await exited, [1, null]);
+    assert.match(server.output(), /-wal is an older one: another program has written into it/);
   });
 });

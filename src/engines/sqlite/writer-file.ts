@@ -5,6 +5,7 @@
  */
 import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
+import { readHead } from './append.ts';
 import { createTransactions } from './transaction.ts';
 
 /** Time that a transaction waits for another writer, such as the tool of an operator. */
@@ -77,8 +78,11 @@ interface FileState {
   readonly size: bigint;
 }
 
-/** Call it when the writer has opened the file: its write-ahead log is there then, and stays. */
-export function watchFile(path: string): FileWatch {
+/**
+ * Call it when the writer has opened the file: its write-ahead log is there then, and stays. `head` returns
+ * the highest position that the writer has committed.
+ */
+export function watchFile(path: string, head: () => number): FileWatch {
   const wal = `${path}-wal`;
   let file = stateOf(path);
   const walIdentity = stateOf(wal)?.identity;
@@ -98,8 +102,10 @@ export function watchFile(path: string): FileWatch {
         return `${wal} was removed or replaced while the server ran`;
       }
       const next = walCycle(wal);
-      // SQLite counts the cycles of a write-ahead log upwards, modulo 2^32.
-      if (next !== undefined && cycle !== undefined && (next - cycle) >>> 0 >= 2 ** 31) {
+      // SQLite counts the cycles of a write-ahead log upwards, modulo 2^32. After a program has emptied the log, the
+      // next number can be any: the end of the log tells whether this is an older one.
+      const isBack = next !== undefined && cycle !== undefined && (next - cycle) >>> 0 >= 2 ** 31;
+      if (isBack && !hasEnd(path, head())) {
         return `${wal} is an older one: another program has written into it while the server ran`;
       }
       cycle = next ?? cycle;
@@ -112,6 +118,21 @@ export function watchFile(path: string): FileWatch {
       }
     },
   };
+}
+
+/** Whether a new connection, which has no pages in memory, reads the end of the log at this position. */
+function hasEnd(path: string, head: number): boolean {
+  try {
+    const reader = new Database(path, { readonly: true });
+    try {
+      return readHead(reader) === head;
+    } finally {
+      reader.close();
+    }
+  } catch {
+    // Pages of another log need not fit together.
+    return false;
+  }
 }
 
 function stateOf(path: string): FileState | undefined {

@@ -29,7 +29,8 @@ const { path } = workerData as { path: string };
 let db = connectWriter(path);
 /** Why nothing may be acknowledged: a flush failed, and the file has not been checked since. */
 let doubt = checkAtStart();
-let watch = watchFile(path);
+const head = (): number => writing.appender.head;
+let watch = watchFile(path, head);
 const unindexed: UnindexedColumns = { positions: [], accessIds: [], createdAts: [] };
 const index = openDeferredIndex(db, ({ position, accessId, createdAt }) => {
   unindexed.positions.push(position);
@@ -75,8 +76,7 @@ function startWriting(): Writing {
     random,
     onIndexed: reportIndexed,
   });
-  const head = (): number => appender.head;
-  const pruner = createSqlitePruner({ db, transactions, head, flushIndex, timers });
+  const pruner = createSqlitePruner({ db, transactions, head: () => appender.head, flushIndex, timers });
   return { transactions, appender, pruner };
 }
 
@@ -188,7 +188,7 @@ function tryCheck(): unknown {
       return undefined;
     }
     writing = startWriting();
-    watch = watchFile(path);
+    watch = watchFile(path, head);
   } catch (error) {
     return error;
   }
