@@ -2,13 +2,25 @@
 import { TERMS } from '../log/place.ts';
 import type { Random } from '../runtime.ts';
 
-/** A number of 32 bits. */
-export function drawCommit(random: Pick<Random, 'bytes'>): number {
-  const [a = 0, b = 0, c = 0, d = 0] = random.bytes(4);
-  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
+/** Numbers that are drawn at once: one call takes 10 µs, whatever its size. */
+const DRAWS = 256;
+
+/** Returns a function that draws a number of 32 bits. */
+export function createDraws(random: Pick<Random, 'bytes'>): () => number {
+  let numbers = new Uint32Array(0);
+  let next = 0;
+  return () => {
+    if (next === numbers.length) {
+      numbers = new Uint32Array(new Uint8Array(random.bytes(4 * DRAWS)).buffer);
+      next = 0;
+    }
+    const number = numbers[next] ?? 0;
+    next += 1;
+    return number;
+  };
 }
 
 /** A term, which the log may have already: the caller draws again then. */
-export function drawTerm(random: Pick<Random, 'bytes'>): number {
-  return 1 + (drawCommit(random) % (TERMS - 1));
+export function drawTerm(draw: () => number): number {
+  return 1 + (draw() % (TERMS - 1));
 }

@@ -12,7 +12,7 @@ import { LastseenError } from '../../errors.ts';
 import type { Lineage, Place } from '../../log/place.ts';
 import type { AppendAnswer, AppendOutcome, AppendRequest, AppendResult } from '../../log/store.ts';
 import type { Runtime } from '../../runtime.ts';
-import { drawCommit, drawTerm } from '../terms.ts';
+import { createDraws, drawTerm } from '../terms.ts';
 import { groupColumnsOf, resultOfNewEvents } from './columns.ts';
 import {
   connect,
@@ -97,7 +97,7 @@ function requireReplicated(connection: AppendConnection): void {
 
 export function createPostgresAppender(options: PostgresAppenderOptions): PostgresAppender {
   const { runtime, lineage } = options;
-  const { random } = runtime;
+  const draw = createDraws(runtime.random);
   let current: AppendConnection | undefined;
   let isClosed = false;
   /** The first commit opens a term. So does any other on a server that is not the one of the commit before. */
@@ -113,7 +113,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
       return current;
     }
     const client = await connect(options.url, { onLost: discard });
-    const opened = { client, writerId: random.uuid(), lastGroup: 0, isUnreplicated: false };
+    const opened = { client, writerId: runtime.random.uuid(), lastGroup: 0, isUnreplicated: false };
     client.on('notice', (notice) => {
       opened.isUnreplicated ||= isUnreplicated(notice);
     });
@@ -213,8 +213,8 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
         seen.position,
         seen.tag,
         !hasOpenedTerm,
-        drawTerm(random),
-        drawCommit(random),
+        drawTerm(draw),
+        draw(),
         options.nodeId,
         known.position,
         known.tag,
@@ -299,7 +299,7 @@ export function createPostgresAppender(options: PostgresAppenderOptions): Postgr
          select head, head_tag, epoch = ${pg.escapeLiteral(lineage.epoch)}
                 and lastseen_holds(${seen.position}, ${seen.tag}) as is_held,
                 current_setting('synchronous_commit') in ('off', 'local') as is_lax from log;
-         select lastseen_tag(head, ${!hasOpenedTerm}, ${drawTerm(random)}, ${drawCommit(random)},
+         select lastseen_tag(head, ${!hasOpenedTerm}, ${drawTerm(draw)}, ${draw()},
                 ${pg.escapeLiteral(options.nodeId)}, ${recordedAt}) as tag from log`,
       )) as unknown as [unknown, unknown, unknown, pg.QueryResult<BegunRow>, pg.QueryResult<{ tag: number }>];
       const [log] = begun[3].rows;

@@ -16,7 +16,7 @@ import {
   type Refusal,
 } from '../group.ts';
 import { createNumbering, type LogLookups, type NumberedEvent } from '../numbering.ts';
-import { drawCommit, drawTerm } from '../terms.ts';
+import { createDraws, drawTerm } from '../terms.ts';
 import type { DeferredIndex } from './deferred-index.ts';
 import { createEventInserter, type EventInserter } from './event-inserter.ts';
 import { CommitFailed, messageOf, type Transactions } from './transaction.ts';
@@ -48,7 +48,8 @@ export function createSqliteAppender({
   const insertBatch = db.prepare('insert into batches values (?, ?, ?, ?, ?)');
   const insertTerm = db.prepare('insert into terms values (?, ?, ?, ?)');
   /** This process appends in a term of its own, which its first commit opens. */
-  const term = newTerm(db, random);
+  const draw = createDraws(random);
+  const term = newTerm(db, draw);
   let isTermOpen = false;
   /** What the transaction has inserted: the index counts it after the commit. */
   let inserted: NumberedEvent[] = [];
@@ -73,7 +74,7 @@ export function createSqliteAppender({
   ): void {
     inserted = [];
     events.clear();
-    numbering.begin({ columns, head, recordedAt, tag: tagOf(term, drawCommit(random)), receipts });
+    numbering.begin({ columns, head, recordedAt, tag: tagOf(term, draw()), receipts });
     transactions.run(() => {
       for (const part of parts) {
         const refusal = appendPart(part, columns.rows.get(part.request));
@@ -210,11 +211,11 @@ function prepareLookups(
 }
 
 /** Draws a term that the log does not have. */
-function newTerm(db: Database, random: Random): number {
+function newTerm(db: Database, draw: () => number): number {
   const find = db.prepare<[number], number>('select 1 from terms where term = ?').pluck();
-  let term = drawTerm(random);
+  let term = drawTerm(draw);
   while (find.get(term) !== undefined) {
-    term = drawTerm(random);
+    term = drawTerm(draw);
   }
   return term;
 }

@@ -3,7 +3,16 @@
  * a COMMIT that failed, frames of it can stand in the write-ahead log, and what a failed flush left on disk is not known.
  * The check opens the file again, copies the write-ahead log into the file with its flush, and empties it. See D42.
  */
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  type BigIntStats,
+  closeSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import Database from 'better-sqlite3';
 import { readHead } from './append.ts';
 import { createTransactions } from './transaction.ts';
@@ -68,15 +77,16 @@ function flushFile(path: string): void {
 export interface FileWatch {
   /** Returns what has replaced or changed them, or `undefined`. */
   fault(): string | undefined;
+  /** Releases the write-ahead log. */
+  close(): void;
   /** Moves a write-ahead log of the opened file aside: SQLite would apply it to the file that is there now. */
   setWalAside(): void;
 }
 
+const WAL_HEADER_BYTES = 32;
+
 /** The file, and its size: a log never shrinks. */
-interface FileState {
-  readonly identity: string;
-  readonly size: bigint;
-}
+type FileState = Pick<BigIntStats, 'dev' | 'ino' | 'size'>;
 
 /**
  * Call it when the writer has opened the file: its write-ahead log is there then, and stays. `head` returns
@@ -85,23 +95,32 @@ interface FileState {
 export function watchFile(path: string, head: () => number): FileWatch {
   const wal = `${path}-wal`;
   let file = stateOf(path);
-  const walIdentity = stateOf(wal)?.identity;
-  let cycle = walCycle(wal);
+  const walFile = stateOf(wal);
+  // Closing it affects no lock: SQLite has none on this file.
+  const walHandle = openSync(wal, 'r');
+  const header = Buffer.alloc(WAL_HEADER_BYTES);
+  let cycle = walCycle();
+
+  /** Reads the first salt of the header of the write-ahead log; `undefined` if it has no header. */
+  function walCycle(): number | undefined {
+    const bytes = readSync(walHandle, header, 0, WAL_HEADER_BYTES, 0);
+    return bytes < WAL_HEADER_BYTES ? undefined : header.readUInt32BE(16);
+  }
 
   return {
     fault() {
       const now = stateOf(path);
-      if (now === undefined || now.identity !== file?.identity) {
+      if (now === undefined || file === undefined || !isSameFile(now, file)) {
         return `${path} is another file than the one that was opened: it was replaced while the server ran`;
       }
       if (now.size < file.size) {
         return `${path} has become smaller: another program has written into it while the server ran`;
       }
       file = now;
-      if (stateOf(wal)?.identity !== walIdentity) {
+      if (!isSameFile(stateOf(wal), walFile)) {
         return `${wal} was removed or replaced while the server ran`;
       }
-      const next = walCycle(wal);
+      const next = walCycle();
       // SQLite counts the cycles of a write-ahead log upwards, modulo 2^32. After a program has emptied the log, the
       // next number can be any: the end of the log tells whether this is an older one.
       const isBack = next !== undefined && cycle !== undefined && (next - cycle) >>> 0 >= 2 ** 31;
@@ -111,8 +130,11 @@ export function watchFile(path: string, head: () => number): FileWatch {
       cycle = next ?? cycle;
       return undefined;
     },
+    close() {
+      closeSync(walHandle);
+    },
     setWalAside() {
-      if (stateOf(wal)?.identity === walIdentity) {
+      if (isSameFile(stateOf(wal), walFile)) {
         renameSync(wal, `${path}-left-wal`);
         rmSync(`${path}-shm`, { force: true });
       }
@@ -136,17 +158,9 @@ function hasEnd(path: string, head: number): boolean {
 }
 
 function stateOf(path: string): FileState | undefined {
-  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats && { identity: `${stats.dev}:${stats.ino}`, size: stats.size };
+  return statSync(path, { bigint: true, throwIfNoEntry: false });
 }
 
-/** Reads the first salt of the header of a write-ahead log; `undefined` if it has no header. */
-function walCycle(path: string): number | undefined {
-  const header = Buffer.alloc(32);
-  const file = openSync(path, 'r');
-  try {
-    return readSync(file, header, 0, 32, 0) < 32 ? undefined : header.readUInt32BE(16);
-  } finally {
-    closeSync(file);
-  }
+function isSameFile(a: FileState | undefined, b: FileState | undefined): boolean {
+  return a?.dev === b?.dev && a?.ino === b?.ino;
 }

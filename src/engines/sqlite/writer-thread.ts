@@ -188,7 +188,9 @@ function tryCheck(): unknown {
       return undefined;
     }
     writing = startWriting();
-    watch = watchFile(path, head);
+    const nextWatch = watchFile(path, head);
+    watch.close();
+    watch = nextWatch;
   } catch (error) {
     return error;
   }
@@ -275,6 +277,7 @@ function close(): void {
   pruning.abort();
   stopLooking();
   try {
+    watch.close();
     checkpointAtOnce(db, 'TRUNCATE');
     db.close();
   } catch {
